@@ -1,0 +1,77 @@
+//! Waiting that ends at a deadline or when the user interrupts, whichever comes first.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, ErrorCode, Result};
+
+/// The one way to wait: every pause of the program goes through here, so that Ctrl-C and `--timeout`
+/// are obeyed between calls and never in the middle of one.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    cancel: CancellationToken,
+    deadline: Instant,
+    timeout: Duration,
+}
+
+impl Wait {
+    /// Waits that end after `timeout` or when `cancel` is cancelled.
+    pub fn new(cancel: CancellationToken, timeout: Duration) -> Self {
+        Self { cancel, deadline: Instant::now() + timeout, timeout }
+    }
+
+    /// The same, with a deadline of its own that is never later than this one's.
+    #[must_use]
+    pub fn at_most(&self, timeout: Duration) -> Self {
+        let deadline = self.deadline.min(Instant::now() + timeout);
+        Self { cancel: self.cancel.clone(), deadline, timeout }
+    }
+
+    /// Fails when the user has interrupted or the time is over.
+    pub fn check(&self) -> Result<()> {
+        if self.cancel.is_cancelled() {
+            return Err(interrupted());
+        }
+        if Instant::now() >= self.deadline {
+            return Err(self.timed_out());
+        }
+        Ok(())
+    }
+
+    /// Pauses for `duration`, or less where the deadline comes first.
+    ///
+    /// # Errors
+    /// `Interrupted` at once when the user interrupts, `Timeout` when the deadline has passed.
+    pub async fn pause(&self, duration: Duration) -> Result<()> {
+        self.check()?;
+        let until = self.deadline.min(Instant::now() + duration);
+        tokio::select! {
+            () = self.cancel.cancelled() => Err(interrupted()),
+            () = tokio::time::sleep_until(until) => Ok(()),
+        }
+    }
+
+    /// Resolves when the user interrupts.
+    pub async fn interrupted(&self) {
+        self.cancel.cancelled().await;
+    }
+
+    /// True once the user has interrupted.
+    pub fn is_interrupted(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    fn timed_out(&self) -> Box<Error> {
+        let seconds = self.timeout.as_secs();
+        Error::new(ErrorCode::Timeout, format!("not finished within {seconds}s"))
+            .hint("run the same command again: it goes on where this run stopped; --timeout gives it more time")
+    }
+}
+
+/// The error of an interrupted run.
+pub fn interrupted() -> Box<Error> {
+    Error::new(ErrorCode::Interrupted, "interrupted")
+        .hint("run the same command again: it goes on where this run stopped")
+}
