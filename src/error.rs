@@ -197,13 +197,7 @@ pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 impl Error {
     /// A new error without causes or hint.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self {
-            code,
-            message: message.into(),
-            causes: Vec::new(),
-            hint: None,
-            request_id: None,
-        })
+        Box::new(Self { code, message: message.into(), causes: Vec::new(), hint: None, request_id: None })
     }
 
     /// Wrong usage of the command line (exit code 2).

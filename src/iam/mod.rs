@@ -1,0 +1,3 @@
+//! IAM documents and names; pure.
+
+pub mod arn;

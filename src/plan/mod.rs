@@ -1,0 +1,3 @@
+//! Plans: what will be done, as data.
+
+pub mod diff;
