@@ -1,1 +1,62 @@
-//! placeholder
+//! All calls to the Kubernetes API. Objects are `serde_json::Value`s, as in the manifests.
+
+mod access;
+mod calls;
+mod connect;
+pub mod diff;
+mod error;
+mod kind;
+mod logs;
+mod managed;
+mod pod;
+mod quantity;
+mod rollout;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use access::Review;
+pub use calls::Apply;
+pub use kind::{Kind, describe};
+
+use crate::wait::Wait;
+
+/// The field manager of everything that irsactl applies.
+pub const FIELD_MANAGER: &str = "irsactl";
+
+/// A connection to one cluster's API; clones share it.
+#[derive(Clone)]
+pub struct Kubernetes {
+    connection: Arc<connect::Connection>,
+    wait: Wait,
+}
+
+impl Kubernetes {
+    /// URL of the API server.
+    pub fn server(&self) -> &str {
+        &self.connection.server
+    }
+
+    /// The certificates (DER) that the API server is verified with; empty where the platform's own are used.
+    pub fn ca(&self) -> &[Vec<u8>] {
+        &self.connection.ca
+    }
+
+    /// True where the API server is verified with exactly the certificates of `ca_base64`, the
+    /// `certificateAuthority.data` of EKS: then this is that cluster.
+    pub fn has_ca(&self, ca_base64: &str) -> bool {
+        connect::certificates(ca_base64).is_ok_and(|certificates| !certificates.is_empty() && certificates == self.ca())
+    }
+
+    /// The same connection with other limits of time.
+    #[must_use]
+    pub fn with_wait(&self, wait: Wait) -> Self {
+        Self { connection: Arc::clone(&self.connection), wait }
+    }
+}
+
+impl fmt::Debug for Kubernetes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kubernetes").field("server", &self.server()).finish_non_exhaustive()
+    }
+}

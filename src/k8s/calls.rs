@@ -1,0 +1,327 @@
+//! Reading and writing objects.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{Method, Request};
+use serde_json::{Value, json};
+
+use super::error::{Operation, chain, explain, unreachable_server};
+use super::kind::escape;
+use super::{FIELD_MANAGER, Kind, Kubernetes, describe};
+use crate::error::{Error, ErrorCode, Result};
+use crate::wait::interrupted;
+
+/// Longest time that one answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+const PAGE: usize = 500;
+const TRIES: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How to apply an object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Apply {
+    /// Everything is checked, admission included, and nothing stored.
+    pub dry_run: bool,
+    /// Fields that other managers hold are taken over.
+    pub force: bool,
+}
+
+/// One request, ready to be sent more than once.
+pub(super) struct Call {
+    pub(super) operation: Operation,
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) body: Option<(&'static str, Vec<u8>)>,
+    /// Sending it twice does what sending it once does.
+    pub(super) repeatable: bool,
+}
+
+impl Call {
+    pub(super) fn get(operation: Operation, path: String) -> Self {
+        Self { operation, method: Method::GET, path, body: None, repeatable: true }
+    }
+
+    pub(super) fn post(operation: Operation, path: String, body: &Value) -> Self {
+        let body = Some(("application/json", body.to_string().into_bytes()));
+        Self { operation, method: Method::POST, path, body, repeatable: false }
+    }
+
+    /// Marks a POST that stores nothing.
+    pub(super) fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
+    pub(super) fn request(&self) -> Result<Request<Vec<u8>>> {
+        let mut request = Request::builder().method(self.method.clone()).uri(&self.path);
+        let mut bytes = Vec::new();
+        if let Some((content_type, body)) = &self.body {
+            request = request.header(CONTENT_TYPE, *content_type);
+            bytes.clone_from(body);
+        }
+        request.body(bytes).map_err(|err| {
+            Error::new(ErrorCode::Internal, format!("no request for {} can be made", self.path)).cause(err.to_string())
+        })
+    }
+}
+
+impl Kubernetes {
+    /// Version of the API server: major, minor and the full text, such as `v1.33.4-eks-1234567`.
+    pub async fn version(&self) -> Result<(u32, u32, String)> {
+        let call = Call::get(Operation::new("read", "the server's version"), "/version".to_owned());
+        let answer = self.json(&call).await?;
+        let number = |field: &str| {
+            let text = answer[field].as_str().unwrap_or_default();
+            text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or_default()
+        };
+        Ok((number("major"), number("minor"), answer["gitVersion"].as_str().unwrap_or_default().to_owned()))
+    }
+
+    /// The OIDC issuer that signs the cluster's service account tokens; none where the caller may not read it.
+    pub async fn issuer(&self) -> Result<Option<String>> {
+        let path = "/.well-known/openid-configuration".to_owned();
+        let call = Call::get(Operation::new("read", "the OIDC issuer"), path);
+        match self.json(&call).await {
+            Ok(answer) => Ok(answer["issuer"].as_str().map(str::to_owned)),
+            Err(err)
+                if matches!(err.code, ErrorCode::ClusterForbidden | ErrorCode::NotFound | ErrorCode::MissingApi) =>
+            {
+                Ok(None)
+            }
+            Err(err) => Err(err),
+        }
+    }
+
+    /// One object; none where it, its namespace or its API doesn't exist.
+    pub async fn get(&self, kind: &Kind, namespace: Option<&str>, name: &str) -> Result<Option<Value>> {
+        let call = Call::get(Operation::new("read", kind.object(namespace, name)), kind.path(namespace, Some(name)));
+        match self.json(&call).await {
+            Ok(object) => Ok(Some(object)),
+            Err(err) if matches!(err.code, ErrorCode::NotFound | ErrorCode::MissingApi) => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// All objects of a kind, of all namespaces without `namespace`, that a label selector and a field selector
+    /// choose, read in pages.
+    ///
+    /// # Errors
+    /// `MissingApi` where the cluster doesn't serve the kind.
+    pub async fn list(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        labels: Option<&str>,
+        fields: Option<&str>,
+    ) -> Result<Vec<Value>> {
+        let mut query = format!("limit={PAGE}");
+        if let Some(labels) = labels {
+            let _ = write!(query, "&labelSelector={}", escape(labels));
+        }
+        if let Some(fields) = fields {
+            let _ = write!(query, "&fieldSelector={}", escape(fields));
+        }
+        let place = namespace.map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default();
+        let operation = Operation::new("list", format!("{}{place}", kind.plural));
+        let mut items = Vec::new();
+        let mut token = String::new();
+        loop {
+            let mut path = format!("{}?{query}", kind.path(namespace, None));
+            if !token.is_empty() {
+                let _ = write!(path, "&continue={}", escape(&token));
+            }
+            let mut page = self.json(&Call::get(operation.clone(), path)).await?;
+            if let Value::Array(found) = page["items"].take() {
+                items.extend(found.into_iter().map(|item| typed(item, kind)));
+            }
+            page["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut token);
+            if token.is_empty() {
+                return Ok(items);
+            }
+        }
+    }
+
+    /// Server-side apply with field manager `irsactl` and strict validation; answers the object as stored.
+    ///
+    /// # Errors
+    /// `Conflict` names managers and fields; `AdmissionDenied`, `ClusterForbidden`, `NamespaceTerminating`,
+    /// `NotFound` where the namespace doesn't exist.
+    pub async fn apply(&self, object: &Value, how: Apply) -> Result<Value> {
+        let (kind, namespace, name) = identity(object)?;
+        let mut path = kind.path(namespace, Some(name));
+        let _ = write!(path, "?fieldManager={FIELD_MANAGER}&fieldValidation=Strict&force={}", how.force);
+        if how.dry_run {
+            path.push_str("&dryRun=All");
+        }
+        let verb = if how.dry_run { "apply (dry run)" } else { "apply" };
+        let operation = Operation::new(verb, describe(object));
+        let body = Some(("application/apply-patch+yaml", object.to_string().into_bytes()));
+        self.json(&Call { operation, method: Method::PATCH, path, body, repeatable: true }).await
+    }
+
+    /// A JSON merge patch (RFC 7386); answers the object as stored.
+    pub async fn merge_patch(&self, kind: &Kind, namespace: Option<&str>, name: &str, patch: &Value) -> Result<Value> {
+        let query = format!("?fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
+        let url = kind.path(namespace, Some(name)) + &query;
+        let operation = Operation::new("change", kind.object(namespace, name));
+        let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
+        self.json(&Call { operation, method: Method::PATCH, path: url, body, repeatable: true }).await
+    }
+
+    /// Deletes an object, dependents in the background; with `uid` only if it is still that one. False where it
+    /// doesn't exist.
+    ///
+    /// # Errors
+    /// `Conflict` where another object of the name has taken its place.
+    pub async fn delete(&self, kind: &Kind, namespace: Option<&str>, name: &str, uid: Option<&str>) -> Result<bool> {
+        let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
+        if let Some(uid) = uid {
+            options["preconditions"] = json!({"uid": uid});
+        }
+        let operation = Operation::new("delete", kind.object(namespace, name));
+        let body = Some(("application/json", options.to_string().into_bytes()));
+        let path = kind.path(namespace, Some(name));
+        let call = Call { operation, method: Method::DELETE, path, body, repeatable: uid.is_some() };
+        match self.json(&call).await {
+            Ok(_) => Ok(true),
+            Err(err) if matches!(err.code, ErrorCode::NotFound | ErrorCode::MissingApi) => Ok(false),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// Waits until an object is gone, or another of the same name has taken its place.
+    pub async fn gone(&self, kind: &Kind, namespace: Option<&str>, name: &str, uid: &str) -> Result<()> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let object = self.get(kind, namespace, name).await?;
+            if object.is_none_or(|object| object["metadata"]["uid"] != uid) {
+                return Ok(());
+            }
+            self.wait
+                .pause(pause)
+                .await
+                .map_err(|err| err.context(format!("{} is still being deleted", kind.object(namespace, name))))?;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// Starts the pods of a Deployment anew, as `kubectl rollout restart` does.
+    pub async fn restart(&self, namespace: &str, deployment: &str) -> Result<Value> {
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let annotations = json!({"kubectl.kubernetes.io/restartedAt": now});
+        let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+        self.merge_patch(&Kind::DEPLOYMENT, Some(namespace), deployment, &patch).await
+    }
+
+    /// Sends a call and parses the answer.
+    pub(super) async fn json(&self, call: &Call) -> Result<Value> {
+        let text = self.text(call).await?;
+        serde_json::from_str(&text).map_err(|err| {
+            let Operation { verb, object } = &call.operation;
+            Error::new(ErrorCode::Kubernetes, format!("Kubernetes: the answer to {verb} {object} is no JSON"))
+                .cause(err.to_string())
+        })
+    }
+
+    /// Sends a call, again after a pause where the server is busy or the connection breaks.
+    pub(super) async fn text(&self, call: &Call) -> Result<String> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            self.wait.check()?;
+            let failure = match self.once(call).await? {
+                Ok(text) => return Ok(text),
+                Err(failure) => failure,
+            };
+            let Some(asked) = retry_after(&failure, call).filter(|_| attempt < TRIES) else {
+                return Err(explain(&failure, &call.operation, self.server()));
+            };
+            tracing::debug!(path = call.path, attempt, "Kubernetes: trying again");
+            self.wait.pause(pause.max(asked).min(LONGEST_PAUSE)).await.map_err(|mut err| {
+                let last = explain(&failure, &call.operation, self.server());
+                err.causes.push(last.to_string());
+                err
+            })?;
+            pause *= 2;
+        }
+        Err(Error::new(ErrorCode::Internal, "no attempt was made"))
+    }
+
+    /// One attempt. The outer error ends all attempts.
+    async fn once(&self, call: &Call) -> Result<Result<String, kube::Error>> {
+        let request = self.authorized(call).await?;
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.connection.client.request_text(request));
+        let answer = if call.method == Method::GET {
+            tokio::select! {
+                answer = answer => answer,
+                () = self.wait.interrupted() => return Err(interrupted()),
+            }
+        } else {
+            answer.await
+        };
+        answer.map_err(|_| {
+            let seconds = ANSWER_TIMEOUT.as_secs();
+            unreachable_server(
+                self.server(),
+                &[format!("no answer within {seconds}s to {} {}", call.method, call.path)],
+            )
+        })
+    }
+
+    pub(super) async fn authorized(&self, call: &Call) -> Result<Request<Vec<u8>>> {
+        let mut request = call.request()?;
+        if let Some(token) = &self.connection.token {
+            request.headers_mut().insert(AUTHORIZATION, token.header().await?);
+        }
+        Ok(request)
+    }
+}
+
+/// Kind, namespace and name of an object to be written.
+fn identity(object: &Value) -> Result<(Kind, Option<&str>, &str)> {
+    let metadata = &object["metadata"];
+    match (Kind::of(object), metadata["name"].as_str()) {
+        (Some(kind), Some(name)) => Ok((kind, metadata["namespace"].as_str(), name)),
+        _ => Err(Error::new(ErrorCode::Internal, format!("{} can't be applied", describe(object)))),
+    }
+}
+
+/// Items of a list have no `apiVersion` and `kind` of their own.
+fn typed(mut item: Value, kind: &Kind) -> Value {
+    if let Value::Object(fields) = &mut item {
+        fields.entry("apiVersion").or_insert_with(|| kind.api_version().into());
+        fields.entry("kind").or_insert_with(|| kind.kind.into());
+    }
+    item
+}
+
+/// How long the server asks to wait before another attempt; none where another attempt is no use or no good.
+fn retry_after(failure: &kube::Error, call: &Call) -> Option<Duration> {
+    let kube::Error::Api(status) = failure else {
+        return (call.repeatable && is_broken_connection(failure)).then_some(Duration::ZERO);
+    };
+    let asked = status.details.as_ref().map_or(0, |details| u64::from(details.retry_after_seconds));
+    let asked = Duration::from_secs(asked);
+    match status.code {
+        // Refused before anything was done (API Priority and Fairness).
+        429 => Some(asked),
+        503 | 504 if call.repeatable => Some(asked),
+        500 if call.repeatable && status.message.contains("etcdserver:") => Some(asked),
+        // Two applies at the same time; a conflict of managers says so in its causes.
+        409 if call.method == Method::PATCH
+            && status.details.as_ref().is_none_or(|details| details.causes.is_empty()) =>
+        {
+            Some(asked)
+        }
+        _ => None,
+    }
+}
+
+/// True where a connection that was there is lost; a connection that can't be made isn't tried again.
+fn is_broken_connection(failure: &kube::Error) -> bool {
+    let texts = chain(failure).join(": ");
+    let broken = ["connection closed before message completed", "reset by peer", "Broken pipe", "unexpected EOF"];
+    broken.iter().any(|text| texts.contains(text)) || texts.contains("end of file before message length reached")
+}

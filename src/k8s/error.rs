@@ -1,0 +1,204 @@
+//! What the API server's refusals mean to a user.
+
+use kube::core::Status;
+
+use super::FIELD_MANAGER;
+use crate::error::{Error, ErrorCode};
+
+/// What was tried, for messages: `verb` is an infinitive.
+#[derive(Clone, Debug)]
+pub(super) struct Operation {
+    pub(super) verb: &'static str,
+    pub(super) object: String,
+}
+
+impl Operation {
+    pub(super) fn new(verb: &'static str, object: impl Into<String>) -> Self {
+        Self { verb, object: object.into() }
+    }
+
+    fn failed(&self) -> String {
+        format!("Kubernetes: can't {} {}", self.verb, self.object)
+    }
+}
+
+/// The error that the user sees for `err`.
+pub(super) fn explain(err: &kube::Error, operation: &Operation, server: &str) -> Box<Error> {
+    match err {
+        kube::Error::Api(status) => refused(status, operation, server),
+        kube::Error::Auth(_) => {
+            Error::new(ErrorCode::ClusterUnauthorized, format!("the kubeconfig gives no credentials for {server}"))
+                .cause("its exec plugin or token failed")
+                .hint("kubectl must work with the same kubeconfig and context: try kubectl get namespaces")
+        }
+        kube::Error::Service(_) | kube::Error::HyperError(_) => unreachable_server(server, &chain(err)),
+        other => Error::new(ErrorCode::Kubernetes, operation.failed()).cause(other.to_string()),
+    }
+}
+
+/// The API server doesn't answer, or not as itself.
+pub(super) fn unreachable_server(server: &str, causes: &[String]) -> Box<Error> {
+    let mut error =
+        Error::new(ErrorCode::ClusterUnreachable, format!("Kubernetes API server {server} can't be reached"));
+    error.causes.extend_from_slice(causes);
+    if causes.iter().any(|cause| cause.contains("certificate")) {
+        return error.hint(
+            "its certificate isn't signed by the cluster's CA: a proxy may be in between (HTTPS_PROXY, NO_PROXY), \
+             or the kubeconfig is of another cluster",
+        );
+    }
+    error.hint(
+        "a private endpoint answers only from inside the VPC: run there, or through a proxy (HTTPS_PROXY); a private \
+         network also needs endpoints for sts, iam, cloudformation and eks. --aws-only does the AWS part without it",
+    )
+}
+
+/// The texts of an error and its sources, without repetitions.
+pub(super) fn chain(err: &(dyn std::error::Error + 'static)) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = err.source();
+    while let Some(source) = next {
+        let text = source.to_string();
+        next = source.source();
+        // Outer errors often repeat the inner ones after a colon.
+        let own = next.map_or(text.as_str(), |inner| {
+            text.strip_suffix(&inner.to_string()).unwrap_or(&text).trim_end_matches([':', ' '])
+        });
+        if !own.is_empty() && texts.last().is_none_or(|last| last != own) {
+            texts.push(own.to_owned());
+        }
+    }
+    texts
+}
+
+fn refused(status: &Status, operation: &Operation, server: &str) -> Box<Error> {
+    let error = |code| Error::new(code, operation.failed()).cause(status.message.clone());
+    match status.code {
+        401 => Error::new(
+            ErrorCode::ClusterUnauthorized,
+            format!(
+                "Kubernetes API server {server} doesn't know the caller (401, {} {})",
+                operation.verb, operation.object
+            ),
+        ),
+        400 | 403 | 422 | 500 if is_admission(status) => admission(status, operation),
+        403 => forbidden(status, operation),
+        409 if !conflicts(status).is_empty() => conflict(status, operation),
+        409 if status.reason == "AlreadyExists" => error(ErrorCode::AlreadyExists),
+        409 => error(ErrorCode::Conflict).hint("it was changed meanwhile: run the same command again"),
+        422 => invalid(status, operation),
+        400 if is_unknown_field(&status.message) => error(ErrorCode::Kubernetes)
+            .hint("this cluster's API doesn't know the field: check --patch and its spelling"),
+        404 if is_unserved(status) => {
+            Error::new(ErrorCode::MissingApi, format!("{}: this cluster doesn't serve that API", operation.failed()))
+        }
+        404 => error(ErrorCode::NotFound),
+        429 => error(ErrorCode::Kubernetes).hint("the API server is overloaded: run the same command again later"),
+        _ => error(ErrorCode::Kubernetes),
+    }
+}
+
+/// True where the path itself is unknown, not the object in it.
+fn is_unserved(status: &Status) -> bool {
+    status.details.as_ref().is_none_or(|details| details.name.is_empty())
+        && (status.message.contains("could not find the requested resource")
+            || status.message.contains("404 page not found"))
+}
+
+fn is_unknown_field(message: &str) -> bool {
+    message.contains("unknown field") || message.contains("field not declared in schema")
+}
+
+/// RBAC says `User "…" cannot …` or that rights would be escalated; every other refusal is admission's.
+fn is_admission(status: &Status) -> bool {
+    let message = &status.message;
+    let by_plugin = status.code == 403
+        && message.contains("is forbidden:")
+        && !message.contains(" cannot ")
+        && !message.contains("attempting to grant");
+    by_plugin
+        || has_cause(status, "NamespaceTerminating")
+        || message.contains("admission webhook")
+        || message.contains("failed calling webhook")
+        || message.contains("ValidatingAdmissionPolicy")
+}
+
+fn has_cause(status: &Status, reason: &str) -> bool {
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == reason)
+}
+
+fn admission(status: &Status, operation: &Operation) -> Box<Error> {
+    let message = &status.message;
+    if has_cause(status, "NamespaceTerminating") || message.contains("because it is being terminated") {
+        return Error::new(ErrorCode::NamespaceTerminating, operation.failed())
+            .cause(message.clone())
+            .hint("wait until the namespace is gone (kubectl get namespaces), or choose another with --namespace");
+    }
+    let error = Error::new(ErrorCode::AdmissionDenied, format!("{}: refused by admission", operation.failed()))
+        .cause(message.clone());
+    if message.contains("failed calling webhook") {
+        return error.hint("the webhook itself doesn't answer: mend it (kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations)");
+    }
+    if message.contains("PodSecurity") {
+        return error.hint("the pod breaks the namespace's Pod Security Standard: change --patch, or choose another namespace with --namespace");
+    }
+    if message.contains("exceeded quota") || message.contains("failed quota") {
+        return error.hint(
+            "the namespace's ResourceQuota leaves no room: raise it, or choose another namespace with --namespace",
+        );
+    }
+    error.hint(
+        "the cluster's policy refuses the object: --patch changes it, another --namespace may have another policy",
+    )
+}
+
+fn forbidden(status: &Status, operation: &Operation) -> Box<Error> {
+    let error = Error::new(ErrorCode::ClusterForbidden, format!("{}: the caller lacks the right", operation.failed()))
+        .cause(status.message.clone());
+    if status.message.contains("attempting to grant") {
+        return error.hint(
+            "whoever creates a ClusterRole must hold every right in it, or the verbs escalate and bind: a cluster admin can run \
+             this, or give those rights",
+        );
+    }
+    error.hint(
+        "a cluster admin can give it with a Role or ClusterRole and a binding, or with an EKS access policy \
+         (aws eks associate-access-policy)",
+    )
+}
+
+/// The managers and fields of an apply conflict: `(manager, field)`.
+fn conflicts(status: &Status) -> Vec<(String, String)> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .filter(|cause| cause.reason == "FieldManagerConflict")
+        .map(|cause| {
+            let manager = cause.message.split('"').nth(1).unwrap_or(&cause.message);
+            (manager.to_owned(), cause.field.clone())
+        })
+        .collect()
+}
+
+fn conflict(status: &Status, operation: &Operation) -> Box<Error> {
+    let mut error = Error::new(
+        ErrorCode::Conflict,
+        format!("{}: fields are held by another manager than {FIELD_MANAGER}", operation.failed()),
+    );
+    for (manager, field) in conflicts(status) {
+        error.causes.push(format!("{field} is held by {manager}"));
+    }
+    error.hint("--force-conflicts takes the fields over; the other manager may then change them back")
+}
+
+fn invalid(status: &Status, operation: &Operation) -> Box<Error> {
+    let mut error = Error::new(ErrorCode::Kubernetes, format!("{}: the object is invalid", operation.failed()));
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    error.causes.extend(causes.map(|cause| format!("{}: {}", cause.field, cause.message)));
+    if error.causes.is_empty() {
+        error.causes.push(status.message.clone());
+    }
+    if status.message.contains("field is immutable") || status.message.contains("cannot change roleRef") {
+        return error.hint("the field can't be changed in place: delete the object, then run the same command again");
+    }
+    error
+}
