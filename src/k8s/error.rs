@@ -202,3 +202,108 @@ fn invalid(status: &Status, operation: &Operation) -> Box<Error> {
     }
     error
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const SERVER: &str = "https://k8s.test";
+
+    fn explained(code: u16, reason: &str, message: &str, details: &Value) -> Box<Error> {
+        let status =
+            json!({"status": "Failure", "code": code, "reason": reason, "message": message, "details": details});
+        let status: Status = serde_json::from_value(status).unwrap();
+        explain(&kube::Error::Api(Box::new(status)), &Operation::new("apply", "Deployment dns/external-dns"), SERVER)
+    }
+
+    #[test]
+    fn refusals_have_codes() {
+        let rbac = r#"deployments.apps "external-dns" is forbidden: User "arn:aws:iam::1:user/dev" cannot patch resource "deployments" in API group "apps" in the namespace "dns""#;
+        let escalation = r#"clusterroles.rbac.authorization.k8s.io "external-dns" is forbidden: user "dev" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held:"#;
+        let security = r#"pods "a" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true"#;
+        let quota = r#"pods "a" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"#;
+        let webhook = r#"admission webhook "validate.kyverno.svc-fail" denied the request: labels are required"#;
+        let broken =
+            r#"Internal error occurred: failed calling webhook "a.b": Post "https://x": no endpoints available"#;
+        let policy =
+            r#"deployments.apps "a" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"#;
+        for (code, reason, message, expected) in [
+            (401, "Unauthorized", "Unauthorized", ErrorCode::ClusterUnauthorized),
+            (403, "Forbidden", rbac, ErrorCode::ClusterForbidden),
+            (403, "Forbidden", escalation, ErrorCode::ClusterForbidden),
+            (403, "Forbidden", security, ErrorCode::AdmissionDenied),
+            (403, "Forbidden", quota, ErrorCode::AdmissionDenied),
+            (403, "", webhook, ErrorCode::AdmissionDenied),
+            (400, "", webhook, ErrorCode::AdmissionDenied),
+            (500, "InternalError", broken, ErrorCode::AdmissionDenied),
+            (422, "Invalid", policy, ErrorCode::AdmissionDenied),
+            (404, "NotFound", r#"namespaces "dns" not found"#, ErrorCode::NotFound),
+            (404, "NotFound", "the server could not find the requested resource", ErrorCode::MissingApi),
+            (409, "AlreadyExists", r#"namespaces "dns" already exists"#, ErrorCode::AlreadyExists),
+            (
+                409,
+                "Conflict",
+                "Precondition failed: UID in precondition: a, UID in object meta: b",
+                ErrorCode::Conflict,
+            ),
+            (500, "InternalError", "etcdserver: request timed out", ErrorCode::Kubernetes),
+        ] {
+            let error = explained(code, reason, message, &json!({}));
+            assert_eq!(error.code, expected, "{message}");
+            assert!(error.to_string().contains("Deployment dns/external-dns"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_terminating_namespace_is_named_as_such() {
+        let message = r#"deployments.apps "a" is forbidden: unable to create new content in namespace dns because it is being terminated"#;
+        let causes =
+            json!({"causes": [{"reason": "NamespaceTerminating", "message": "namespace dns is being terminated"}]});
+        assert_eq!(explained(403, "Forbidden", message, &causes).code, ErrorCode::NamespaceTerminating);
+    }
+
+    #[test]
+    fn a_conflict_names_managers_and_fields() {
+        let details = json!({"causes": [
+            {"reason": "FieldManagerConflict", "message": "conflict with \"argocd\" using apps/v1", "field": ".spec.replicas"},
+            {"reason": "FieldManagerConflict", "message": "conflict with \"hpa\"", "field": ".spec.paused"}
+        ]});
+        let error = explained(409, "Conflict", "Apply failed with 2 conflicts", &details);
+        assert_eq!(error.code, ErrorCode::Conflict);
+        assert_eq!(error.causes, [".spec.replicas is held by argocd", ".spec.paused is held by hpa"]);
+        assert!(error.hint.unwrap().contains("--force-conflicts"));
+    }
+
+    #[test]
+    fn invalid_fields_are_listed() {
+        let causes = json!({"causes": [{"field": "spec.selector", "message": "Invalid value: field is immutable"}]});
+        let error =
+            explained(422, "Invalid", "Deployment.apps \"a\" is invalid: spec.selector: field is immutable", &causes);
+        assert_eq!(error.code, ErrorCode::Kubernetes);
+        assert_eq!(error.causes, ["spec.selector: Invalid value: field is immutable"]);
+        assert!(error.hint.unwrap().contains("delete"));
+    }
+
+    #[test]
+    fn repeated_causes_are_said_once() {
+        #[derive(Debug)]
+        struct Layer(&'static str, Option<Box<Layer>>);
+        impl std::fmt::Display for Layer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.0)
+            }
+        }
+        impl std::error::Error for Layer {
+            fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+                self.1.as_deref().map(|layer| layer as _)
+            }
+        }
+        let inner = Layer("tcp connect error: refused", Some(Box::new(Layer("refused", None))));
+        let outer = Layer(
+            "x",
+            Some(Box::new(Layer("client error", Some(Box::new(Layer("client error", Some(Box::new(inner)))))))),
+        );
+        assert_eq!(chain(&outer), ["client error", "tcp connect error", "refused"]);
+    }
+}

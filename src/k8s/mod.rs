@@ -11,6 +11,7 @@ mod managed;
 mod pod;
 mod quantity;
 mod rollout;
+mod schema;
 
 use std::fmt;
 use std::sync::Arc;
