@@ -1,3 +1,5 @@
 //! IAM documents and names; pure.
 
 pub mod arn;
+
+pub mod policy;

@@ -1,1 +1,3 @@
 //! The CloudFormation stack of a service account; pure.
+
+pub mod events;
