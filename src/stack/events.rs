@@ -1,36 +1,251 @@
-//! placeholder
+//! Why a stack failed, from its events.
 
-/// placeholder
+use std::fmt;
+
+use jiff::Timestamp;
+
+const STACK_TYPE: &str = "AWS::CloudFormation::Stack";
+
+/// One event of a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// placeholder
+    /// The resource in the template; the stack's name for the stack itself.
     pub logical_id: String,
-    /// placeholder
+    /// `AWS::IAM::Role` and the like.
     pub resource_type: String,
-    /// placeholder
+    /// `CREATE_FAILED` and the like.
     pub status: String,
-    /// placeholder
+    /// What CloudFormation says to it.
     pub reason: Option<String>,
-    /// placeholder
+    /// The client request token of the operation.
     pub token: Option<String>,
-    /// placeholder
-    pub time: i64,
+    /// When.
+    pub time: Timestamp,
 }
 
-/// placeholder
+/// The first failure of an operation on a stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// placeholder
+    /// `Role1 (AWS::IAM::Role)`.
     pub resource: String,
-    /// placeholder
+    /// What the service answered, without CloudFormation's wrapping.
     pub reason: String,
-    /// placeholder
+    /// The handler's error code, such as `AlreadyExists`.
+    pub code: Option<String>,
+    /// The request id at the service.
+    pub request_id: Option<String>,
+    /// What to do, for known causes.
     pub hint: Option<String>,
 }
 
-/// placeholder
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.resource, self.reason)
+    }
+}
+
+/// The first resource that failed in the newest operation among `events`, in any order; none while
+/// nothing has failed. Resources that were only cancelled for another's failure don't count.
 pub fn explain(events: &[Event]) -> Option<Failure> {
-    let mut failed = events.iter().filter(|event| event.status.ends_with("_FAILED"));
-    let first = failed.next_back()?;
-    Some(Failure { resource: first.logical_id.clone(), reason: first.reason.clone().unwrap_or_default(), hint: None })
+    let events = newest_operation(events);
+    let failed = |event: &&&Event| event.status.ends_with("_FAILED") && !is_cancelled(event);
+    let resource = events.iter().find(|event| failed(event) && event.resource_type != STACK_TYPE);
+    let stack = || {
+        let stack = events.iter().filter(|event| event.resource_type == STACK_TYPE && event.reason.is_some());
+        stack.into_iter().find(|event| failed(event) || event.status.contains("ROLLBACK_IN_PROGRESS"))
+    };
+    resource.or_else(stack).map(|event| failure(event))
+}
+
+/// The events from the start of the last operation on, oldest first.
+fn newest_operation(events: &[Event]) -> Vec<&Event> {
+    let mut sorted: Vec<&Event> = events.iter().collect();
+    // CloudFormation lists the newest first; events of one instant keep their order.
+    let newest_first = events.first().zip(events.last()).is_some_and(|(first, last)| first.time > last.time);
+    if newest_first {
+        sorted.reverse();
+    }
+    sorted.sort_by_key(|event| event.time);
+    let begins = |event: &&Event| {
+        let by_user = ["CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS"];
+        event.resource_type == STACK_TYPE && by_user.contains(&event.status.as_str())
+    };
+    let start = sorted.iter().rposition(begins).unwrap_or(0);
+    sorted.split_off(start)
+}
+
+fn is_cancelled(event: &Event) -> bool {
+    let reason = event.reason.as_deref().unwrap_or_default();
+    reason.contains("cancelled") || reason.contains("canceled")
+}
+
+fn failure(event: &Event) -> Failure {
+    let text = event.reason.as_deref().unwrap_or("CloudFormation gives no reason");
+    let field = |name: &str| {
+        let (_, rest) = text.split_once(name)?;
+        let value = rest.split([',', ')']).next()?.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    let code = field("HandlerErrorCode: ").or_else(|| field("Error Code: "));
+    let reason = unwrapped(text);
+    let hint = hint(&reason, code.as_deref().unwrap_or_default());
+    Failure {
+        resource: format!("{} ({})", event.logical_id, event.resource_type),
+        request_id: field("Request ID: "),
+        reason,
+        code,
+        hint,
+    }
+}
+
+/// The service's sentence out of `Resource handler returned message: "… (Service: Iam, …)"
+/// (RequestToken: …, HandlerErrorCode: …)`.
+fn unwrapped(text: &str) -> String {
+    let text = text.strip_prefix("Resource handler returned message: ").unwrap_or(text);
+    let cut = ["(RequestToken:", "(Service:"].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
+    let sentence = text[..cut].trim().trim_matches('"').trim();
+    if sentence.is_empty() { text.to_owned() } else { sentence.to_owned() }
+}
+
+/// What to do about the causes that people meet with roles.
+fn hint(reason: &str, code: &str) -> Option<String> {
+    let lower = reason.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let hint = if let Some(action) = denied_action(reason) {
+        let boundary = lower.contains("permissions boundary");
+        let more = if boundary {
+            "; a permissions boundary that allows it may be demanded: --permissions-boundary"
+        } else {
+            ""
+        };
+        format!("the credentials, or the role of --cfn-role-arn, need the IAM action {action}{more}")
+    } else if has(&["accessdenied", "access denied", "not authorized"]) || code == "AccessDenied" {
+        "the credentials, or the role of --cfn-role-arn, lack a permission".to_owned()
+    } else if has(&["already exists", "alreadyexists"]) || code == "AlreadyExists" {
+        "choose another --role-name, or use the existing role with --attach-role-arn".to_owned()
+    } else if has(&["must detach", "deleteconflict", "delete conflict"]) {
+        "something was attached to the role outside the stack: detach it with `aws iam detach-role-policy` and delete again"
+            .to_owned()
+    } else if has(&["quota", "limitexceeded", "limit exceeded", "cannot exceed"]) || code == "ServiceLimitExceeded" {
+        "an IAM quota is reached: attach fewer policies, remove unused roles, or have the quota raised in Service Quotas".to_owned()
+    } else if has(&["malformedpolicydocument", "syntax errors in policy", "invalid principal", "has prohibited field"])
+    {
+        "IAM does not take the policy document: check the inline policy, and that the OIDC provider exists".to_owned()
+    } else if has(&["does not exist or is not attachable", "nosuchentity", "cannot be found", "not found"])
+        || code == "NotFound"
+    {
+        let boundary = if has(&["boundary", "scope arn"]) { "--permissions-boundary" } else { "--attach-policy-arn" };
+        match reason
+            .split_whitespace()
+            .map(|word| word.trim_matches(['"', '.', ',']))
+            .find(|word| word.starts_with("arn:"))
+        {
+            Some(arn) => format!("check the ARN given with {boundary}: aws iam get-policy --policy-arn {arn}"),
+            None => format!("check the ARN given with {boundary}"),
+        }
+    } else if has(&["boundary"]) {
+        "check the ARN given with --permissions-boundary".to_owned()
+    } else if has(&["rate exceeded", "throttl"]) || code == "Throttling" {
+        "AWS was throttling: run the same command again".to_owned()
+    } else if has(&["security token", "expiredtoken", "invalidclienttokenid"]) {
+        "the credentials expired while the stack was being made: renew them and run the same command again".to_owned()
+    } else {
+        return None;
+    };
+    Some(hint)
+}
+
+fn denied_action(reason: &str) -> Option<&str> {
+    let (_, rest) = reason.split_once("to perform: ")?;
+    rest.split_whitespace().next().map(|action| action.trim_end_matches(['.', ',']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(second: i64, id: &str, status: &str, reason: &str) -> Event {
+        let kind = if id == "stack" { STACK_TYPE } else { "AWS::IAM::Role" };
+        Event {
+            logical_id: id.to_owned(),
+            resource_type: kind.to_owned(),
+            status: status.to_owned(),
+            reason: (!reason.is_empty()).then(|| reason.to_owned()),
+            token: None,
+            time: Timestamp::from_second(second).unwrap(),
+        }
+    }
+
+    const TAKEN: &str = "Resource handler returned message: \"Role with name taken already exists. (Service: Iam, Status Code: 409, Request ID: 1234-5678) (SDK Attempt Count: 1)\" (RequestToken: aaaa-bbbb, HandlerErrorCode: AlreadyExists)";
+
+    #[test]
+    fn the_first_real_failure_is_named() {
+        let mut events = vec![
+            event(9, "stack", "ROLLBACK_COMPLETE", ""),
+            event(3, "stack", "ROLLBACK_IN_PROGRESS", "The following resource(s) failed to create: [Role1, Policy1]."),
+            event(2, "Policy1", "CREATE_FAILED", "Resource creation cancelled"),
+            event(2, "Role1", "CREATE_FAILED", TAKEN),
+            event(1, "stack", "CREATE_IN_PROGRESS", "User Initiated"),
+        ];
+        let failure = explain(&events).unwrap();
+        assert_eq!(failure.to_string(), "Role1 (AWS::IAM::Role): Role with name taken already exists.");
+        assert_eq!(failure.code.as_deref(), Some("AlreadyExists"));
+        assert_eq!(failure.request_id.as_deref(), Some("1234-5678"));
+        assert!(failure.hint.as_ref().unwrap().contains("--role-name"));
+        events.reverse();
+        assert_eq!(explain(&events), Some(failure));
+    }
+
+    #[test]
+    fn earlier_operations_do_not_count() {
+        let events = [
+            event(1, "stack", "UPDATE_IN_PROGRESS", "User Initiated"),
+            event(2, "Role1", "UPDATE_FAILED", "old"),
+            event(3, "stack", "UPDATE_ROLLBACK_COMPLETE", ""),
+            event(4, "stack", "UPDATE_IN_PROGRESS", "User Initiated"),
+            event(5, "Role1", "UPDATE_IN_PROGRESS", ""),
+        ];
+        assert_eq!(explain(&events), None);
+        assert_eq!(explain(&[]), None);
+    }
+
+    #[test]
+    fn the_stack_itself_may_fail() {
+        let events = [
+            event(1, "stack", "CREATE_IN_PROGRESS", "User Initiated"),
+            event(2, "stack", "ROLLBACK_IN_PROGRESS", "Transform failed"),
+        ];
+        assert_eq!(explain(&events).unwrap().reason, "Transform failed");
+        let silent = [event(1, "Role1", "DELETE_FAILED", "")];
+        assert!(explain(&silent).unwrap().reason.contains("no reason"));
+    }
+
+    #[test]
+    fn known_causes_have_a_hint() {
+        for (reason, part) in [
+            (
+                "Policy arn:aws:iam::111122223333:policy/x does not exist or is not attachable. (Service: Iam, Status Code: 404)",
+                "get-policy --policy-arn arn:aws:iam::111122223333:policy/x",
+            ),
+            ("Scope ARN: arn:aws:iam::1:policy/b does not exist or is not attachable.", "--permissions-boundary"),
+            ("Cannot exceed quota for PoliciesPerRole: 10", "quota"),
+            (
+                "User: arn:aws:iam::1:user/x is not authorized to perform: iam:CreateRole on resource: arn:aws:iam::1:role/r because no identity-based policy allows the iam:CreateRole action",
+                "iam:CreateRole",
+            ),
+            (
+                "User: x is not authorized to perform: iam:CreateRole with an explicit deny in a permissions boundary",
+                "--permissions-boundary",
+            ),
+            ("API: iam:CreateRole Access Denied", "lack a permission"),
+            ("Syntax errors in policy.", "policy document"),
+            ("Cannot delete entity, must detach all policies first.", "detach"),
+            ("Rate exceeded", "again"),
+            ("The security token included in the request is expired", "renew"),
+        ] {
+            let hint = explain(&[event(1, "Role1", "CREATE_FAILED", reason)]).unwrap().hint.unwrap();
+            assert!(hint.contains(part), "{reason}: {hint}");
+        }
+        assert_eq!(explain(&[event(1, "Role1", "CREATE_FAILED", "odd")]).unwrap().hint, None);
+    }
 }

@@ -1,0 +1,174 @@
+//! Tags of stacks, which CloudFormation passes on to the role.
+
+/// The cluster that a stack or provider belongs to.
+pub const CLUSTER: &str = "alpha.eksctl.io/cluster-name";
+/// The same, of eksctl's early days; still written and read by eksctl.
+pub const LEGACY_CLUSTER: &str = "eksctl.cluster.k8s.io/v1alpha1/cluster-name";
+/// The version of eksctl that made it, here the one whose format is followed.
+pub const EKSCTL_VERSION: &str = "alpha.eksctl.io/eksctl-version";
+/// `NAMESPACE/NAME` of the service account.
+pub const SERVICE_ACCOUNT: &str = "alpha.eksctl.io/iamserviceaccount-name";
+/// The version of irsactl that made it.
+pub const IRSACTL_VERSION: &str = "irsactl.dev/version";
+/// On the cluster: it has an IAM OIDC provider.
+pub const OIDC_ENABLED: &str = "alpha.eksctl.io/cluster-oidc-enabled";
+/// The version of eksctl whose stack format is followed.
+pub const EKSCTL_FORMAT: &str = "0.231.0";
+
+/// How many tags AWS takes on a stack or role.
+const MOST: usize = 50;
+const OURS: [&str; 5] = [CLUSTER, LEGACY_CLUSTER, EKSCTL_VERSION, IRSACTL_VERSION, SERVICE_ACCOUNT];
+
+/// Tags as AWS lists them: key and value.
+pub type Tags = [(String, String)];
+
+/// The tags of a service account's stack: eksctl's, irsactl's and the user's (see
+/// [`check_user_tags`]; the last of equal keys counts, ours win).
+pub fn tags(cluster: &str, namespace: &str, name: &str, version: &str, user: &Tags) -> Vec<(String, String)> {
+    let mut tags = cluster_tags(cluster, version, user);
+    tags.insert(1, (LEGACY_CLUSTER.to_owned(), cluster.to_owned()));
+    tags.push((SERVICE_ACCOUNT.to_owned(), format!("{namespace}/{name}")));
+    tags
+}
+
+/// The tags of what belongs to the whole cluster, such as the IAM OIDC provider.
+pub fn cluster_tags(cluster: &str, version: &str, user: &Tags) -> Vec<(String, String)> {
+    let ours = [(CLUSTER, cluster), (EKSCTL_VERSION, EKSCTL_FORMAT), (IRSACTL_VERSION, version)];
+    let mut tags: Vec<(String, String)> = ours.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    for (key, value) in user.iter().filter(|(key, _)| !OURS.contains(&key.as_str())) {
+        match tags.iter_mut().find(|(known, _)| known == key) {
+            Some(tag) => tag.1.clone_from(value),
+            None => tags.push((key.clone(), value.clone())),
+        }
+    }
+    tags
+}
+
+/// The value of a tag.
+pub fn value<'a>(tags: &'a Tags, key: &str) -> Option<&'a str> {
+    tags.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
+}
+
+/// The namespace and name of the service account that a stack or role is for.
+pub fn owner(tags: &Tags) -> Option<(String, String)> {
+    let (namespace, name) = value(tags, SERVICE_ACCOUNT)?.split_once('/')?;
+    let whole = !namespace.is_empty() && !name.is_empty() && !name.contains('/');
+    whole.then(|| (namespace.to_owned(), name.to_owned()))
+}
+
+/// The cluster that a stack or role belongs to.
+pub fn cluster(tags: &Tags) -> Option<&str> {
+    value(tags, CLUSTER).or_else(|| value(tags, LEGACY_CLUSTER))
+}
+
+/// Which tool made a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// irsactl.
+    Irsactl,
+    /// eksctl.
+    Eksctl,
+}
+
+impl Source {
+    /// As in documents: `irsactl`, `eksctl`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Irsactl => "irsactl",
+            Self::Eksctl => "eksctl",
+        }
+    }
+}
+
+/// Which tool made the stack with these tags.
+pub fn source(tags: &Tags) -> Source {
+    if value(tags, IRSACTL_VERSION).is_some() { Source::Irsactl } else { Source::Eksctl }
+}
+
+/// Checks tags that a user gives, beside which ours are set ("Tag naming limits and requirements",
+/// Tagging AWS resources; "Tags for AWS Identity and Access Management resources").
+///
+/// # Errors
+/// Says which tag breaks which rule.
+pub fn check_user_tags(tags: &Tags) -> Result<(), String> {
+    for (index, (key, value)) in tags.iter().enumerate() {
+        let problem = |what: &str| Err(format!("the tag `{key}={value}` {what}"));
+        let valid = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c));
+        if key.is_empty() || key.chars().count() > 128 || value.chars().count() > 256 {
+            return problem("has a key that is not 1 to 128 characters long, or a value of more than 256");
+        }
+        if !valid(key) || !valid(value) {
+            return problem("holds other characters than letters, digits, blanks and _ . : / = + - @");
+        }
+        if key.to_lowercase().starts_with("aws:") {
+            return problem("begins with aws:, which is reserved");
+        }
+        if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(key)) {
+            return problem("is one that irsactl sets");
+        }
+        if tags[..index].iter().any(|(other, _)| other.to_lowercase() == key.to_lowercase()) {
+            return problem("has a key that is given twice; IAM does not tell upper from lower case");
+        }
+    }
+    let most = MOST - OURS.len();
+    if tags.len() > most {
+        return Err(format!("{} tags are given; AWS takes {MOST}, which leaves {most} beside irsactl's", tags.len()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn d4_stack_tags() {
+        let user = pairs(&[("Owner", "John Doe"), (CLUSTER, "other")]);
+        let expected = pairs(&[
+            ("alpha.eksctl.io/cluster-name", "c"),
+            ("eksctl.cluster.k8s.io/v1alpha1/cluster-name", "c"),
+            ("alpha.eksctl.io/eksctl-version", "0.231.0"),
+            ("irsactl.dev/version", "1.2.3"),
+            ("Owner", "John Doe"),
+            ("alpha.eksctl.io/iamserviceaccount-name", "default/x"),
+        ]);
+        let tags = tags("c", "default", "x", "1.2.3", &user);
+        assert_eq!(tags, expected);
+        assert_eq!(owner(&tags), Some(("default".to_owned(), "x".to_owned())));
+        assert_eq!((cluster(&tags), source(&tags)), (Some("c"), Source::Irsactl));
+    }
+
+    #[test]
+    fn i1_foreign_tags_are_read() {
+        let tags = pairs(&[(LEGACY_CLUSTER, "old"), (SERVICE_ACCOUNT, "a/b")]);
+        assert_eq!((cluster(&tags), source(&tags), source(&tags).as_str()), (Some("old"), Source::Eksctl, "eksctl"));
+        for bad in ["a", "a/b/c", "/b", "a/"] {
+            assert_eq!(owner(&pairs(&[(SERVICE_ACCOUNT, bad)])), None, "{bad}");
+        }
+        assert_eq!(owner(&[]), None);
+    }
+
+    #[test]
+    fn user_tags_are_checked() {
+        let long = ["k".repeat(129), "v".repeat(257)];
+        for bad in [
+            ("", "v"),
+            (long[0].as_str(), "v"),
+            ("k", long[1].as_str()),
+            ("AWS:x", "v"),
+            ("a*", "v"),
+            ("k", "a\nb"),
+            (CLUSTER, "c"),
+        ] {
+            assert!(check_user_tags(&pairs(&[bad])).is_err(), "{bad:?}");
+        }
+        assert!(check_user_tags(&pairs(&[("Team", "a"), ("team", "b")])).is_err());
+        let many = |count: usize| (0..count).map(|n| (format!("k{n}"), String::new())).collect::<Vec<_>>();
+        assert!(check_user_tags(&many(45)).is_ok() && check_user_tags(&many(46)).is_err());
+        assert!(check_user_tags(&pairs(&[("Owner", "John Döe"), ("a/b", "x=y")])).is_ok());
+    }
+}
