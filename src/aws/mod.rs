@@ -1,1 +1,223 @@
-//! placeholder
+//! Every call to AWS.
+//!
+//! All calls go through [`Aws::send`]: it times them, maps their errors, and obeys Ctrl-C and `--timeout` between
+//! calls, never in the middle of one. Retries are the SDK's.
+
+pub mod cloudformation;
+pub mod eks;
+pub mod iam;
+pub mod route53;
+pub mod sts;
+pub mod token;
+
+mod connect;
+mod error;
+mod trace;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use aws_config::SdkConfig;
+use aws_sdk_sts::config::retry::{RetryPartition, TokenBucket};
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use tracing::debug;
+
+use crate::error::Result;
+use crate::iam::arn::Partition;
+use crate::wait::Wait;
+
+pub use connect::Options;
+use error::{Call, Refused, aws_error};
+use trace::Trace;
+use watch::Watch;
+
+/// The program's name and version in the `User-Agent` of every call.
+pub const USER_AGENT: &str = concat!("irsactl/", env!("CARGO_PKG_VERSION"));
+
+/// AWS, with one identity in one region. Cheap to clone; clients of the services are made on first use.
+#[derive(Clone)]
+pub struct Aws {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: SdkConfig,
+    region: String,
+    wait: Wait,
+    /// What renews the credentials: a command, or a sentence.
+    renew: String,
+    /// Service → host of its endpoint, as far as called.
+    hosts: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    clients: Clients,
+    watch: Watch,
+}
+
+#[derive(Default)]
+struct Clients {
+    cloudformation: OnceLock<aws_sdk_cloudformation::Client>,
+    eks: OnceLock<aws_sdk_eks::Client>,
+    iam: OnceLock<aws_sdk_iam::Client>,
+    route53: OnceLock<aws_sdk_route53::Client>,
+    sts: OnceLock<aws_sdk_sts::Client>,
+}
+
+macro_rules! client {
+    ($service:ident, $sdk:ident) => {
+        fn $service(&self) -> &$sdk::Client {
+            self.inner.clients.$service.get_or_init(|| {
+                let trace = Trace::new(stringify!($service), self.inner.hosts.clone());
+                let config = $sdk::config::Builder::from(&self.inner.config)
+                    .interceptor(trace)
+                    .retry_classifier(trace::Quotas)
+                    .retry_partition(retry_partition(stringify!($service)))
+                    .build();
+                $sdk::Client::from_conf(config)
+            })
+        }
+    };
+}
+
+impl Aws {
+    /// The region of all regional calls.
+    pub fn region(&self) -> &str {
+        &self.inner.region
+    }
+
+    /// The partition of the region.
+    pub fn partition(&self) -> Partition {
+        Partition::of_region(&self.inner.region)
+    }
+
+    fn new(config: SdkConfig, region: String, wait: Wait, renew: String) -> Self {
+        let inner = Inner {
+            config,
+            region,
+            wait,
+            renew,
+            hosts: Arc::default(),
+            clients: Clients::default(),
+            watch: Watch::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    fn wait(&self) -> &Wait {
+        &self.inner.wait
+    }
+
+    client!(cloudformation, aws_sdk_cloudformation);
+    client!(eks, aws_sdk_eks);
+    client!(iam, aws_sdk_iam);
+    client!(route53, aws_sdk_route53);
+    client!(sts, aws_sdk_sts);
+
+    /// Makes a call, unless the user has interrupted or the time is over.
+    ///
+    /// The requests of the SDK are futures of many kilobytes: they are boxed before anything awaits them.
+    fn send<T, E>(
+        &self,
+        operation: &'static str,
+        object: &str,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> impl Future<Output = Result<T, Refused>>
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        let request = Box::pin(request);
+        async move {
+            self.wait().check()?;
+            self.send_anyway(operation, object, request).await
+        }
+    }
+
+    /// Makes a call that cleans up, even after an interrupt.
+    fn send_anyway<T, E>(
+        &self,
+        operation: &'static str,
+        object: &str,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> impl Future<Output = Result<T, Refused>>
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        let request = Box::pin(request);
+        async move {
+            let start = Instant::now();
+            let answer = request.await;
+            self.answered(operation, object, start, answer)
+        }
+    }
+
+    /// Fetches the next page of a listing, if there is one.
+    async fn page<T, E>(
+        &self,
+        operation: &'static str,
+        object: &str,
+        next: impl Future<Output = Option<Result<T, SdkError<E, HttpResponse>>>>,
+    ) -> Result<Option<T>, Refused>
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        self.wait().check()?;
+        let start = Instant::now();
+        let answer = next.await;
+        answer.map(|answer| self.answered(operation, object, start, answer)).transpose()
+    }
+
+    fn answered<T, E>(
+        &self,
+        operation: &'static str,
+        object: &str,
+        start: Instant,
+        answer: Result<T, SdkError<E, HttpResponse>>,
+    ) -> Result<T, Refused>
+    where
+        E: ProvideErrorMetadata + StdError + 'static,
+    {
+        let ms = start.elapsed().as_millis();
+        match answer {
+            Ok(answer) => {
+                debug!(operation, object, ms, "AWS call");
+                Ok(answer)
+            }
+            Err(error) => {
+                let host = self.host(operation);
+                let refused = aws_error(&Call { operation, object, host, renew: &self.inner.renew }, &error);
+                debug!(operation, object, ms, code = refused.code, said = refused.said, "AWS call");
+                Err(refused)
+            }
+        }
+    }
+
+    fn host(&self, operation: &str) -> Option<String> {
+        let service = operation.split(':').next().unwrap_or(operation);
+        let hosts = self.inner.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.get(service).cloned()
+    }
+}
+
+impl fmt::Debug for Aws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aws").field("region", &self.inner.region).finish_non_exhaustive()
+    }
+}
+
+/// Turns "doesn't exist" into `None`.
+fn found<T>(answer: Result<T, Refused>) -> Result<Option<T>> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(refused) if refused.is_absent() => Ok(None),
+        Err(refused) => Err(refused.into()),
+    }
+}
+
+/// Retries of one call don't take from those of another: the SDK's shared budget is made for servers, and a run that
+/// creates two hundred stacks at once would use it up while AWS throttles.
+fn retry_partition(service: &'static str) -> RetryPartition {
+    RetryPartition::custom(format!("irsactl-{service}")).token_bucket(TokenBucket::unlimited()).build()
+}

@@ -1,0 +1,296 @@
+//! Region and credentials, from where every AWS tool takes them.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::imds;
+use aws_config::imds::region::ImdsRegionProvider;
+use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use tokio::sync::Mutex;
+use tracing::debug;
+
+use super::Aws;
+use super::error::{all_causes, innermost};
+use crate::error::{Error, ErrorCode, Result};
+use crate::wait::Wait;
+
+/// Attempts of a call, the first included. CloudFormation and IAM throttle early and for long.
+const ATTEMPTS: u32 = 8;
+/// Time for a call with all its attempts.
+const CALL: Duration = Duration::from_mins(1);
+/// Time for one attempt.
+const ATTEMPT: Duration = Duration::from_secs(20);
+/// Time for the instance metadata service, which answers at once or isn't there: a laptop must not wait for it.
+const METADATA: Duration = Duration::from_secs(1);
+/// Credentials are renewed this long before they expire.
+const MARGIN: Duration = Duration::from_mins(5);
+
+/// What the command line says about AWS; all else comes from the environment and AWS's own files.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `--region`
+    pub region: Option<String>,
+    /// `--profile`: its credentials are used even where the environment has others, as in the AWS CLI.
+    pub profile: Option<String>,
+}
+
+impl Aws {
+    /// Finds region and credentials.
+    ///
+    /// # Errors
+    /// `NoRegion`, `NoCredentials` (naming a profile that is missing), `ExpiredCredentials`.
+    pub async fn connect(options: &Options, wait: Wait) -> Result<Self> {
+        let profile = options.profile.clone().or_else(profile_of_the_environment);
+        let (region, metadata) = (options.region.clone(), metadata_client());
+        let region = async {
+            match region {
+                Some(region) => Some(Region::new(region)),
+                None => default_region(options.profile.as_deref(), metadata.clone()).await,
+            }
+        };
+        let found = tokio::join!(region, credentials(options.profile.as_deref(), &metadata));
+        let (region, (provider, credentials)) = found;
+        let credentials = match credentials {
+            Ok(credentials) => credentials,
+            Err(error) => {
+                let error = no_credentials(&error, profile.as_deref()).await;
+                // A profile that is missing explains a missing region; plain "no credentials" doesn't.
+                return Err(if region.is_none() && profile.is_none() { no_region() } else { error });
+            }
+        };
+        let Some(region) = region else { return Err(no_region()) };
+        let renew = renewal(is_sso(&credentials), profile.as_deref());
+        debug!(region = region.as_ref(), profile, "AWS credentials found");
+        let provider = Cached { source: provider, current: Mutex::new(Some(credentials)) };
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(region.clone())
+            .credentials_provider(provider)
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .timeout_config(
+                TimeoutConfig::builder().operation_timeout(CALL).operation_attempt_timeout(ATTEMPT).build(),
+            );
+        if let Ok(name) = AppName::new(super::USER_AGENT.replace('/', "-")) {
+            loader = loader.app_name(name);
+        }
+        if let Some(profile) = &options.profile {
+            loader = loader.profile_name(profile);
+        }
+        Ok(Self::new(loader.load().await, region.to_string(), wait, renew))
+    }
+
+    /// The same region and settings with other credentials, such as those of a role.
+    pub(super) fn with_credentials(&self, credentials: Credentials, renew: String) -> Self {
+        let config = self
+            .inner
+            .config
+            .to_builder()
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .identity_cache(aws_config::identity::IdentityCache::lazy().build())
+            .build();
+        Self::new(config, self.inner.region.clone(), self.inner.wait.clone(), renew)
+    }
+
+    /// The credentials that sign the calls.
+    pub(super) async fn credentials(&self) -> Result<Credentials> {
+        let missing = || Error::new(ErrorCode::NoCredentials, "no AWS credentials");
+        let provider = self.inner.config.credentials_provider().ok_or_else(missing)?;
+        let credentials = provider.provide_credentials().await;
+        credentials.map_err(|error| missing().cause(innermost(&error)).hint(&self.inner.renew))
+    }
+}
+
+/// Credentials that are fetched again only shortly before they expire: the first ones are fetched before any client
+/// exists, and signing an EKS token must not run a credential process again.
+struct Cached {
+    source: SharedCredentialsProvider,
+    current: Mutex<Option<Credentials>>,
+}
+
+impl Cached {
+    async fn get(&self) -> Result<Credentials, CredentialsError> {
+        let mut current = self.current.lock().await;
+        let fresh = |c: &Credentials| c.expiry().is_none_or(|end| end > SystemTime::now() + MARGIN);
+        if let Some(credentials) = current.as_ref().filter(|c| fresh(c)) {
+            return Ok(credentials.clone());
+        }
+        let credentials = self.source.provide_credentials().await?;
+        *current = Some(credentials.clone());
+        Ok(credentials)
+    }
+}
+
+impl fmt::Debug for Cached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cached")
+    }
+}
+
+impl ProvideCredentials for Cached {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.get())
+    }
+}
+
+/// A client of the instance metadata service that gives up soon.
+fn metadata_client() -> imds::Client {
+    imds::Client::builder().max_attempts(1).connect_timeout(METADATA).read_timeout(METADATA).build()
+}
+
+async fn default_region(profile: Option<&str>, metadata: imds::Client) -> Option<Region> {
+    let mut files = ProfileFileRegionProvider::builder();
+    if let Some(profile) = profile {
+        files = files.profile_name(profile);
+    }
+    RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(files.build())
+        .or_else(ImdsRegionProvider::builder().imds_client(metadata).build())
+        .region()
+        .await
+}
+
+/// The provider, and what it gave. A profile that was asked for beats credentials in the environment.
+async fn credentials(
+    profile: Option<&str>,
+    metadata: &imds::Client,
+) -> (SharedCredentialsProvider, Result<Credentials, CredentialsError>) {
+    let provider = if let Some(profile) = profile {
+        SharedCredentialsProvider::new(of_profile(profile).await)
+    } else {
+        let chain = DefaultCredentialsChain::builder().imds_client(metadata.clone()).configure(settings().await);
+        SharedCredentialsProvider::new(chain.build().await)
+    };
+    let credentials = provider.provide_credentials().await;
+    (provider, credentials)
+}
+
+async fn of_profile(profile: &str) -> ProfileFileCredentialsProvider {
+    ProfileFileCredentialsProvider::builder().configure(&settings().await).profile_name(profile).build()
+}
+
+/// Settings for the calls that fetch credentials (STS, SSO).
+async fn settings() -> ProviderConfig {
+    let region = EnvironmentVariableRegionProvider::new().region().await;
+    ProviderConfig::without_region().with_behavior_version(Some(BehaviorVersion::latest())).with_region(region)
+}
+
+fn profile_of_the_environment() -> Option<String> {
+    ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"].iter().find_map(|name| std::env::var(name).ok()).filter(|p| !p.is_empty())
+}
+
+fn no_region() -> Box<Error> {
+    Error::new(ErrorCode::NoRegion, "no AWS region is configured")
+        .hint("give --region, set AWS_REGION, or run: aws configure set region REGION")
+}
+
+async fn no_credentials(error: &CredentialsError, profile: Option<&str>) -> Box<Error> {
+    let Some(profile) = profile else {
+        return explain(&all_causes(error), None);
+    };
+    // The default chain goes on behind a profile that gives nothing, and ends with the instance metadata service:
+    // the profile itself knows why.
+    let reason = match of_profile(profile).await.provide_credentials().await {
+        Err(reason) => all_causes(&reason),
+        Ok(_) => all_causes(error),
+    };
+    explain(&reason, Some(profile))
+}
+
+/// Reads the words of AWS's credential providers, which have no codes.
+fn explain(causes: &str, profile: Option<&str>) -> Box<Error> {
+    let lower = causes.to_lowercase();
+    let Some(profile) = profile else {
+        let error = Error::new(ErrorCode::NoCredentials, "no AWS credentials were found");
+        let sources = ["imds", "no providers in chain", "metadata"];
+        let error = if sources.iter().any(|words| lower.contains(words)) { error } else { error.cause(causes) };
+        return error
+            .hint("set AWS_PROFILE or give --profile (aws configure list-profiles shows them), or run: aws configure");
+    };
+    if lower.contains("was not defined") {
+        return Error::new(ErrorCode::NoCredentials, format!("the AWS profile `{profile}` doesn't exist"))
+            .hint("these exist: aws configure list-profiles");
+    }
+    let sso = lower.contains("sso");
+    if sso && ["expired", "token", "unauthorized"].iter().any(|word| lower.contains(word)) {
+        return Error::new(
+            ErrorCode::ExpiredCredentials,
+            format!("the SSO session of profile `{profile}` has expired"),
+        )
+        .hint(format!("aws sso login --profile {profile}"));
+    }
+    Error::new(ErrorCode::NoCredentials, format!("the AWS profile `{profile}` gives no credentials"))
+        .cause(causes)
+        .hint(format!("aws configure list --profile {profile}"))
+}
+
+/// Credentials tell their provider only in their debug text, which hides the secrets.
+fn is_sso(credentials: &Credentials) -> bool {
+    format!("{credentials:?}").contains("provider_name: \"SSO\"")
+}
+
+/// What renews the credentials.
+fn renewal(sso: bool, profile: Option<&str>) -> String {
+    match (sso, profile) {
+        (true, Some(profile)) => format!("aws sso login --profile {profile}"),
+        (true, None) => "aws sso login".to_owned(),
+        (false, Some(profile)) => format!("renew the credentials of profile `{profile}`, then run the command again"),
+        (false, None) => "renew the AWS credentials, then run the command again".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_profile_is_named() {
+        let error = explain("profile `nope` was not defined: x", Some("nope"));
+        assert_eq!(error.code, ErrorCode::NoCredentials);
+        assert!(error.message.contains("`nope`"));
+    }
+
+    #[test]
+    fn metadata_failures_say_no_credentials() {
+        let raw = "an error occurred while loading credentials: failed to load IMDS session token: request forbidden";
+        let error = explain(raw, None);
+        assert_eq!(error.code, ErrorCode::NoCredentials);
+        assert!(error.causes.is_empty());
+    }
+
+    #[test]
+    fn expired_sso_session_names_the_login() {
+        let error = explain("an error occurred: the SSO token has expired", Some("dev"));
+        assert_eq!(error.code, ErrorCode::ExpiredCredentials);
+        assert_eq!(error.hint.as_deref(), Some("aws sso login --profile dev"));
+    }
+
+    #[test]
+    fn sso_credentials_are_renewed_by_a_login() {
+        let of = |provider| Credentials::new("AKID", "secret", None, None, provider);
+        assert_eq!(renewal(is_sso(&of("SSO")), Some("dev")), "aws sso login --profile dev");
+        assert!(!is_sso(&of("Environment")));
+    }
+
+    #[tokio::test]
+    async fn credentials_are_kept_until_they_expire() {
+        let key = |end| Credentials::new("AKID", "secret", None, end, "test");
+        let source = SharedCredentialsProvider::new(Credentials::new("NEW", "secret", None, None, "test"));
+        let soon = Some(SystemTime::now() + Duration::from_mins(1));
+        let cached = Cached { source: source.clone(), current: Mutex::new(Some(key(None))) };
+        assert_eq!(cached.get().await.unwrap().access_key_id(), "AKID");
+        let cached = Cached { source, current: Mutex::new(Some(key(soon))) };
+        assert_eq!(cached.get().await.unwrap().access_key_id(), "NEW");
+    }
+}

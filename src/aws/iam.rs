@@ -1,0 +1,453 @@
+//! OIDC providers, policies and roles.
+//!
+//! A lost reply is retried by the SDK, and IAM then answers that the thing exists: creations read it back, and succeed
+//! where it is what was asked for.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_iam::types::{PolicyScopeType, Tag};
+
+use super::error::Refused;
+use super::{Aws, found};
+use crate::error::{Error, ErrorCode, Result};
+use crate::iam::policy::PolicyDocument;
+
+/// The audience of service account tokens that are exchanged at STS.
+pub const AUDIENCE: &str = "sts.amazonaws.com";
+
+/// An IAM OIDC provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// Its ARN.
+    pub arn: String,
+    /// The issuer without its scheme.
+    pub url: String,
+    /// Audiences that it takes.
+    pub client_ids: Vec<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Provider {
+    /// True when tokens for STS are taken.
+    pub fn takes_sts(&self) -> bool {
+        self.client_ids.iter().any(|id| id == AUDIENCE)
+    }
+}
+
+/// A customer-managed or AWS-managed policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// Its ARN.
+    pub arn: String,
+    /// Its name, unique in the account whatever its path.
+    pub name: String,
+    /// Its path; begins and ends with `/`.
+    pub path: String,
+    /// The version in force, such as `v3`.
+    pub default_version: String,
+    /// How many users, groups and roles it is attached to; boundaries don't count.
+    pub attachment_count: u32,
+    /// The version in force.
+    pub document: PolicyDocument,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A role.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Role {
+    /// Its name, unique in the account whatever its path.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Its path; begins and ends with `/`.
+    pub path: String,
+    /// Who may assume it.
+    pub trust: PolicyDocument,
+    /// ARN of its permissions boundary; a listing lacks it.
+    pub boundary: Option<String>,
+    /// Its tags; a listing lacks them.
+    pub tags: BTreeMap<String, String>,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+}
+
+impl Aws {
+    /// An OIDC provider.
+    pub async fn oidc_provider(&self, arn: &str) -> Result<Option<Provider>> {
+        let request = self.iam().get_open_id_connect_provider().open_id_connect_provider_arn(arn);
+        let answer = found(self.send("iam:GetOpenIDConnectProvider", arn, request.send()).await)?;
+        Ok(answer.map(|provider| Provider {
+            arn: arn.to_owned(),
+            url: without_scheme(&provider.url.unwrap_or_default()).to_owned(),
+            client_ids: provider.client_id_list.unwrap_or_default(),
+            tags: tag_map(provider.tags.unwrap_or_default()),
+        }))
+    }
+
+    /// ARNs of all OIDC providers of the account.
+    pub async fn oidc_providers(&self) -> Result<Vec<String>> {
+        let request = self.iam().list_open_id_connect_providers();
+        let answer = self.send("iam:ListOpenIDConnectProviders", "", request.send()).await?;
+        let providers = answer.open_id_connect_provider_list.unwrap_or_default();
+        Ok(providers.into_iter().filter_map(|provider| provider.arn).collect())
+    }
+
+    /// Creates the OIDC provider of an issuer for the audience of STS, and gives its ARN. IAM finds the certificate's
+    /// thumbprint itself.
+    pub async fn create_oidc_provider(&self, url: &str, tags: &[(String, String)]) -> Result<String> {
+        let request = self
+            .iam()
+            .create_open_id_connect_provider()
+            .url(url)
+            .client_id_list(AUDIENCE)
+            .set_tags(Some(iam_tags(tags)?));
+        match self.send("iam:CreateOpenIDConnectProvider", url, request.send()).await {
+            Ok(answer) => Ok(answer.open_id_connect_provider_arn.unwrap_or_default()),
+            Err(refused) if refused.is_taken() => self.provider_made_before(url, refused).await,
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    async fn provider_made_before(&self, url: &str, refused: Refused) -> Result<String> {
+        let suffix = format!(":oidc-provider/{}", without_scheme(url));
+        let arn = self.oidc_providers().await?.into_iter().find(|arn| arn.ends_with(&suffix));
+        if let Some(arn) = arn {
+            if self.oidc_provider(&arn).await?.is_some_and(|provider| provider.takes_sts()) {
+                return Ok(arn);
+            }
+            let hint = format!(
+                "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {arn} --client-id {AUDIENCE}"
+            );
+            return Err(refused.recoded(ErrorCode::AlreadyExists, hint));
+        }
+        Err(refused.into())
+    }
+
+    /// Makes an OIDC provider take tokens for STS.
+    pub async fn add_audience(&self, arn: &str) -> Result<()> {
+        let request = self
+            .iam()
+            .add_client_id_to_open_id_connect_provider()
+            .open_id_connect_provider_arn(arn)
+            .client_id(AUDIENCE);
+        self.send("iam:AddClientIDToOpenIDConnectProvider", arn, request.send()).await?;
+        Ok(())
+    }
+
+    /// A policy with the version in force.
+    pub async fn policy(&self, arn: &str) -> Result<Option<Policy>> {
+        let answer = self.send("iam:GetPolicy", arn, self.iam().get_policy().policy_arn(arn).send()).await;
+        let Some(policy) = found(answer)?.and_then(|answer| answer.policy) else { return Ok(None) };
+        let version = policy.default_version_id.unwrap_or_default();
+        let Some(document) = self.policy_version(arn, &version).await? else { return Ok(None) };
+        Ok(Some(Policy {
+            arn: arn.to_owned(),
+            name: policy.policy_name.unwrap_or_default(),
+            path: policy.path.unwrap_or_else(|| "/".to_owned()),
+            default_version: version,
+            attachment_count: policy.attachment_count.and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
+            document,
+            tags: tag_map(policy.tags.unwrap_or_default()),
+        }))
+    }
+
+    async fn policy_version(&self, arn: &str, version: &str) -> Result<Option<PolicyDocument>> {
+        let request = self.iam().get_policy_version().policy_arn(arn).version_id(version);
+        let answer = found(self.send("iam:GetPolicyVersion", arn, request.send()).await)?;
+        let document = answer.and_then(|answer| answer.policy_version).and_then(|version| version.document);
+        document.map(|document| decode(arn, &document)).transpose()
+    }
+
+    /// True when a policy exists; AWS's own can be asked for too.
+    pub async fn policy_exists(&self, arn: &str) -> Result<bool> {
+        let answer = self.send("iam:GetPolicy", arn, self.iam().get_policy().policy_arn(arn).send()).await;
+        Ok(found(answer)?.is_some())
+    }
+
+    /// Who uses a policy, as permissions or as boundary: `role/NAME`, `user/NAME`, `group/NAME`.
+    pub async fn policy_users(&self, arn: &str) -> Result<Vec<String>> {
+        let mut users = Vec::new();
+        let mut pages = self.iam().list_entities_for_policy().policy_arn(arn).into_paginator().send();
+        while let Some(page) = self.page("iam:ListEntitiesForPolicy", arn, pages.next()).await? {
+            let roles = page.policy_roles.unwrap_or_default().into_iter().filter_map(|role| role.role_name);
+            users.extend(roles.map(|name| format!("role/{name}")));
+            let names = page.policy_users.unwrap_or_default().into_iter().filter_map(|user| user.user_name);
+            users.extend(names.map(|name| format!("user/{name}")));
+            let groups = page.policy_groups.unwrap_or_default().into_iter().filter_map(|group| group.group_name);
+            users.extend(groups.map(|name| format!("group/{name}")));
+        }
+        Ok(users)
+    }
+
+    /// Creates a customer-managed policy and gives its ARN.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when a policy of this name and another document exists.
+    pub async fn create_policy(
+        &self,
+        name: &str,
+        document: &PolicyDocument,
+        description: &str,
+        tags: &[(String, String)],
+    ) -> Result<String> {
+        let request = self
+            .iam()
+            .create_policy()
+            .policy_name(name)
+            .policy_document(document.to_json())
+            .description(description)
+            .set_tags(Some(iam_tags(tags)?));
+        match self.send("iam:CreatePolicy", name, request.send()).await {
+            Ok(answer) => Ok(answer.policy.and_then(|policy| policy.arn).unwrap_or_default()),
+            Err(refused) if refused.is_taken() => self.policy_made_before(name, document, refused).await,
+            Err(refused) => Err(refused.into()),
+        }
+    }
+
+    async fn policy_made_before(&self, name: &str, document: &PolicyDocument, refused: Refused) -> Result<String> {
+        if let Some(arn) = self.policy_arn(name).await? {
+            if self.policy(&arn).await?.is_some_and(|policy| policy.document.same_as(document)) {
+                return Ok(arn);
+            }
+            let hint = format!("see what it grants: aws iam get-policy --policy-arn {arn}");
+            return Err(refused.recoded(ErrorCode::AlreadyExists, hint));
+        }
+        Err(refused.into())
+    }
+
+    /// The ARN of the customer-managed policy of this name, whatever its path.
+    pub async fn policy_arn(&self, name: &str) -> Result<Option<String>> {
+        let mut pages = self.iam().list_policies().scope(PolicyScopeType::Local).into_paginator().send();
+        while let Some(page) = self.page("iam:ListPolicies", name, pages.next()).await? {
+            let policies = page.policies.unwrap_or_default();
+            // Names are unique without regard to case.
+            let same = |policy: &aws_sdk_iam::types::Policy| {
+                policy.policy_name.as_deref().is_some_and(|other| other.eq_ignore_ascii_case(name))
+            };
+            if let Some(policy) = policies.into_iter().find(same) {
+                return Ok(policy.arn);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a document the version in force. Of the five versions that IAM keeps, the oldest that isn't in force goes
+    /// only where there's no room.
+    pub async fn put_policy_version(&self, arn: &str, document: &PolicyDocument) -> Result<()> {
+        match self.create_policy_version(arn, document).await {
+            Err(refused) if matches!(refused.code.as_str(), "LimitExceeded" | "LimitExceededException") => {}
+            answer => return answer.map_err(Into::into),
+        }
+        // The retry of a lost reply may find the fifth version made by the first attempt.
+        if self.policy(arn).await?.is_some_and(|policy| policy.document.same_as(document)) {
+            return Ok(());
+        }
+        if let Some(oldest) = self.other_versions(arn).await?.first() {
+            self.delete_policy_version(arn, oldest).await?;
+        }
+        Ok(self.create_policy_version(arn, document).await?)
+    }
+
+    async fn create_policy_version(&self, arn: &str, document: &PolicyDocument) -> Result<(), Refused> {
+        let request =
+            self.iam().create_policy_version().policy_arn(arn).policy_document(document.to_json()).set_as_default(true);
+        self.send("iam:CreatePolicyVersion", arn, request.send()).await?;
+        Ok(())
+    }
+
+    /// Versions that aren't in force, oldest first.
+    async fn other_versions(&self, arn: &str) -> Result<Vec<String>> {
+        let mut versions = Vec::new();
+        let mut pages = self.iam().list_policy_versions().policy_arn(arn).into_paginator().send();
+        while let Some(page) = self.page("iam:ListPolicyVersions", arn, pages.next()).await? {
+            let others = page.versions.unwrap_or_default().into_iter().filter(|version| !version.is_default_version);
+            versions.extend(others.filter_map(|version| version.version_id));
+        }
+        // Numbers only grow: v9 is older than v10.
+        versions.sort_by_key(|version| version.trim_start_matches('v').parse::<u64>().unwrap_or_default());
+        Ok(versions)
+    }
+
+    async fn delete_policy_version(&self, arn: &str, version: &str) -> Result<()> {
+        let request = self.iam().delete_policy_version().policy_arn(arn).version_id(version);
+        found(self.send("iam:DeletePolicyVersion", arn, request.send()).await).map(drop)
+    }
+
+    /// Deletes a policy with all its versions; one that is gone is no error.
+    ///
+    /// # Errors
+    /// `PolicyInUse` while it is attached.
+    pub async fn delete_policy(&self, arn: &str) -> Result<()> {
+        let request = || self.iam().delete_policy().policy_arn(arn).send();
+        match self.send("iam:DeletePolicy", arn, request()).await {
+            // Attached, or with other versions: versions must not be lost where it is the former.
+            Err(refused) if is_delete_conflict(&refused) => {
+                let users = self.policy_users(arn).await?;
+                if !users.is_empty() {
+                    let hint = format!("it is used by {}", users.join(", "));
+                    return Err(refused.recoded(ErrorCode::PolicyInUse, hint));
+                }
+            }
+            answer => return found(answer).map(drop),
+        }
+        for version in self.other_versions(arn).await? {
+            self.delete_policy_version(arn, &version).await?;
+        }
+        match self.send("iam:DeletePolicy", arn, request()).await {
+            Err(refused) if is_delete_conflict(&refused) => {
+                let hint = format!("see who uses it: aws iam list-entities-for-policy --policy-arn {arn}");
+                Err(refused.recoded(ErrorCode::PolicyInUse, hint))
+            }
+            answer => found(answer).map(drop),
+        }
+    }
+
+    /// A role.
+    pub async fn role(&self, name: &str) -> Result<Option<Role>> {
+        let answer = self.send("iam:GetRole", name, self.iam().get_role().role_name(name).send()).await;
+        found(answer)?.and_then(|answer| answer.role).map(read_role).transpose()
+    }
+
+    /// All roles of the account, without tags and boundaries.
+    pub async fn roles(&self) -> Result<Vec<Role>> {
+        let mut roles = Vec::new();
+        let mut pages = self.iam().list_roles().max_items(1000).into_paginator().send();
+        while let Some(page) = self.page("iam:ListRoles", "", pages.next()).await? {
+            for role in page.roles {
+                roles.push(read_role(role)?);
+            }
+        }
+        Ok(roles)
+    }
+
+    /// Managed policies of a role: name and ARN; none where the role is gone.
+    pub async fn attached_policies(&self, role: &str) -> Result<Vec<(String, String)>> {
+        let mut policies = Vec::new();
+        let mut pages = self.iam().list_attached_role_policies().role_name(role).into_paginator().send();
+        while let Some(page) = self.next("iam:ListAttachedRolePolicies", role, pages.next()).await? {
+            for policy in page.attached_policies.unwrap_or_default() {
+                policies.push((policy.policy_name.unwrap_or_default(), policy.policy_arn.unwrap_or_default()));
+            }
+        }
+        Ok(policies)
+    }
+
+    /// Names of a role's inline policies; none where the role is gone.
+    pub async fn inline_policies(&self, role: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let mut pages = self.iam().list_role_policies().role_name(role).into_paginator().send();
+        while let Some(page) = self.next("iam:ListRolePolicies", role, pages.next()).await? {
+            names.extend(page.policy_names);
+        }
+        Ok(names)
+    }
+
+    /// An inline policy of a role.
+    pub async fn inline_policy(&self, role: &str, name: &str) -> Result<Option<PolicyDocument>> {
+        let request = self.iam().get_role_policy().role_name(role).policy_name(name);
+        let answer = found(self.send("iam:GetRolePolicy", &format!("{role}/{name}"), request.send()).await)?;
+        answer.map(|answer| decode(name, &answer.policy_document)).transpose()
+    }
+
+    /// Creates or replaces an inline policy of a role.
+    pub async fn put_inline_policy(&self, role: &str, name: &str, document: &PolicyDocument) -> Result<()> {
+        let request =
+            self.iam().put_role_policy().role_name(role).policy_name(name).policy_document(document.to_json());
+        self.send("iam:PutRolePolicy", &format!("{role}/{name}"), request.send()).await?;
+        Ok(())
+    }
+
+    /// Deletes an inline policy of a role; one that is gone is no error.
+    pub async fn delete_inline_policy(&self, role: &str, name: &str) -> Result<()> {
+        let request = self.iam().delete_role_policy().role_name(role).policy_name(name);
+        found(self.send("iam:DeleteRolePolicy", &format!("{role}/{name}"), request.send()).await).map(drop)
+    }
+
+    /// Attaches a managed policy to a role.
+    pub async fn attach_policy(&self, role: &str, arn: &str) -> Result<()> {
+        let request = self.iam().attach_role_policy().role_name(role).policy_arn(arn);
+        self.send("iam:AttachRolePolicy", &format!("{arn} to {role}"), request.send()).await?;
+        Ok(())
+    }
+
+    /// Detaches a managed policy from a role; one that isn't attached is no error.
+    pub async fn detach_policy(&self, role: &str, arn: &str) -> Result<()> {
+        let request = self.iam().detach_role_policy().role_name(role).policy_arn(arn);
+        found(self.send("iam:DetachRolePolicy", &format!("{arn} from {role}"), request.send()).await).map(drop)
+    }
+
+    /// Replaces a role's trust policy.
+    pub async fn set_trust(&self, role: &str, document: &PolicyDocument) -> Result<()> {
+        let request = self.iam().update_assume_role_policy().role_name(role).policy_document(document.to_json());
+        self.send("iam:UpdateAssumeRolePolicy", role, request.send()).await?;
+        Ok(())
+    }
+
+    /// Sets or removes a role's permissions boundary.
+    pub async fn set_boundary(&self, role: &str, boundary: Option<&str>) -> Result<()> {
+        if let Some(arn) = boundary {
+            let request = self.iam().put_role_permissions_boundary().role_name(role).permissions_boundary(arn);
+            self.send("iam:PutRolePermissionsBoundary", role, request.send()).await?;
+            return Ok(());
+        }
+        let request = self.iam().delete_role_permissions_boundary().role_name(role);
+        found(self.send("iam:DeleteRolePermissionsBoundary", role, request.send()).await).map(drop)
+    }
+
+    /// As [`Aws::page`]; a listing about something that is gone is empty.
+    async fn next<T, E>(
+        &self,
+        operation: &'static str,
+        object: &str,
+        next: impl Future<
+            Output = Option<
+                Result<T, aws_sdk_iam::error::SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>>,
+            >,
+        >,
+    ) -> Result<Option<T>>
+    where
+        E: aws_sdk_iam::error::ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        found(self.page(operation, object, next).await).map(Option::flatten)
+    }
+}
+
+fn is_delete_conflict(refused: &Refused) -> bool {
+    matches!(refused.code.as_str(), "DeleteConflict" | "DeleteConflictException")
+}
+
+fn read_role(role: aws_sdk_iam::types::Role) -> Result<Role> {
+    let trust = role.assume_role_policy_document.unwrap_or_default();
+    Ok(Role {
+        trust: decode(&role.role_name, &trust)?,
+        name: role.role_name,
+        arn: role.arn,
+        path: role.path,
+        boundary: role.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn),
+        tags: tag_map(role.tags.unwrap_or_default()),
+        created: role.create_date.secs(),
+    })
+}
+
+/// IAM returns documents URL-encoded.
+fn decode(owner: &str, document: &str) -> Result<PolicyDocument> {
+    PolicyDocument::from_encoded(document).map_err(|reason| {
+        Error::new(ErrorCode::Aws, format!("a policy document of {owner} can't be read")).cause(reason)
+    })
+}
+
+fn without_scheme(url: &str) -> &str {
+    url.strip_prefix("https://").unwrap_or(url)
+}
+
+fn tag_map(tags: Vec<Tag>) -> BTreeMap<String, String> {
+    tags.into_iter().map(|tag| (tag.key, tag.value)).collect()
+}
+
+fn iam_tags(tags: &[(String, String)]) -> Result<Vec<Tag>> {
+    let tag = |(key, value): &(String, String)| Tag::builder().key(key).value(value).build();
+    let tags: std::result::Result<_, _> = tags.iter().map(tag).collect();
+    tags.map_err(|error| Error::new(ErrorCode::Internal, "malformed tags").cause(error.to_string()))
+}

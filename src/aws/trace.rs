@@ -1,0 +1,111 @@
+//! What is added to every request, and seen of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_cloudformation::operation::create_stack::CreateStackError;
+use aws_sdk_sts::config::interceptors::{
+    BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef, InterceptorContext,
+};
+use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_sts::error::BoxError;
+use aws_smithy_runtime_api::client::retries::RequestAttempts;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority};
+use tracing::info;
+
+use super::USER_AGENT;
+
+/// Puts the program's name into the `User-Agent`, notes the endpoint's host and tells of retries.
+#[derive(Debug)]
+pub(super) struct Trace {
+    service: &'static str,
+    hosts: Arc<Mutex<BTreeMap<&'static str, String>>>,
+}
+
+impl Trace {
+    pub(super) fn new(service: &'static str, hosts: Arc<Mutex<BTreeMap<&'static str, String>>>) -> Self {
+        Self { service, hosts }
+    }
+}
+
+impl Intercept for Trace {
+    fn name(&self) -> &'static str {
+        "irsactl"
+    }
+
+    /// The header isn't part of the signature.
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.request_mut().headers_mut();
+        let agent = headers.get("user-agent").unwrap_or_default();
+        if !agent.starts_with(USER_AGENT) {
+            let agent = format!("{USER_AGENT} {agent}");
+            headers.try_insert("user-agent", agent.trim_end().to_owned())?;
+        }
+        Ok(())
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(host) = host(context.request().uri()) {
+            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            if hosts.get(self.service).is_none_or(|known| known != host) {
+                hosts.insert(self.service, host.to_owned());
+            }
+        }
+        let attempt = config.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
+        if attempt > 1 {
+            info!(service = self.service, attempt, "AWS didn't take the call, trying again");
+        }
+        Ok(())
+    }
+}
+
+/// Host and port of a URL.
+pub(super) fn host(url: &str) -> Option<&str> {
+    let rest = url.split_once("://")?.1;
+    rest.split(['/', '?']).next().filter(|host| !host.is_empty())
+}
+
+/// `LimitExceededException` of CloudFormation is a quota, which time doesn't mend; the SDK takes it for throttling.
+#[derive(Debug)]
+pub(super) struct Quotas;
+
+impl ClassifyRetry for Quotas {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
+        let error = error.and_then(|error| error.downcast_ref::<CreateStackError>());
+        match error {
+            Some(CreateStackError::LimitExceededException(_)) => RetryAction::RetryForbidden,
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "irsactl quotas"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(RetryClassifierPriority::modeled_as_retryable_classifier())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_of_an_endpoint() {
+        assert_eq!(host("https://sts.us-west-2.amazonaws.com/?Action=x"), Some("sts.us-west-2.amazonaws.com"));
+        assert_eq!(host("http://127.0.0.1:4566/clusters/a"), Some("127.0.0.1:4566"));
+        assert_eq!(host("nonsense"), None);
+    }
+}
