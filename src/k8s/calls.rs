@@ -194,18 +194,13 @@ impl Kubernetes {
 
     /// Waits until an object is gone, or another of the same name has taken its place.
     pub async fn gone(&self, kind: &Kind, namespace: Option<&str>, name: &str, uid: &str) -> Result<()> {
+        let late = |err: Box<Error>| err.context(format!("{} is still being deleted", kind.object(namespace, name)));
         let mut pause = FIRST_PAUSE;
-        loop {
-            let object = self.get(kind, namespace, name).await?;
-            if object.is_none_or(|object| object["metadata"]["uid"] != uid) {
-                return Ok(());
-            }
-            self.wait
-                .pause(pause)
-                .await
-                .map_err(|err| err.context(format!("{} is still being deleted", kind.object(namespace, name))))?;
+        while self.get(kind, namespace, name).await?.is_some_and(|object| object["metadata"]["uid"] == uid) {
+            self.wait.pause(pause).await.and_then(|()| self.wait.check()).map_err(late)?;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
+        Ok(())
     }
 
     /// Starts the pods of a Deployment anew, as `kubectl rollout restart` does.
@@ -324,4 +319,93 @@ fn is_broken_connection(failure: &kube::Error) -> bool {
     let texts = chain(failure).join(": ");
     let broken = ["connection closed before message completed", "reset by peer", "Broken pipe", "unexpected EOF"];
     broken.iter().any(|text| texts.contains(text)) || texts.contains("end of file before message length reached")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use tokio_util::sync::CancellationToken;
+
+    use crate::wait::Wait;
+
+    /// Answers each request with the next of `answers`; an empty one closes the connection. Gives the requests.
+    fn server(answers: &'static [&'static str]) -> (String, Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (send, requests) = channel();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = vec![0; 16 * 1024];
+                let length = stream.read(&mut request).unwrap();
+                send.send(String::from_utf8_lossy(&request[..length]).into_owned()).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        (url, requests)
+    }
+
+    async fn connect(url: &str, cancel: &CancellationToken) -> Kubernetes {
+        let wait = Wait::new(cancel.clone(), Duration::from_secs(20));
+        Kubernetes::eks(url, "", || std::future::ready(Ok("token".to_owned())), wait).await.unwrap()
+    }
+
+    const OK: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+    const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    const THROTTLED: &str = "HTTP/1.1 429 Too Many Requests\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+    #[tokio::test]
+    async fn reads_survive_a_busy_server_and_a_lost_connection() {
+        let (url, requests) = server(&[BUSY, "", THROTTLED, OK]);
+        let kubernetes = connect(&url, &CancellationToken::new()).await;
+        let object = kubernetes.get(&Kind::POD, Some("dns"), "a").await.unwrap();
+        assert_eq!(object, Some(json!({})));
+        let requests: Vec<_> = requests.iter().collect();
+        assert_eq!(requests.len(), 4);
+        let request = requests[0].to_ascii_lowercase();
+        assert!(request.starts_with("get /api/v1/namespaces/dns/pods/a http/1.1"), "{request}");
+        let agent = concat!("user-agent: irsactl/", env!("CARGO_PKG_VERSION"), "\r\n");
+        assert!(request.contains(agent), "{request}");
+        assert!(request.contains("authorization: bearer token\r\n"), "{request}");
+    }
+
+    #[tokio::test]
+    async fn a_post_is_repeated_only_where_nothing_was_done() {
+        let (url, requests) = server(&[THROTTLED, ""]);
+        let kubernetes = connect(&url, &CancellationToken::new()).await;
+        let call = Call::post(Operation::new("create", "x"), "/x".to_owned(), &json!({}));
+        let error = kubernetes.json(&call).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::ClusterUnreachable);
+        assert_eq!(requests.iter().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_with_the_interruption() {
+        let (url, requests) = server(&[BUSY, BUSY]);
+        let cancel = CancellationToken::new();
+        let kubernetes = connect(&url, &cancel).await;
+        let read = tokio::spawn(async move { kubernetes.get(&Kind::POD, Some("dns"), "a").await });
+        tokio::task::spawn_blocking(move || requests.recv().unwrap()).await.unwrap();
+        cancel.cancel();
+        assert_eq!(read.await.unwrap().unwrap_err().code, ErrorCode::Interrupted);
+    }
+
+    #[tokio::test]
+    async fn an_apply_is_strict_and_says_who_applies() {
+        let (url, requests) = server(&[OK]);
+        let kubernetes = connect(&url, &CancellationToken::new()).await;
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "dns"}});
+        kubernetes.apply(&object, Apply { dry_run: true, force: true }).await.unwrap();
+        let request = requests.recv().unwrap();
+        let query = "fieldManager=irsactl&fieldValidation=Strict&force=true&dryRun=All";
+        assert!(request.starts_with(&format!("PATCH /api/v1/namespaces/dns?{query} ")), "{request}");
+        assert!(request.contains("application/apply-patch+yaml"), "{request}");
+        let unknown = json!({"apiVersion": "v2", "kind": "Namespace", "metadata": {"name": "dns"}});
+        let error = kubernetes.apply(&unknown, Apply::default()).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Internal);
+    }
 }

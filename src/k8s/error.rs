@@ -64,7 +64,8 @@ pub(super) fn chain(err: &(dyn std::error::Error + 'static)) -> Vec<String> {
         let own = next.map_or(text.as_str(), |inner| {
             text.strip_suffix(&inner.to_string()).unwrap_or(&text).trim_end_matches([':', ' '])
         });
-        if !own.is_empty() && texts.last().is_none_or(|last| last != own) {
+        let says_nothing = own.is_empty() || own.starts_with("client error (");
+        if !says_nothing && texts.last().is_none_or(|last| last != own) {
             texts.push(own.to_owned());
         }
     }
@@ -72,7 +73,7 @@ pub(super) fn chain(err: &(dyn std::error::Error + 'static)) -> Vec<String> {
 }
 
 fn refused(status: &Status, operation: &Operation, server: &str) -> Box<Error> {
-    let error = |code| Error::new(code, operation.failed()).cause(status.message.clone());
+    let error = |code| Error::new(code, operation.failed()).cause(status.message.trim());
     match status.code {
         401 => Error::new(
             ErrorCode::ClusterUnauthorized,
@@ -87,7 +88,7 @@ fn refused(status: &Status, operation: &Operation, server: &str) -> Box<Error> {
         409 if status.reason == "AlreadyExists" => error(ErrorCode::AlreadyExists),
         409 => error(ErrorCode::Conflict).hint("it was changed meanwhile: run the same command again"),
         422 => invalid(status, operation),
-        400 if is_unknown_field(&status.message) => error(ErrorCode::Kubernetes)
+        400 | 500 if is_unknown_field(&status.message) => error(ErrorCode::Kubernetes)
             .hint("this cluster's API doesn't know the field: check --patch and its spelling"),
         404 if is_unserved(status) => {
             Error::new(ErrorCode::MissingApi, format!("{}: this cluster doesn't serve that API", operation.failed()))
@@ -131,11 +132,11 @@ fn admission(status: &Status, operation: &Operation) -> Box<Error> {
     let message = &status.message;
     if has_cause(status, "NamespaceTerminating") || message.contains("because it is being terminated") {
         return Error::new(ErrorCode::NamespaceTerminating, operation.failed())
-            .cause(message.clone())
+            .cause(message.trim())
             .hint("wait until the namespace is gone (kubectl get namespaces), or choose another with --namespace");
     }
     let error = Error::new(ErrorCode::AdmissionDenied, format!("{}: refused by admission", operation.failed()))
-        .cause(message.clone());
+        .cause(message.trim());
     if message.contains("failed calling webhook") {
         return error.hint("the webhook itself doesn't answer: mend it (kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations)");
     }
@@ -154,7 +155,7 @@ fn admission(status: &Status, operation: &Operation) -> Box<Error> {
 
 fn forbidden(status: &Status, operation: &Operation) -> Box<Error> {
     let error = Error::new(ErrorCode::ClusterForbidden, format!("{}: the caller lacks the right", operation.failed()))
-        .cause(status.message.clone());
+        .cause(status.message.trim());
     if status.message.contains("attempting to grant") {
         return error.hint(
             "whoever creates a ClusterRole must hold every right in it, or the verbs escalate and bind: a cluster admin can run \
@@ -299,11 +300,9 @@ mod tests {
                 self.1.as_deref().map(|layer| layer as _)
             }
         }
-        let inner = Layer("tcp connect error: refused", Some(Box::new(Layer("refused", None))));
-        let outer = Layer(
-            "x",
-            Some(Box::new(Layer("client error", Some(Box::new(Layer("client error", Some(Box::new(inner)))))))),
-        );
-        assert_eq!(chain(&outer), ["client error", "tcp connect error", "refused"]);
+        let layer = |text, inner| Layer(text, Some(Box::new(inner)));
+        let inner = layer("tcp connect error: refused", Layer("refused", None));
+        let outer = layer("x", layer("client error (Connect)", layer("tunnel", layer("tunnel", inner))));
+        assert_eq!(chain(&outer), ["tunnel", "tcp connect error", "refused"]);
     }
 }

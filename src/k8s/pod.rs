@@ -30,6 +30,11 @@ impl Trouble {
         Self { text: text.into(), container: None, crashed: false, severity }
     }
 
+    /// A pod that has been deleted; with strategy Recreate the new one waits for it.
+    pub(super) fn ending() -> Self {
+        Self::new(Severity::Starting, "is still ending")
+    }
+
     fn of(mut self, container: &str) -> Self {
         self.container = Some(container.to_owned());
         self

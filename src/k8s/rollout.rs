@@ -127,7 +127,7 @@ impl<F: FnMut(&str)> Watch<'_, F> {
 
     async fn read(&self) -> Result<Value> {
         let object = self.kubernetes.get(&Kind::DEPLOYMENT, Some(self.namespace), self.deployment).await?;
-        object.ok_or_else(|| Error::new(ErrorCode::RolloutFailed, format!("{} is gone", self.name())))
+        object.ok_or_else(|| Error::new(ErrorCode::RolloutFailed, format!("{} doesn't exist", self.name())))
     }
 
     fn name(&self) -> String {
@@ -150,19 +150,24 @@ impl<F: FnMut(&str)> Watch<'_, F> {
         self.doubt.get_or_insert_with(Instant::now).elapsed() >= limit
     }
 
-    /// The pod of the newest ReplicaSet that is in most trouble. Pods of older ones are on their way out.
+    /// The pod of the newest ReplicaSet that is in most trouble, else one that is on its way out.
     async fn worst_pod(&self, deployment: &Value) -> Result<Option<(Value, Trouble)>> {
+        if deployment["spec"]["replicas"] == 0 {
+            return Ok(None);
+        }
         let selector = selector(deployment);
         let namespace = Some(self.namespace);
         let (sets, pods) = futures::try_join!(
             self.kubernetes.list(&Kind::REPLICA_SET, namespace, Some(&selector), None),
             self.kubernetes.list(&Kind::POD, namespace, Some(&selector), None),
         )?;
-        let Some(newest) = newest_set(deployment, &sets) else { return Ok(None) };
-        let pods =
-            pods.into_iter().filter(|pod| is_owned(pod, newest) && pod["metadata"]["deletionTimestamp"].is_null());
-        let troubled = pods.filter_map(|pod| trouble(&pod).map(|trouble| (pod, trouble)));
-        Ok(troubled.max_by_key(|(_, trouble)| trouble.severity))
+        let (ending, pods): (Vec<_>, Vec<_>) =
+            pods.into_iter().partition(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
+        let new =
+            pods.into_iter().filter(|pod| newest_set(deployment, &sets).is_some_and(|newest| is_owned(pod, newest)));
+        let troubled = new.filter_map(|pod| trouble(&pod).map(|trouble| (pod, trouble)));
+        let worst = troubled.max_by_key(|(_, trouble)| trouble.severity);
+        Ok(worst.or_else(|| ending.into_iter().next().map(|pod| (pod, Trouble::ending()))))
     }
 
     /// True where an autoscaler has said that it makes a node for the pod.
@@ -208,12 +213,10 @@ impl<F: FnMut(&str)> Watch<'_, F> {
     async fn with_evidence(&self, mut error: Box<Error>, pod: &Value, trouble: &Trouble) -> Box<Error> {
         error.causes.push(sentence(pod, trouble));
         let warnings = self.events(pod).await.unwrap_or_default();
-        let warnings = warnings.iter().filter(|event| event["type"] == "Warning");
-        for text in warnings.map(event_text).take(EVENTS) {
-            if !error.causes.contains(&text) {
-                error.causes.push(text);
-            }
-        }
+        let warnings = warnings.iter().filter(|event| event["type"] == "Warning" && tells_more(event, trouble));
+        let mut texts: Vec<_> = warnings.map(event_text).collect();
+        texts.dedup();
+        error.causes.extend(texts.into_iter().take(EVENTS));
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
         if let Some(container) = &trouble.container {
             let log = self.last_words(name, container, trouble.crashed).await;
@@ -279,6 +282,12 @@ fn last_seen(event: &Value) -> &str {
 fn event_text(event: &Value) -> String {
     let text = |field: &str| event[field].as_str().unwrap_or_default().trim();
     format!("{}: {}", text("reason"), text("message"))
+}
+
+/// False for events that say what the pod's state says already.
+fn tells_more(event: &Value, trouble: &Trouble) -> bool {
+    let message = event["message"].as_str().unwrap_or_default().trim();
+    !trouble.text.contains(message.strip_prefix("Error: ").unwrap_or(message))
 }
 
 /// The label selector that a Deployment chooses its pods with.
