@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_cloudformation::types::{Capability, ChangeSetStatus, ChangeSetType, ExecutionStatus, Tag, TemplateStage};
 use aws_smithy_types::DateTime;
+use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tracing::debug;
@@ -395,8 +396,13 @@ fn event(event: aws_sdk_cloudformation::types::StackEvent) -> Event {
         status: event.resource_status.map(|status| status.as_str().to_owned()).unwrap_or_default(),
         reason: event.resource_status_reason,
         token: event.client_request_token,
-        time: event.timestamp.as_ref().map(DateTime::secs).unwrap_or_default(),
+        time: event.timestamp.as_ref().map(timestamp).unwrap_or_default(),
     }
+}
+
+fn timestamp(time: &DateTime) -> Timestamp {
+    let nanos = i32::try_from(time.subsec_nanos()).unwrap_or_default();
+    Timestamp::new(time.secs(), nanos).unwrap_or_default()
 }
 
 /// The name in a stack's id (`arn:…:stack/NAME/UUID`), or the name itself.

@@ -187,7 +187,7 @@ fn stack_failed(name: &str, stack: Option<&Stack>, failure: Option<Failure>, reg
     let events = || format!("aws cloudformation describe-stack-events --stack-name {name} --region {region}");
     match failure {
         Some(failure) => {
-            let error = error.cause(format!("{}: {}", failure.resource, failure.reason));
+            let error = error.cause(failure.to_string()).request_id(failure.request_id.as_deref());
             match failure.hint {
                 Some(hint) => error.hint(hint),
                 None => error.hint(events()),
@@ -265,11 +265,17 @@ mod tests {
 
     #[test]
     fn failure_is_told_with_resource_and_reason() {
-        let failure =
-            Failure { resource: "Role1".into(), reason: "Role with name x already exists.".into(), hint: None };
+        let failure = Failure {
+            resource: "Role1".to_owned(),
+            reason: "Role with name x already exists.".to_owned(),
+            code: None,
+            request_id: Some("req-1".to_owned()),
+            hint: None,
+        };
         let error = stack_failed("eksctl-demo-addon-x", None, Some(failure), "us-west-2");
         assert_eq!(error.code, ErrorCode::StackFailed);
         assert_eq!(error.causes, ["Role1: Role with name x already exists."]);
+        assert_eq!(error.request_id.as_deref(), Some("req-1"));
         assert!(error.hint.unwrap().contains("--region us-west-2"));
     }
 
