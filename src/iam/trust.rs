@@ -805,7 +805,10 @@ mod tests {
 
     #[test]
     fn a_deny_that_applies_refuses() {
-        let deny = |condition: &Value| json!([good(), {"Effect": "Deny", "Principal": "*", "Action": "*", "Condition": condition}]);
+        let deny = |condition: &Value| {
+            let deny = json!({"Effect": "Deny", "Principal": "*", "Action": "*", "Condition": condition});
+            json!([good(), deny])
+        };
         for condition in [
             json!({}),
             json!({"StringLike": {key("sub"): "system:serviceaccount:default:*"}}),
@@ -848,6 +851,8 @@ mod tests {
         let unknown = json!({"StringEquals": {key("sub"): SUB, key("aud"): AUDIENCE, "aws:SourceVpc": "vpc-1"}});
         let found = warnings(&allow(PROVIDER, &unknown));
         assert!(found.len() == 1 && found[0].contains("aws:SourceVpc = vpc-1"), "{found:?}");
+        let tag = json!({"StringEquals": {key("sub"): SUB, key("aud"): AUDIENCE, "aws:RequestTag/a.b:sub": "x"}});
+        assert_eq!(warnings(&allow(PROVIDER, &tag)).len(), 1);
         let everyone = json!({"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "*"});
         assert_eq!(warnings(&everyone).len(), 3);
     }

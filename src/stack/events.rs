@@ -222,6 +222,17 @@ mod tests {
     }
 
     #[test]
+    fn events_of_one_instant_are_newest_first() {
+        let events = [
+            event(1, "Policy1", "CREATE_FAILED", "second"),
+            event(1, "Role1", "CREATE_FAILED", "first"),
+            event(1, "Policy2", "CREATE_FAILED", "Resource creation cancelled"),
+            event(1, "stack", "CREATE_IN_PROGRESS", "User Initiated"),
+        ];
+        assert_eq!(explain(&events).unwrap().reason, "first");
+    }
+
+    #[test]
     fn earlier_operations_do_not_count() {
         let events = [
             event(1, "stack", "UPDATE_IN_PROGRESS", "User Initiated"),

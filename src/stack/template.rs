@@ -633,6 +633,7 @@ mod tests {
         let sub = format!("{TRUST}/Statement/0/Condition/StringEquals/{}:sub", escape(ISS));
         let mut other = ours.clone();
         *other.pointer_mut(&sub).unwrap() = json!("x");
+        other.pointer_mut(&format!("{TRUST}/Statement/0")).unwrap()["Sid"] = json!("named");
         let change = Change::new(&sub, Some(json!("x")), Some(json!("system:serviceaccount:default:sa-1")));
         assert_eq!(differences(&other, &ours), [change]);
 
