@@ -15,10 +15,9 @@ mod error;
 mod trace;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Instant;
 
 use aws_config::SdkConfig;
@@ -33,7 +32,7 @@ use crate::wait::Wait;
 
 pub use connect::Options;
 use error::{Call, Refused, aws_error};
-use trace::Trace;
+use trace::{Endpoint, Hopeless, Hosts, Trace};
 use watch::Watch;
 
 /// The program's name and version in the `User-Agent` of every call.
@@ -51,8 +50,7 @@ struct Inner {
     wait: Wait,
     /// What renews the credentials: a command, or a sentence.
     renew: String,
-    /// Service → host of its endpoint, as far as called.
-    hosts: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    hosts: Hosts,
     clients: Clients,
     watch: Watch,
 }
@@ -70,10 +68,11 @@ macro_rules! client {
     ($service:ident, $sdk:ident) => {
         fn $service(&self) -> &$sdk::Client {
             self.inner.clients.$service.get_or_init(|| {
-                let trace = Trace::new(stringify!($service), self.inner.hosts.clone());
+                let endpoint = Arc::<Endpoint>::default();
+                let trace = Trace::new(stringify!($service), self.inner.hosts.clone(), endpoint.clone());
                 let config = $sdk::config::Builder::from(&self.inner.config)
                     .interceptor(trace)
-                    .retry_classifier(trace::Quotas)
+                    .retry_classifier(Hopeless(endpoint))
                     .retry_partition(retry_partition(stringify!($service)))
                     .build();
                 $sdk::Client::from_conf(config)
