@@ -31,6 +31,9 @@ impl Need {
     }
 }
 
+/// The most characters of a managed policy ("IAM and AWS STS quotas").
+pub const LONGEST_MANAGED: usize = 6144;
+
 const STATEMENT_KEYS: [&str; 7] = ["Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"];
 
 impl PolicyDocument {
@@ -90,6 +93,11 @@ impl PolicyDocument {
     /// ("IAM JSON policy elements: Version").
     pub fn same_as(&self, other: &Self) -> bool {
         canonical(&self.0) == canonical(&other.0)
+    }
+
+    /// Its size as IAM counts it against [`LONGEST_MANAGED`]: characters without white space.
+    pub fn size(&self) -> usize {
+        self.to_json().chars().filter(|c| !c.is_whitespace()).count()
     }
 
     /// As compact JSON.
@@ -260,51 +268,62 @@ fn sorted(mut values: Vec<Value>) -> Value {
     Value::Array(values)
 }
 
-/// Which needs the documents together don't grant: an Allow that covers the whole need and no Deny
+/// Whether documents grant a [`Need`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Whatever the circumstances.
+    Granted,
+    /// Only under conditions, which can't be judged from the documents alone.
+    Conditional,
+    /// Not at all, or not on the whole resource.
+    Missing,
+}
+
+/// Whether the documents together grant a need: an Allow that covers the whole need and no Deny
 /// that touches it ("Policy evaluation logic", IAM User Guide).
-///
-/// Conditions can't be judged here: a statement that has one doesn't allow, and does deny.
-pub fn missing(documents: &[&PolicyDocument], needs: &[Need]) -> Vec<Need> {
+pub fn access(documents: &[&PolicyDocument], need: &Need) -> Access {
     let statements: Vec<&Value> = documents.iter().flat_map(|document| statements(&document.0)).collect();
-    let granted = |need: &Need| {
-        let allowed = statements.iter().any(|statement| allows(statement, need));
-        allowed && !statements.iter().any(|statement| denies(statement, need))
-    };
-    needs.iter().filter(|need| !granted(need)).cloned().collect()
+    let allow = |sure: bool| statements.iter().any(|it| allows(it, need) && !(sure && has_condition(it)));
+    let deny = |sure: bool| statements.iter().any(|it| denies(it, need) && !(sure && has_condition(it)));
+    if allow(true) && !deny(false) {
+        Access::Granted
+    } else if allow(false) && !deny(true) {
+        Access::Conditional
+    } else {
+        Access::Missing
+    }
+}
+
+/// Which needs the documents together don't surely grant: as [`access`], where a statement with a
+/// condition doesn't allow, and does deny.
+pub fn missing(documents: &[&PolicyDocument], needs: &[Need]) -> Vec<Need> {
+    needs.iter().filter(|need| access(documents, need) != Access::Granted).cloned().collect()
+}
+
+fn has_condition(statement: &Value) -> bool {
+    statement.get("Condition").is_some_and(|condition| condition.as_object().is_none_or(|keys| !keys.is_empty()))
 }
 
 fn allows(statement: &Value, need: &Need) -> bool {
-    let condition = statement.get("Condition").and_then(Value::as_object);
-    effect(statement) == Some("Allow")
-        && condition.is_none_or(Map::is_empty)
-        && selects_all(
-            statement,
-            "Action",
-            |pattern| action_covers(pattern, need),
-            |pattern| action_touches(pattern, need),
-        )
-        && selects_all(
-            statement,
-            "Resource",
-            |pattern| resource_relation(pattern, &need.resource, covers),
-            |pattern| resource_relation(pattern, &need.resource, intersects),
-        )
+    effect(statement) == Some("Allow") && selects(statement, need, selects_all)
 }
 
 fn denies(statement: &Value, need: &Need) -> bool {
-    effect(statement) == Some("Deny")
-        && selects_any(
-            statement,
-            "Action",
-            |pattern| action_covers(pattern, need),
-            |pattern| action_touches(pattern, need),
-        )
-        && selects_any(
-            statement,
-            "Resource",
-            |pattern| resource_relation(pattern, &need.resource, covers),
-            |pattern| resource_relation(pattern, &need.resource, intersects),
-        )
+    effect(statement) == Some("Deny") && selects(statement, need, selects_any)
+}
+
+type Test<'a> = &'a dyn Fn(&str) -> bool;
+
+/// Whether the statement is about the need: its action and its resource, each by `quantifier`.
+fn selects(statement: &Value, need: &Need, quantifier: fn(&Value, &str, Test<'_>, Test<'_>) -> bool) -> bool {
+    let action = need.action.to_lowercase();
+    let resource = need.resource.as_str();
+    let action_covers = |pattern: &str| covers(&pattern.to_lowercase(), &action);
+    let action_touches = |pattern: &str| intersects(&pattern.to_lowercase(), &action);
+    let resource_covers = |pattern: &str| resource_relation(pattern, resource, covers);
+    let resource_touches = |pattern: &str| resource_relation(pattern, resource, intersects);
+    quantifier(statement, "Action", &action_covers, &action_touches)
+        && quantifier(statement, "Resource", &resource_covers, &resource_touches)
 }
 
 fn effect(statement: &Value) -> Option<&str> {
@@ -312,7 +331,7 @@ fn effect(statement: &Value) -> Option<&str> {
 }
 
 /// True if the statement's `key` (or what `Not…` leaves) surely includes all of the need.
-fn selects_all(statement: &Value, key: &str, covers: impl Fn(&str) -> bool, touches: impl Fn(&str) -> bool) -> bool {
+fn selects_all(statement: &Value, key: &str, covers: Test<'_>, touches: Test<'_>) -> bool {
     match (statement.get(key), statement.get(format!("Not{key}"))) {
         (Some(patterns), _) => certain(patterns, covers),
         (None, Some(patterns)) => !possible(patterns, touches),
@@ -321,7 +340,7 @@ fn selects_all(statement: &Value, key: &str, covers: impl Fn(&str) -> bool, touc
 }
 
 /// True if the statement's `key` (or what `Not…` leaves) may include a part of the need.
-fn selects_any(statement: &Value, key: &str, covers: impl Fn(&str) -> bool, touches: impl Fn(&str) -> bool) -> bool {
+fn selects_any(statement: &Value, key: &str, covers: Test<'_>, touches: Test<'_>) -> bool {
     match (statement.get(key), statement.get(format!("Not{key}"))) {
         (Some(patterns), _) => possible(patterns, touches),
         (None, Some(patterns)) => !certain(patterns, covers),
@@ -329,12 +348,12 @@ fn selects_any(statement: &Value, key: &str, covers: impl Fn(&str) -> bool, touc
     }
 }
 
-fn certain(patterns: &Value, covers: impl Fn(&str) -> bool) -> bool {
+fn certain(patterns: &Value, covers: Test<'_>) -> bool {
     list(patterns).into_iter().filter_map(Value::as_str).any(covers)
 }
 
 /// Policy variables and CloudFormation's functions may become anything.
-fn possible(patterns: &Value, touches: impl Fn(&str) -> bool) -> bool {
+fn possible(patterns: &Value, touches: Test<'_>) -> bool {
     list(patterns).into_iter().any(|pattern| pattern.as_str().is_none_or(|text| touches(&without_variables(text))))
 }
 
@@ -348,14 +367,6 @@ fn without_variables(pattern: &str) -> String {
         rest = after;
     }
     result + rest
-}
-
-fn action_covers(pattern: &str, need: &Need) -> bool {
-    covers(&pattern.to_lowercase(), &need.action.to_lowercase())
-}
-
-fn action_touches(pattern: &str, need: &Need) -> bool {
-    intersects(&pattern.to_lowercase(), &need.action.to_lowercase())
 }
 
 /// A wildcard doesn't span the segments of an ARN, missing segments are `*`
@@ -446,13 +457,14 @@ pub fn assume_role_trust(base_role_arn: &str, external_id: Option<&str>) -> Poli
 pub fn zone_id(text: &str) -> Result<String, String> {
     let resource = match text.strip_prefix("arn:") {
         Some(rest) => rest.split_once(":route53:::").map_or("", |(_, resource)| resource),
-        None => text.strip_prefix('/').unwrap_or(text),
+        None => text,
     };
-    let id = resource.strip_prefix("hostedzone/").unwrap_or(resource);
+    let id = resource.strip_prefix('/').unwrap_or(resource).strip_prefix("hostedzone/").unwrap_or(resource);
     let valid = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
     if id.is_empty() || id.len() > 32 || !id.chars().all(valid) {
         return Err(format!(
-            "`{text}` is not the id of a hosted zone: expected Z and upper-case letters and digits, as in Z0123456789ABCDEFGHIJ"
+            "`{text}` is not the id of a hosted zone: expected upper-case letters and digits, \
+             as in Z0123456789ABCDEFGHIJ"
         ));
     }
     Ok(id.to_owned())
@@ -467,9 +479,8 @@ mod tests {
         PolicyDocument(value)
     }
 
-    fn statement(value: Value) -> PolicyDocument {
-        let document = json!({"Version": "2012-10-17", "Statement": [value]});
-        PolicyDocument(document)
+    fn statement(value: impl Into<Value>) -> PolicyDocument {
+        document(json!({"Version": "2012-10-17", "Statement": [value.into()]}))
     }
 
     fn zones(ids: &[&str]) -> Vec<String> {
@@ -506,9 +517,19 @@ mod tests {
     #[test]
     fn m6_other_zone_ids_are_refused() {
         let long = "Z".repeat(33);
-        for text in
-            ["Z1;rm", "z1", "", " ", "example.com", "arn:aws:s3:::Z1", "arn:aws:iam::1:role/Z1", "Z1 ", "*", &long]
-        {
+        for text in [
+            "Z1;rm",
+            "z1",
+            "",
+            " ",
+            "example.com",
+            "arn:aws:s3:::Z1",
+            "arn:aws:iam::1:role/Z1",
+            "Z1 ",
+            "/Z1",
+            "*",
+            &long,
+        ] {
             assert!(zone_id(text).is_err(), "{text}");
         }
     }
@@ -710,6 +731,12 @@ mod tests {
         let condition = json!({"StringEquals": {"aws:RequestedRegion": "us-east-1"}});
         let policy = statement(json!({"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition}));
         assert!(lacks(&policy, CHANGE, ZONES));
+        let deny = json!({"Effect": "Deny", "Action": CHANGE, "Resource": "*"});
+        let deny = statement(deny);
+        let need = Need::new(CHANGE, ZONES);
+        assert_eq!(access(&[&policy], &need), Access::Conditional);
+        assert_eq!(access(&[&policy, &deny], &need), Access::Missing);
+        assert_eq!(access(&[&policy, &external_dns(&Partition::aws(), &[])], &need), Access::Granted);
     }
 
     fn shuffled(value: &Value) -> Value {

@@ -194,6 +194,9 @@ impl Mismatch {
         if found == needed.trim_end_matches('/') || found.trim_end_matches('/') == needed {
             return Some("only the slash at the end differs".to_owned());
         }
+        if self.condition.starts_with("StringEquals") && found.contains(['*', '?']) {
+            return Some("StringEquals takes * and ? literally, StringLike doesn't".to_owned());
+        }
         if found.eq_ignore_ascii_case(needed) {
             return Some("only upper and lower case differ".to_owned());
         }
@@ -282,8 +285,13 @@ pub fn verdict(document: &PolicyDocument, issuer: &Issuer, provider_arn: &str, n
         }
     }
     if denials.is_empty() {
-        warnings.dedup();
-        Verdict::Allows { warnings }
+        let mut unique: Vec<String> = Vec::new();
+        for warning in warnings {
+            if !unique.contains(&warning) {
+                unique.push(warning);
+            }
+        }
+        Verdict::Allows { warnings: unique }
     } else {
         Verdict::Refuses { reasons: denials }
     }
@@ -490,21 +498,15 @@ struct Operator<'a> {
     name: &'a str,
     negated: bool,
     if_exists: bool,
-    for_all: bool,
-    for_any: bool,
+    /// `ForAllValues`, `ForAnyValue` or nothing.
+    set: &'a str,
 }
 
 impl<'a> Operator<'a> {
     fn of(text: &'a str) -> Self {
         let (set, rest) = text.split_once(':').unwrap_or(("", text));
         let name = rest.strip_suffix("IfExists").unwrap_or(rest);
-        Self {
-            name,
-            negated: name.contains("Not"),
-            if_exists: name != rest,
-            for_all: set == "ForAllValues",
-            for_any: set == "ForAnyValue",
-        }
+        Self { name, negated: name.contains("Not"), if_exists: name != rest, set }
     }
 
     /// True if it lets in only those that it names.
@@ -517,7 +519,7 @@ impl<'a> Operator<'a> {
     }
 
     fn without_value(&self) -> Truth {
-        Truth::of(self.if_exists || self.for_all || (self.negated && !self.for_any))
+        Truth::of(self.if_exists || self.set == "ForAllValues" || (self.negated && self.set != "ForAnyValue"))
     }
 
     /// Whether `value` is what `wanted` says, before negation.
@@ -757,7 +759,8 @@ mod tests {
             json!({"StringLike": {key("sub"): "system:*"}, "StringEquals": {key("sub"): SUB, key("aud"): AUDIENCE}});
         assert!(warnings(&allow(PROVIDER, &both)).is_empty());
         let literal = json!({"StringEquals": {key("sub"): "system:serviceaccount:default:*", key("aud"): AUDIENCE}});
-        assert_eq!(only_reason(&allow(PROVIDER, &literal)).needed, SUB);
+        let reason = only_reason(&allow(PROVIDER, &literal));
+        assert!(reason.needed == SUB && reason.explanation().unwrap().contains("StringLike"), "{reason}");
     }
 
     #[test]
@@ -802,7 +805,10 @@ mod tests {
 
     #[test]
     fn a_deny_that_applies_refuses() {
-        let deny = |condition: &Value| json!([good(), {"Effect": "Deny", "Principal": "*", "Action": "*", "Condition": condition}]);
+        let deny = |condition: &Value| {
+            let deny = json!({"Effect": "Deny", "Principal": "*", "Action": "*", "Condition": condition});
+            json!([good(), deny])
+        };
         for condition in [
             json!({}),
             json!({"StringLike": {key("sub"): "system:serviceaccount:default:*"}}),
@@ -845,6 +851,8 @@ mod tests {
         let unknown = json!({"StringEquals": {key("sub"): SUB, key("aud"): AUDIENCE, "aws:SourceVpc": "vpc-1"}});
         let found = warnings(&allow(PROVIDER, &unknown));
         assert!(found.len() == 1 && found[0].contains("aws:SourceVpc = vpc-1"), "{found:?}");
+        let tag = json!({"StringEquals": {key("sub"): SUB, key("aud"): AUDIENCE, "aws:RequestTag/a.b:sub": "x"}});
+        assert_eq!(warnings(&allow(PROVIDER, &tag)).len(), 1);
         let everyone = json!({"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "*"});
         assert_eq!(warnings(&everyone).len(), 3);
     }

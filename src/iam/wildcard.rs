@@ -33,10 +33,8 @@ fn table(pattern: &str, text: &str, pair: impl Fn(char, char) -> bool, both: boo
         let mut row = vec![false; end + 1];
         row[end] = c == '*' && below[end];
         for at in (0..end).rev() {
-            row[at] = if c == '*' {
+            row[at] = if c == '*' || (both && text[at] == '*') {
                 below[at] || row[at + 1]
-            } else if both && text[at] == '*' {
-                row[at + 1] || below[at]
             } else {
                 pair(c, text[at]) && below[at + 1]
             };

@@ -44,8 +44,9 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The first resource that failed in the newest operation among `events`, in any order; none while
-/// nothing has failed. Resources that were only cancelled for another's failure don't count.
+/// The first resource that failed in the newest operation among `events`, newest first as
+/// CloudFormation lists them, or oldest first; none while nothing has failed. Resources that were
+/// only cancelled for another's failure don't count.
 pub fn explain(events: &[Event]) -> Option<Failure> {
     let events = newest_operation(events);
     let failed = |event: &&&Event| event.status.ends_with("_FAILED") && !is_cancelled(event);
@@ -61,7 +62,7 @@ pub fn explain(events: &[Event]) -> Option<Failure> {
 fn newest_operation(events: &[Event]) -> Vec<&Event> {
     let mut sorted: Vec<&Event> = events.iter().collect();
     // CloudFormation lists the newest first; events of one instant keep their order.
-    let newest_first = events.first().zip(events.last()).is_some_and(|(first, last)| first.time > last.time);
+    let newest_first = events.first().zip(events.last()).is_some_and(|(first, last)| first.time >= last.time);
     if newest_first {
         sorted.reverse();
     }
@@ -107,52 +108,76 @@ fn unwrapped(text: &str) -> String {
     if sentence.is_empty() { text.to_owned() } else { sentence.to_owned() }
 }
 
-/// What to do about the causes that people meet with roles.
+/// A cause that people meet with roles: words of which one is in the reason, or the handler's code.
+struct Cause {
+    words: &'static [&'static str],
+    code: &'static str,
+    hint: &'static str,
+}
+
+/// The first that fits counts (messages of IAM and of CloudFormation's IAM handlers).
+const CAUSES: [Cause; 7] = [
+    Cause {
+        words: &["accessdenied", "access denied", "not authorized"],
+        code: "AccessDenied",
+        hint: "the credentials, or the role of --cfn-role-arn, lack a permission",
+    },
+    Cause {
+        words: &["already exists", "alreadyexists"],
+        code: "AlreadyExists",
+        hint: "choose another --role-name, or use the existing role with --attach-role-arn",
+    },
+    Cause {
+        words: &["must detach", "deleteconflict", "delete conflict"],
+        code: "",
+        hint: "something was attached to the role outside the stack: detach it (aws iam detach-role-policy), \
+               then delete again",
+    },
+    Cause {
+        words: &["quota", "limitexceeded", "limit exceeded", "cannot exceed"],
+        code: "ServiceLimitExceeded",
+        hint: "an IAM quota is reached: attach fewer policies, remove unused roles, or have it raised",
+    },
+    Cause {
+        words: &["malformedpolicydocument", "syntax errors in policy", "invalid principal", "has prohibited field"],
+        code: "",
+        hint: "IAM does not take the policy document: check the inline policy, and that the OIDC provider exists",
+    },
+    Cause {
+        words: &["rate exceeded", "throttl"],
+        code: "Throttling",
+        hint: "AWS was throttling: run the same command again",
+    },
+    Cause {
+        words: &["security token", "expiredtoken", "invalidclienttokenid"],
+        code: "",
+        hint: "the credentials expired while the stack was being made: renew them and run the same command again",
+    },
+];
+
 fn hint(reason: &str, code: &str) -> Option<String> {
     let lower = reason.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let hint = if let Some(action) = denied_action(reason) {
-        let boundary = lower.contains("permissions boundary");
-        let more = if boundary {
-            "; a permissions boundary that allows it may be demanded: --permissions-boundary"
-        } else {
-            ""
-        };
-        format!("the credentials, or the role of --cfn-role-arn, need the IAM action {action}{more}")
-    } else if has(&["accessdenied", "access denied", "not authorized"]) || code == "AccessDenied" {
-        "the credentials, or the role of --cfn-role-arn, lack a permission".to_owned()
-    } else if has(&["already exists", "alreadyexists"]) || code == "AlreadyExists" {
-        "choose another --role-name, or use the existing role with --attach-role-arn".to_owned()
-    } else if has(&["must detach", "deleteconflict", "delete conflict"]) {
-        "something was attached to the role outside the stack: detach it with `aws iam detach-role-policy` and delete again"
-            .to_owned()
-    } else if has(&["quota", "limitexceeded", "limit exceeded", "cannot exceed"]) || code == "ServiceLimitExceeded" {
-        "an IAM quota is reached: attach fewer policies, remove unused roles, or have the quota raised in Service Quotas".to_owned()
-    } else if has(&["malformedpolicydocument", "syntax errors in policy", "invalid principal", "has prohibited field"])
-    {
-        "IAM does not take the policy document: check the inline policy, and that the OIDC provider exists".to_owned()
-    } else if has(&["does not exist or is not attachable", "nosuchentity", "cannot be found", "not found"])
-        || code == "NotFound"
-    {
-        let boundary = if has(&["boundary", "scope arn"]) { "--permissions-boundary" } else { "--attach-policy-arn" };
-        match reason
-            .split_whitespace()
-            .map(|word| word.trim_matches(['"', '.', ',']))
-            .find(|word| word.starts_with("arn:"))
-        {
-            Some(arn) => format!("check the ARN given with {boundary}: aws iam get-policy --policy-arn {arn}"),
-            None => format!("check the ARN given with {boundary}"),
-        }
-    } else if has(&["boundary"]) {
-        "check the ARN given with --permissions-boundary".to_owned()
-    } else if has(&["rate exceeded", "throttl"]) || code == "Throttling" {
-        "AWS was throttling: run the same command again".to_owned()
-    } else if has(&["security token", "expiredtoken", "invalidclienttokenid"]) {
-        "the credentials expired while the stack was being made: renew them and run the same command again".to_owned()
-    } else {
-        return None;
-    };
-    Some(hint)
+    if let Some(action) = denied_action(reason) {
+        let needed = format!("the credentials, or the role of --cfn-role-arn, need the IAM action {action}");
+        let boundary = "a permissions boundary may be demanded: --permissions-boundary";
+        return Some(if has(&["permissions boundary"]) { format!("{needed}; {boundary}") } else { needed });
+    }
+    let known = CAUSES.iter().find(|cause| has(cause.words) || (!cause.code.is_empty() && cause.code == code));
+    known.map(|cause| cause.hint.to_owned()).or_else(|| {
+        let absent = ["does not exist or is not attachable", "nosuchentity", "cannot be found", "not found"];
+        (has(&absent) || code == "NotFound" || has(&["boundary"])).then(|| absent_policy(reason, &lower))
+    })
+}
+
+fn absent_policy(reason: &str, lower: &str) -> String {
+    let boundary = lower.contains("boundary") || lower.contains("scope arn");
+    let flag = if boundary { "--permissions-boundary" } else { "--attach-policy-arn" };
+    let mut words = reason.split_whitespace().map(|word| word.trim_matches(['"', '.', ',']));
+    match words.find(|word| word.starts_with("arn:")) {
+        Some(arn) => format!("check the ARN given with {flag}: aws iam get-policy --policy-arn {arn}"),
+        None => format!("check the ARN given with {flag}"),
+    }
 }
 
 fn denied_action(reason: &str) -> Option<&str> {
@@ -194,6 +219,17 @@ mod tests {
         assert!(failure.hint.as_ref().unwrap().contains("--role-name"));
         events.reverse();
         assert_eq!(explain(&events), Some(failure));
+    }
+
+    #[test]
+    fn events_of_one_instant_are_newest_first() {
+        let events = [
+            event(1, "Policy1", "CREATE_FAILED", "second"),
+            event(1, "Role1", "CREATE_FAILED", "first"),
+            event(1, "Policy2", "CREATE_FAILED", "Resource creation cancelled"),
+            event(1, "stack", "CREATE_IN_PROGRESS", "User Initiated"),
+        ];
+        assert_eq!(explain(&events).unwrap().reason, "first");
     }
 
     #[test]

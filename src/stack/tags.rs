@@ -1,5 +1,7 @@
 //! Tags of stacks, which CloudFormation passes on to the role.
 
+use crate::plan::diff::{Change, escape};
+
 /// The cluster that a stack or provider belongs to.
 pub const CLUSTER: &str = "alpha.eksctl.io/cluster-name";
 /// The same, of eksctl's early days; still written and read by eksctl.
@@ -61,6 +63,32 @@ pub fn cluster(tags: &Tags) -> Option<&str> {
     value(tags, CLUSTER).or_else(|| value(tags, LEGACY_CLUSTER))
 }
 
+/// `existing` tags with those of `wanted` added or put in their place: an update keeps what it
+/// doesn't name. AWS's own tags (`aws:…`) can't be sent back and are left out.
+pub fn merged(existing: &Tags, wanted: &Tags) -> Vec<(String, String)> {
+    let kept = existing.iter().filter(|(key, _)| !is_reserved(key) && value(wanted, key).is_none());
+    kept.chain(wanted).cloned().collect()
+}
+
+/// What changing `current` tags into `desired` ones means for the user. Versions of tools and AWS's
+/// own tags don't count: a new release is no reason to update a stack.
+pub fn differences(current: &Tags, desired: &Tags) -> Vec<Change> {
+    let removed = current.iter().filter(|(key, _)| value(desired, key).is_none());
+    let mut found = Vec::new();
+    for (key, _) in desired.iter().chain(removed) {
+        let (before, after) = (value(current, key), value(desired, key));
+        let counts = !is_reserved(key) && ![EKSCTL_VERSION, IRSACTL_VERSION].contains(&key.as_str());
+        if counts && before != after {
+            found.push(Change::new(format!("/Tags/{}", escape(key)), before.map(Into::into), after.map(Into::into)));
+        }
+    }
+    found
+}
+
+fn is_reserved(key: &str) -> bool {
+    key.to_lowercase().starts_with("aws:")
+}
+
 /// Which tool made a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -100,7 +128,7 @@ pub fn check_user_tags(tags: &Tags) -> Result<(), String> {
         if !valid(key) || !valid(value) {
             return problem("holds other characters than letters, digits, blanks and _ . : / = + - @");
         }
-        if key.to_lowercase().starts_with("aws:") {
+        if is_reserved(key) {
             return problem("begins with aws:, which is reserved");
         }
         if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(key)) {
@@ -140,6 +168,31 @@ mod tests {
         assert_eq!(tags, expected);
         assert_eq!(owner(&tags), Some(("default".to_owned(), "x".to_owned())));
         assert_eq!((cluster(&tags), source(&tags)), (Some("c"), Source::Irsactl));
+    }
+
+    #[test]
+    fn d3_an_update_keeps_tags() {
+        let existing = pairs(&[("existing", "tag"), ("meta", "old"), ("aws:cloudformation:stack-id", "x")]);
+        let merged = merged(&existing, &tags("cluster", "n", "s", "1", &pairs(&[("meta", "data")])));
+        for (key, wanted) in [("existing", "tag"), (CLUSTER, "cluster"), ("meta", "data")] {
+            assert_eq!(value(&merged, key), Some(wanted));
+        }
+        assert_eq!(merged.len(), 7);
+    }
+
+    #[test]
+    fn versions_are_no_difference() {
+        let current = pairs(&[(EKSCTL_VERSION, "0.100.0"), ("a/b", "1"), ("gone", "x"), ("aws:x", "y")]);
+        let desired = pairs(&[(EKSCTL_VERSION, EKSCTL_FORMAT), (IRSACTL_VERSION, "1"), ("a/b", "2"), ("new", "n")]);
+        assert_eq!(
+            differences(&current, &desired),
+            [
+                Change::new("/Tags/a~1b", Some("1".into()), Some("2".into())),
+                Change::new("/Tags/new", None, Some("n".into())),
+                Change::new("/Tags/gone", Some("x".into()), None),
+            ]
+        );
+        assert_eq!(differences(&desired, &desired), []);
     }
 
     #[test]

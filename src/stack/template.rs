@@ -506,7 +506,7 @@ mod tests {
         );
     }
 
-    const EKSCTL: &str = r#"{"AWSTemplateFormatVersion":"2010-09-09","Description":"IAM role for serviceaccount \"kube-system/external-dns\" [created and managed by eksctl]","Resources":{"PolicyExternalDNSChangeSet":{"Type":"AWS::IAM::Policy","Properties":{"PolicyName":{"Fn::Sub":"${AWS::StackName}-PolicyExternalDNSChangeSet"},"Roles":[{"Ref":"Role1"}],"PolicyDocument":{"Statement":[{"Action":["route53:ChangeResourceRecordSets"],"Effect":"Allow","Resource":{"Fn::Sub":"arn:${AWS::Partition}:route53:::hostedzone/*"}}],"Version":"2012-10-17"}}},"PolicyExternalDNSHostedZones":{"Type":"AWS::IAM::Policy","Properties":{"PolicyName":{"Fn::Sub":"${AWS::StackName}-PolicyExternalDNSHostedZones"},"Roles":[{"Ref":"Role1"}],"PolicyDocument":{"Statement":[{"Action":["route53:ListHostedZones","route53:ListResourceRecordSets","route53:ListTagsForResource"],"Effect":"Allow","Resource":"*"}],"Version":"2012-10-17"}}},"Role1":{"Type":"AWS::IAM::Role","Properties":{"AssumeRolePolicyDocument":{"Statement":[{"Action":["sts:AssumeRoleWithWebIdentity"],"Condition":{"StringEquals":{"oidc.eks.us-west-2.amazonaws.com/id/A39A2842863C47208955D753DE205E6E:aud":"sts.amazonaws.com","oidc.eks.us-west-2.amazonaws.com/id/A39A2842863C47208955D753DE205E6E:sub":"system:serviceaccount:kube-system:external-dns"}},"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::456123987123:oidc-provider/oidc.eks.us-west-2.amazonaws.com/id/A39A2842863C47208955D753DE205E6E"}}],"Version":"2012-10-17"}}}},"Outputs":{"Role1":{"Value":{"Fn::GetAtt":"Role1.Arn"}}}}"#;
+    const EKSCTL: &str = include_str!("../../tests/fixtures/eksctl-external-dns-stack.json");
 
     fn external_dns() -> RoleSpec {
         RoleSpec {
@@ -611,7 +611,8 @@ mod tests {
         role["Path"] = json!("/");
         role["MaxSessionDuration"] = json!(3600);
         role["ManagedPolicyArns"] = json!([
-            {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"}, ":iam::aws:policy/AmazonEC2ContainerRegistryPowerUser"]]},
+            {"Fn::Join": ["", ["arn:", {"Ref": "AWS::Partition"},
+                ":iam::aws:policy/AmazonEC2ContainerRegistryPowerUser"]]},
             {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/x"}, S3, S3]);
         let statement = &mut role["AssumeRolePolicyDocument"]["Statement"];
         *statement = statement[0].clone();
@@ -632,6 +633,7 @@ mod tests {
         let sub = format!("{TRUST}/Statement/0/Condition/StringEquals/{}:sub", escape(ISS));
         let mut other = ours.clone();
         *other.pointer_mut(&sub).unwrap() = json!("x");
+        other.pointer_mut(&format!("{TRUST}/Statement/0")).unwrap()["Sid"] = json!("named");
         let change = Change::new(&sub, Some(json!("x")), Some(json!("system:serviceaccount:default:sa-1")));
         assert_eq!(differences(&other, &ours), [change]);
 
