@@ -1,3 +1,12 @@
-//! placeholder
+//! ExternalDNS: versions, settings, manifests, and who owns which record. No network in here.
 
+pub mod args;
+pub mod filter;
+pub mod flags;
+pub mod manifest;
+pub mod owner;
+pub mod rbac;
 pub mod registry;
+pub mod selector;
+pub mod settings;
+pub mod version;

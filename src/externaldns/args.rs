@@ -1,0 +1,354 @@
+//! What an existing installation of ExternalDNS was told, whoever made it and in whatever shape.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::filter::DomainFilter;
+use super::flags::{self, Flag, Kind};
+use super::owner;
+use super::registry::Mapper;
+use super::settings::{Policy, Prefixes, abandoned_image};
+use super::version::{Feature, NEWEST, Version};
+
+/// The arguments of a container: command, args and `EXTERNAL_DNS_*` variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Arguments {
+    given: Vec<(String, Option<String>)>,
+    env: BTreeMap<String, String>,
+}
+
+impl Arguments {
+    /// Parses a command line and the variables beside it, as ExternalDNS does.
+    pub fn parse(args: &[String], env: &[(String, String)]) -> Self {
+        let mut given = Vec::new();
+        let mut rest = args.iter().peekable();
+        while let Some(arg) = rest.next() {
+            let Some(body) = arg.strip_prefix("--").filter(|body| !body.is_empty()) else { continue };
+            if let Some((name, value)) = body.split_once('=') {
+                given.push((name.to_owned(), Some(value.to_owned())));
+                continue;
+            }
+            let switch = switch_name(body).is_some();
+            let next = rest.next_if(|next| !switch && !next.starts_with("--"));
+            given.push((body.to_owned(), next.cloned()));
+        }
+        let env = env.iter().filter(|(name, _)| name.starts_with("EXTERNAL_DNS_")).cloned().collect();
+        Self { given, env }
+    }
+
+    /// Those of a container in a pod template. `$(NAME)` is replaced by the container's variable of
+    /// that name, as the kubelet does; a shell's command line is split at blanks.
+    pub fn of_container(container: &Value) -> Self {
+        let env: Vec<(String, String)> = list(container, "env")
+            .filter_map(|variable| Some((text(variable, "name")?, text(variable, "value")?)))
+            .collect();
+        let expand = |word: &str| {
+            env.iter().fold(word.to_owned(), |word, (name, value)| word.replace(&format!("$({name})"), value))
+        };
+        let words = ["command", "args"].into_iter().flat_map(|key| list(container, key)).filter_map(Value::as_str);
+        let words: Vec<String> = words.flat_map(shell_words).map(|word| expand(&word)).collect();
+        Self::parse(&words, &env)
+    }
+
+    /// The value of a flag: the last one given, else the variable's.
+    pub fn get(&self, flag: &str) -> Option<&str> {
+        let given = self.given.iter().rev().find(|(name, value)| name == flag && value.is_some());
+        given.and_then(|(_, value)| value.as_deref()).or_else(|| self.variable(flag))
+    }
+
+    /// All values of a flag; those of the variable are one a line.
+    pub fn all(&self, flag: &str) -> Vec<&str> {
+        let given: Vec<_> =
+            self.given.iter().filter(|(name, _)| name == flag).filter_map(|(_, value)| value.as_deref()).collect();
+        if !given.is_empty() {
+            return given;
+        }
+        self.variable(flag).map(|text| text.lines().filter(|line| !line.is_empty()).collect()).unwrap_or_default()
+    }
+
+    /// Whether a switch is on, off (`--no-…`), or not given.
+    pub fn bool(&self, flag: &str) -> Option<bool> {
+        let given = self.given.iter().rev().find_map(|(name, value)| {
+            let on = value.as_deref() != Some("false");
+            if name == flag {
+                return Some(on);
+            }
+            (name.strip_prefix("no-") == Some(flag)).then_some(false)
+        });
+        given.or_else(|| self.variable(flag).map(|value| value == "1" || value.eq_ignore_ascii_case("true")))
+    }
+
+    /// The names of all flags on the command line, without `--` and `no-`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.given.iter().map(|(name, _)| switch_name(name).unwrap_or(name))
+    }
+
+    /// Flags given as `EXTERNAL_DNS_*` variables.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.env.keys().map(String::as_str)
+    }
+
+    fn variable(&self, flag: &str) -> Option<&str> {
+        let name = format!("EXTERNAL_DNS_{}", flag.replace('-', "_").to_ascii_uppercase());
+        self.env.get(&name).map(String::as_str)
+    }
+}
+
+/// The switch that an argument without a value names, `no-` taken off.
+fn switch_name(name: &str) -> Option<&str> {
+    let positive = if Flag::find(name).is_some() { name } else { name.strip_prefix("no-").unwrap_or(name) };
+    Flag::find(positive).filter(|flag| flag.kind == Kind::Switch).map(|_| positive)
+}
+
+fn shell_words(word: &str) -> Vec<String> {
+    let script = !word.starts_with("--") && word.contains(" --");
+    if !script {
+        return vec![word.to_owned()];
+    }
+    word.split_whitespace().map(|word| word.trim_matches(['"', '\'', '\\']).to_owned()).collect()
+}
+
+/// An ExternalDNS that runs in the cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Installed {
+    /// Name of the Deployment.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Name of the container.
+    pub container: String,
+    /// The image.
+    pub image: String,
+    /// The image's version, if its tag says so.
+    pub version: Option<Version>,
+    /// Who made it: `app.kubernetes.io/managed-by`, `Helm` where it is a release of Helm.
+    pub managed_by: Option<String>,
+    /// The ServiceAccount of its pods.
+    pub service_account: String,
+    /// Labels that select its pods.
+    pub selector: BTreeMap<String, String>,
+    /// How many pods are wanted.
+    pub replicas: i64,
+    /// `--provider`.
+    pub provider: Option<String>,
+    /// `--source`.
+    pub sources: Vec<String>,
+    /// `--domain-filter`.
+    pub domain_filters: Vec<String>,
+    /// `--exclude-domains`.
+    pub exclude_domains: Vec<String>,
+    /// `--zone-id-filter`, bare ids.
+    pub zone_id_filters: Vec<String>,
+    /// `--policy` or the version's default; `None` where it exits for want of one.
+    pub policy: Option<String>,
+    /// `--registry` or its default.
+    pub registry: String,
+    /// `--txt-owner-id` or its default.
+    pub owner_id: String,
+    /// `--txt-prefix`; `None` where empty.
+    pub txt_prefix: Option<String>,
+    /// `--txt-suffix`; `None` where empty.
+    pub txt_suffix: Option<String>,
+    /// `--txt-wildcard-replacement`; `None` where empty.
+    pub wildcard_replacement: Option<String>,
+    /// `--annotation-prefix` or the version's default.
+    pub annotation_prefix: String,
+    /// `--enable-legacy-annotation-prefix`.
+    pub legacy_annotations: bool,
+    /// `--annotation-filter`; `None` where empty.
+    pub annotation_filter: Option<String>,
+    /// `--label-filter`; `None` where empty.
+    pub label_filter: Option<String>,
+    /// `--ingress-class`.
+    pub ingress_classes: Vec<String>,
+    /// `--aws-zone-type`; `None` for both.
+    pub zone_type: Option<String>,
+    /// `--aws-assume-role`.
+    pub assume_role: Option<String>,
+    /// `--aws-assume-role-external-id`.
+    pub assume_role_external_id: Option<String>,
+    /// `--interval` or its default.
+    pub interval: String,
+    /// All arguments.
+    pub arguments: Arguments,
+}
+
+impl Installed {
+    /// Reads a Deployment (or another kind with a pod template); `None` if it isn't ExternalDNS.
+    pub fn from_deployment(deployment: &Value) -> Option<Self> {
+        let container = container(deployment)?;
+        let arguments = Arguments::of_container(container);
+        let image = text(container, "image").unwrap_or_default();
+        let version = Version::of_image(&image);
+        let rules = version.unwrap_or(NEWEST);
+        let one = |flag: &str| arguments.get(flag).filter(|value| !value.is_empty()).map(str::to_owned);
+        let all = |flag: &str| arguments.all(flag).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let bare = |id: String| id.rsplit('/').next().unwrap_or_default().to_owned();
+        let metadata = |key: &str| deployment.pointer(&format!("/metadata/{key}")).and_then(Value::as_str);
+        let pod = |key: &str| deployment.pointer(&format!("/spec/template/spec/{key}"));
+        let policy = one("policy").or_else(|| (!rules.supports(Feature::PolicyMandatory)).then(|| "sync".to_owned()));
+        Some(Self {
+            name: metadata("name").unwrap_or_default().to_owned(),
+            namespace: metadata("namespace").unwrap_or("default").to_owned(),
+            container: text(container, "name").unwrap_or_default(),
+            version,
+            managed_by: managed_by(deployment),
+            service_account: pod("serviceAccountName").and_then(Value::as_str).unwrap_or("default").to_owned(),
+            selector: strings(deployment.pointer("/spec/selector/matchLabels")),
+            replicas: deployment.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1),
+            provider: one("provider"),
+            sources: all("source"),
+            domain_filters: all("domain-filter"),
+            exclude_domains: all("exclude-domains"),
+            zone_id_filters: all("zone-id-filter").into_iter().map(bare).collect(),
+            policy,
+            registry: one("registry").unwrap_or_else(|| "txt".to_owned()),
+            owner_id: one("txt-owner-id").unwrap_or_else(|| "default".to_owned()),
+            txt_prefix: one("txt-prefix"),
+            txt_suffix: one("txt-suffix"),
+            wildcard_replacement: one("txt-wildcard-replacement"),
+            annotation_prefix: one("annotation-prefix").unwrap_or_else(|| rules.default_prefix().to_owned()),
+            legacy_annotations: arguments.bool("enable-legacy-annotation-prefix").unwrap_or(false),
+            annotation_filter: one("annotation-filter"),
+            label_filter: one("label-filter"),
+            ingress_classes: all("ingress-class"),
+            zone_type: one("aws-zone-type"),
+            assume_role: one("aws-assume-role"),
+            assume_role_external_id: one("aws-assume-role-external-id"),
+            interval: one("interval").unwrap_or_else(|| "1m".to_owned()),
+            image,
+            arguments,
+        })
+    }
+
+    /// The version whose rules apply: the newest where the image doesn't say.
+    pub fn rules(&self) -> Version {
+        self.version.unwrap_or(NEWEST)
+    }
+
+    /// Which annotations are read.
+    pub fn prefixes(&self) -> Prefixes {
+        Prefixes { prefix: self.annotation_prefix.clone(), legacy: self.legacy_annotations }
+    }
+
+    /// How names of its TXT records follow from hosts.
+    pub fn mapper(&self) -> Mapper {
+        let text = |affix: &Option<String>| affix.clone().unwrap_or_default();
+        let wildcard = text(&self.wildcard_replacement);
+        Mapper::new(&text(&self.txt_prefix), &text(&self.txt_suffix), &wildcard, self.rules())
+    }
+
+    /// Which domains it looks after.
+    pub fn domain_filter(&self) -> DomainFilter {
+        DomainFilter::new(&self.domain_filters, &self.exclude_domains)
+    }
+
+    /// What is wrong with what it was told.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut say = |fatal, message| findings.push(Finding { fatal, message });
+        let version = self.rules();
+        let mut names: Vec<_> = self.arguments.names().collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            if let Err(problem) = flags::check(name, version) {
+                say(Flag::find(name).is_some(), problem);
+            }
+        }
+        if self.sources.is_empty() {
+            say(true, "no --source: ExternalDNS exits at once".to_owned());
+        }
+        match self.policy.as_deref() {
+            None => {
+                say(true, "--policy must be set explicitly (one of: sync, upsert-only, create-only)".to_owned());
+            }
+            Some(policy) if Policy::parse(policy).is_none() => {
+                say(true, format!("--policy={policy}: there are sync, upsert-only and create-only"));
+            }
+            Some(_) if self.arguments.get("policy").is_none() => {
+                say(false, format!("no --policy: ExternalDNS {version} defaults to sync, which deletes records"));
+            }
+            _ => {}
+        }
+        if let Some(why) = owner::copied(&self.owner_id).filter(|_| self.registry == "txt") {
+            say(false, format!("owner id `{}` is not unique to this cluster: {why}", self.owner_id));
+        }
+        for (flag, values) in [("domain-filter", &self.domain_filters), ("zone-id-filter", &self.zone_id_filters)] {
+            for value in values.iter().filter(|value| value.contains(',')) {
+                say(false, format!("--{flag}={value} is one name with a comma in it, which nothing matches"));
+            }
+        }
+        if self.txt_prefix.is_some() && self.txt_suffix.is_some() {
+            say(true, "--txt-prefix and --txt-suffix are mutually exclusive".to_owned());
+        }
+        if self.registry == "noop" && self.policy.as_deref() == Some("sync") {
+            say(false, "--registry=noop with --policy=sync deletes every record that no source asks for".to_owned());
+        }
+        if self.legacy_annotations && self.annotation_prefix.starts_with(super::version::LEGACY_PREFIX) {
+            say(true, "--enable-legacy-annotation-prefix with the legacy --annotation-prefix: it exits".to_owned());
+        }
+        if self.replicas > 1 {
+            say(false, format!("{} replicas race for the same records: there is no leader election", self.replicas));
+        }
+        if let Some(why) = abandoned_image(&self.image) {
+            say(false, format!("image {}: {why}", self.image));
+        }
+        findings
+    }
+}
+
+/// Something wrong with an installation's arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// True if ExternalDNS exits for it.
+    pub fatal: bool,
+    /// What and why.
+    pub message: String,
+}
+
+/// True for a Deployment whose image, or whose arguments, are those of ExternalDNS.
+pub fn is_external_dns(deployment: &Value) -> bool {
+    container(deployment).is_some()
+}
+
+fn container(deployment: &Value) -> Option<&Value> {
+    let containers = deployment.pointer("/spec/template/spec/containers")?.as_array()?;
+    let by_image = containers.iter().find(|container| text(container, "image").is_some_and(|image| named(&image)));
+    by_image.or_else(|| {
+        containers.iter().find(|container| {
+            let arguments = Arguments::of_container(container);
+            arguments.get("provider").is_some() && arguments.get("source").is_some()
+        })
+    })
+}
+
+/// True for `…/external-dns` with any tag or digest.
+fn named(image: &str) -> bool {
+    let name = image.split('@').next().unwrap_or_default();
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let repository = last.split(':').next().unwrap_or_default();
+    ["external-dns", "externaldns"].contains(&repository)
+}
+
+fn managed_by(deployment: &Value) -> Option<String> {
+    let metadata = deployment.get("metadata")?;
+    if metadata.pointer("/annotations/meta.helm.sh~1release-name").is_some() {
+        return Some("Helm".to_owned());
+    }
+    text(metadata.get("labels")?, "app.kubernetes.io/managed-by")
+}
+
+fn list<'v>(object: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
+    object.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn text(object: &Value, key: &str) -> Option<String> {
+    object.get(key).and_then(Value::as_str).map(str::to_owned)
+}
+
+fn strings(map: Option<&Value>) -> BTreeMap<String, String> {
+    let entries = map.and_then(Value::as_object).into_iter().flatten();
+    entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}

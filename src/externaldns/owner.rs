@@ -1,0 +1,65 @@
+//! Owner ids: how one ExternalDNS knows its records from those of another.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+/// The name of an installation where nothing says otherwise.
+pub const DEFAULT_NAME: &str = "external-dns";
+
+/// The owner id of a new installation: `<cluster>-<8 hex digits>`.
+///
+/// The digits are of the hash of the cluster's ARN, so a cluster that is built anew under the same
+/// name inherits its records, and two clusters of one name in two regions don't share any. An
+/// installation not named `external-dns` hashes `<ARN>/<name>`. The account id is never part of
+/// it: TXT records are public.
+pub fn derived_owner_id(cluster: &str, cluster_arn: &str, name: &str) -> String {
+    let hashed = if name == DEFAULT_NAME { cluster_arn.to_owned() } else { format!("{cluster_arn}/{name}") };
+    let digest = Sha256::digest(hashed.as_bytes());
+    let digits = digest.iter().take(4).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    format!("{cluster}-{digits}")
+}
+
+/// Why an owner id is not unique to a cluster, if it is one that people copy from documentation.
+pub fn copied(owner_id: &str) -> Option<&'static str> {
+    match owner_id {
+        "default" => Some("it is the default of ExternalDNS, which every installation without an id has"),
+        "my-hostedzone-identifier" | "my-identifier" => Some("it is the example of the ExternalDNS tutorial"),
+        "external-dns" => Some("it is a common choice that does not name the cluster"),
+        _ if is_zone_id(owner_id) => Some("it looks like the id of a hosted zone, which several clusters may write to"),
+        _ => None,
+    }
+}
+
+fn is_zone_id(text: &str) -> bool {
+    let upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    text.len() >= 11 && text.starts_with('Z') && text.bytes().all(upper)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:eks:us-east-1:111122223333:cluster/eksdemo1";
+
+    #[test]
+    fn derived_id_names_the_cluster_and_never_the_account() {
+        let id = derived_owner_id("eksdemo1", ARN, "external-dns");
+        assert_eq!(id, "eksdemo1-c8958d12");
+        assert_ne!(id, derived_owner_id("eksdemo1", ARN, "external-dns-private"));
+        assert_ne!(id, derived_owner_id("eksdemo1", &ARN.replace("us-east-1", "us-east-2"), "external-dns"));
+    }
+
+    #[test]
+    fn k26_copied_ids_are_known() {
+        for id in ["default", "my-hostedzone-identifier", "external-dns", "Z0123456789ABCDEFGHIJ"] {
+            assert!(copied(id).is_some(), "{id}");
+        }
+        for id in ["team=platform", "eksdemo1-0a1b2c3d", "Z1", "Zebra-cluster-1"] {
+            assert_eq!(copied(id), None, "{id}");
+        }
+    }
+}

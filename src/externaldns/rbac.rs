@@ -1,0 +1,388 @@
+//! What ExternalDNS reads in Kubernetes, by source and version.
+
+use serde_json::{Value, json};
+
+use super::settings::Settings;
+use super::version::{Feature, Version};
+
+const READ: &[&str] = &["get", "watch", "list"];
+const WATCH: &[&str] = &["list", "watch"];
+
+/// A rule of a ClusterRole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// API group, empty for the core.
+    pub group: String,
+    /// Resources, plural and lower case, subresources after `/`.
+    pub resources: Vec<String>,
+    /// Verbs.
+    pub verbs: &'static [&'static str],
+}
+
+impl Rule {
+    fn new(group: &str, resources: &[&str], verbs: &'static [&'static str]) -> Self {
+        Self { group: group.to_owned(), resources: resources.iter().map(|&name| name.to_owned()).collect(), verbs }
+    }
+
+    /// As it stands in a ClusterRole.
+    pub fn to_value(&self) -> Value {
+        json!({"apiGroups": [self.group], "resources": self.resources, "verbs": self.verbs})
+    }
+}
+
+/// A source, the versions that have it and what it reads.
+struct Source {
+    name: &'static str,
+    since: Version,
+    until: Option<Version>,
+    /// Names of built-in resources, see [`BUILT_IN`].
+    built_in: &'static [&'static str],
+    /// Group and resources of others.
+    custom: &'static [(&'static str, &'static [&'static str])],
+}
+
+const ALWAYS: Version = Version::new(0, 0);
+const TRAEFIK: &[&str] = &["ingressroutes", "ingressroutetcps", "ingressrouteudps"];
+
+const fn source(
+    name: &'static str,
+    built_in: &'static [&'static str],
+    custom: &'static [(&'static str, &'static [&'static str])],
+) -> Source {
+    Source { name, since: ALWAYS, until: None, built_in, custom }
+}
+
+/// Source: ClusterRole of the Helm chart of ExternalDNS, and the informers that each source starts.
+const SOURCES: &[Source] = &[
+    source("service", &["nodes", "pods", "services", "endpointslices"], &[]),
+    source("ingress", &["ingresses"], &[]),
+    source("node", &["nodes"], &[]),
+    source("pod", &["nodes", "pods"], &[]),
+    source("crd", &[], &[("externaldns.k8s.io", &["dnsendpoints"])]),
+    source("gateway-httproute", &["namespaces"], &[("gateway.networking.k8s.io", &["gateways", "httproutes"])]),
+    source("gateway-grpcroute", &["namespaces"], &[("gateway.networking.k8s.io", &["gateways", "grpcroutes"])]),
+    source("gateway-tlsroute", &["namespaces"], &[("gateway.networking.k8s.io", &["gateways", "tlsroutes"])]),
+    source("gateway-tcproute", &["namespaces"], &[("gateway.networking.k8s.io", &["gateways", "tcproutes"])]),
+    source("gateway-udproute", &["namespaces"], &[("gateway.networking.k8s.io", &["gateways", "udproutes"])]),
+    source("istio-gateway", &["services", "ingresses"], &[("networking.istio.io", &["gateways"])]),
+    source(
+        "istio-virtualservice",
+        &["services", "ingresses"],
+        &[("networking.istio.io", &["gateways", "virtualservices"])],
+    ),
+    source(
+        "contour-httpproxy",
+        &["nodes", "pods", "services", "ingresses"],
+        &[("projectcontour.io", &["httpproxies"])],
+    ),
+    source(
+        "gloo-proxy",
+        &["nodes", "pods", "services", "ingresses"],
+        &[("gloo.solo.io", &["proxies"]), ("gateway.solo.io", &["virtualservices", "gateways"])],
+    ),
+    source("openshift-route", &["nodes", "pods", "services", "ingresses"], &[("route.openshift.io", &["routes"])]),
+    source("skipper-routegroup", &["nodes", "pods", "services", "ingresses"], &[("zalando.org", &["routegroups"])]),
+    source("traefik-proxy", &[], &[("traefik.io", TRAEFIK), ("traefik.containo.us", TRAEFIK)]),
+    source("ambassador-host", &["services"], &[("getambassador.io", &["hosts"])]),
+    source("kong-tcpingress", &[], &[("configuration.konghq.com", &["tcpingresses"])]),
+    source("f5-virtualserver", &[], &[("cis.f5.com", &["virtualservers"])]),
+    Source {
+        since: Version::new(16, 0),
+        ..source("f5-transportserver", &[], &[("cis.f5.com", &["transportservers"])])
+    },
+    Source { since: Version::new(21, 0), ..source("unstructured", &[], &[]) },
+];
+
+/// Sources that exist and that irsactl doesn't install, and why.
+const REFUSED: &[(&str, &str)] = &[
+    ("cloudfoundry", "it reads Cloud Foundry, not Kubernetes"),
+    ("fake", "it makes up hostnames"),
+    ("empty", "it never yields a hostname"),
+    ("connector", "it reads a server outside Kubernetes"),
+];
+
+/// Built-in resources in the order of the ClusterRole.
+const BUILT_IN: &[(&str, &str, &[&str])] = &[
+    ("nodes", "", WATCH),
+    ("pods", "", READ),
+    ("services", "", READ),
+    ("endpoints", "", READ),
+    ("endpointslices", "discovery.k8s.io", READ),
+    ("ingresses", "networking.k8s.io", READ),
+    ("namespaces", "", READ),
+];
+
+/// Checks that `version` has a source.
+///
+/// # Errors
+/// Names the version that has it, or the sources there are.
+pub fn check_source(name: &str, version: Version) -> Result<(), String> {
+    if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+        return Err(format!("source {name}: {why}"));
+    }
+    let Some(source) = find(name) else {
+        let all: Vec<_> = SOURCES.iter().map(|source| source.name).collect();
+        return Err(format!("`{name}` is not a source of ExternalDNS; there are {}", all.join(", ")));
+    };
+    if version < source.since {
+        return Err(format!("source {name} needs ExternalDNS {} or later, and this is {version}", source.since));
+    }
+    match source.until {
+        Some(until) if version >= until => Err(format!("source {name} was removed in ExternalDNS {until}")),
+        _ => Ok(()),
+    }
+}
+
+fn find(name: &str) -> Option<&'static Source> {
+    SOURCES.iter().find(|source| source.name == name)
+}
+
+/// The rules of the ClusterRole: what the sources need in this version, and nothing else.
+pub fn rules(settings: &Settings) -> Vec<Rule> {
+    let sources: Vec<_> = settings.sources.iter().filter_map(|name| find(name)).collect();
+    let mut needed: Vec<&str> = sources.iter().flat_map(|source| built_in(source, settings)).copied().collect();
+    if !settings.version.supports(Feature::EndpointSlices) {
+        needed.iter_mut().filter(|name| **name == "endpointslices").for_each(|name| *name = "endpoints");
+    }
+    let wanted = BUILT_IN.iter().filter(|(name, ..)| needed.contains(name));
+    let mut rules: Vec<Rule> = wanted.map(|(name, group, verbs)| Rule::new(group, &[name], verbs)).collect();
+    for source in &sources {
+        for (group, resources) in source.custom {
+            if *group != "traefik.containo.us" || legacy_traefik(settings) {
+                add(&mut rules, Rule::new(group, resources, READ));
+            }
+        }
+        match source.name {
+            "crd" => add(&mut rules, Rule::new("externaldns.k8s.io", &["dnsendpoints/status"], &["update"])),
+            "skipper-routegroup" => {
+                add(&mut rules, Rule::new("zalando.org", &["routegroups/status"], &["patch", "update"]))
+            }
+            "unstructured" => unstructured(settings).for_each(|(group, _, resource)| {
+                add(&mut rules, Rule::new(group, &[resource], READ));
+            }),
+            name if name.starts_with("gateway-") && settings.extra_switch("gateway-listener-sets") => {
+                add(&mut rules, Rule::new("gateway.networking.k8s.io", &["listenersets"], READ));
+            }
+            _ => {}
+        }
+    }
+    if settings.extra("events-emit").is_some() {
+        add(&mut rules, Rule::new("events.k8s.io", &["events"], &["create"]));
+    }
+    rules
+}
+
+/// Services of type LoadBalancer name their targets themselves, without pods and nodes.
+fn built_in(source: &Source, settings: &Settings) -> &'static [&'static str] {
+    let types = settings.extra_all("service-type-filter");
+    let balancers_only = !types.is_empty() && types.iter().all(|name| *name == "LoadBalancer");
+    if source.name == "service" && balancers_only && settings.version.supports(Feature::ServiceTypeTrims) {
+        return &["services"];
+    }
+    source.built_in
+}
+
+/// The old group of Traefik is read up to v0.18 unless switched off, later only if switched on.
+fn legacy_traefik(settings: &Settings) -> bool {
+    if super::flags::check("traefik-enable-legacy", settings.version).is_ok() {
+        return settings.extra_switch("traefik-enable-legacy");
+    }
+    !settings.extra_switch("traefik-disable-legacy")
+}
+
+/// Group, version and resource of each `--unstructured-resource=resource.version.group`.
+fn unstructured(settings: &Settings) -> impl Iterator<Item = (&str, &str, &str)> {
+    settings.extra_all("unstructured-resource").into_iter().filter_map(|text| {
+        let mut parts = text.splitn(3, '.');
+        let (resource, version) = (parts.next()?, parts.next()?);
+        Some((parts.next().unwrap_or_default(), version, resource))
+    })
+}
+
+/// Adds a rule, its resources joined to those of a rule of the same group and verbs.
+fn add(rules: &mut Vec<Rule>, rule: Rule) {
+    let same = |other: &&mut Rule| other.group == rule.group && other.verbs == rule.verbs;
+    match rules.iter_mut().find(same) {
+        Some(other) if !rule.group.is_empty() => {
+            for resource in rule.resources {
+                if !other.resources.contains(&resource) {
+                    other.resources.push(resource);
+                }
+            }
+        }
+        _ => rules.push(rule),
+    }
+}
+
+/// Group, version and plural of the custom resources that a source reads in a version of
+/// ExternalDNS. Where the API server doesn't serve one of them, the process exits after a minute.
+pub fn required_apis(source: &str, version: Version) -> Vec<(String, String, String)> {
+    let Some(source) = find(source) else { return Vec::new() };
+    let legacy = super::flags::check("traefik-enable-legacy", version).is_err();
+    let groups = source.custom.iter().filter(|(group, _)| *group != "traefik.containo.us" || legacy);
+    groups
+        .flat_map(|(group, resources)| resources.iter().map(move |resource| (*group, *resource)))
+        .map(|(group, resource)| {
+            (group.to_owned(), api_version(group, resource, version).to_owned(), resource.to_owned())
+        })
+        .collect()
+}
+
+/// All custom resources that these settings need the API server to serve.
+pub fn apis(settings: &Settings) -> Vec<(String, String, String)> {
+    let mut apis: Vec<_> = Vec::new();
+    for source in &settings.sources {
+        apis.extend(required_apis(source, settings.version));
+    }
+    apis.retain(|(group, ..)| group != "traefik.containo.us" || legacy_traefik(settings));
+    if legacy_traefik(settings) && settings.sources.iter().any(|source| source == "traefik-proxy") {
+        apis.extend(TRAEFIK.iter().map(|kind| owned("traefik.containo.us", "v1alpha1", kind)));
+    }
+    if settings.extra_switch("traefik-disable-new") {
+        apis.retain(|(group, ..)| group != "traefik.io");
+    }
+    if settings.extra_switch("gateway-listener-sets") {
+        apis.push(owned("gateway.networking.k8s.io", "v1", "listenersets"));
+    }
+    apis.extend(unstructured(settings).map(|(group, version, kind)| owned(group, version, kind)));
+    if let Some(changed) = settings.extra("crd-source-apiversion").and_then(|text| text.split_once('/')) {
+        let of_crd = apis.iter_mut().filter(|(group, ..)| group == "externaldns.k8s.io");
+        of_crd.for_each(|api| (api.0, api.1) = (changed.0.to_owned(), changed.1.to_owned()));
+    }
+    apis.sort();
+    apis.dedup();
+    apis
+}
+
+fn owned(group: &str, version: &str, kind: &str) -> (String, String, String) {
+    (group.to_owned(), version.to_owned(), kind.to_owned())
+}
+
+/// The API version that a version of ExternalDNS reads.
+fn api_version(group: &str, resource: &str, version: Version) -> &'static str {
+    let either = |feature, yes, no| if version.supports(feature) { yes } else { no };
+    match (group, resource) {
+        ("gateway.networking.k8s.io", "gateways" | "httproutes") => either(Feature::GatewayV1, "v1", "v1beta1"),
+        ("gateway.networking.k8s.io", "grpcroutes") => either(Feature::GrpcRouteV1, "v1", "v1alpha2"),
+        ("gateway.networking.k8s.io", "tlsroutes") => either(Feature::TlsRouteV1, "v1", "v1alpha2"),
+        ("gateway.networking.k8s.io", _) => "v1alpha2",
+        ("networking.istio.io", _) => {
+            either(Feature::IstioV1, "v1", either(Feature::IstioV1beta1, "v1beta1", "v1alpha3"))
+        }
+        ("externaldns.k8s.io" | "traefik.io" | "traefik.containo.us", _) => "v1alpha1",
+        ("getambassador.io", _) => "v2",
+        ("configuration.konghq.com", _) => "v1beta1",
+        _ => "v1",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(sources: &[&str], version: &str) -> Settings {
+        let mut settings = Settings::new("us-east-1", "c1");
+        settings.sources = sources.iter().map(|&source| source.to_owned()).collect();
+        settings.version = version.parse().unwrap();
+        settings
+    }
+
+    fn shown(settings: &Settings) -> Vec<String> {
+        let line = |rule: &Rule| format!("{}/{} {}", rule.group, rule.resources.join(","), rule.verbs.join(","));
+        rules(settings).iter().map(line).collect()
+    }
+
+    #[test]
+    fn l1_service_and_ingress() {
+        assert_eq!(
+            shown(&settings(&["service", "ingress"], "0.23.0")),
+            [
+                "/nodes list,watch",
+                "/pods get,watch,list",
+                "/services get,watch,list",
+                "discovery.k8s.io/endpointslices get,watch,list",
+                "networking.k8s.io/ingresses get,watch,list",
+            ]
+        );
+    }
+
+    #[test]
+    fn l3_ingress_alone_reads_only_ingresses() {
+        assert_eq!(shown(&settings(&["ingress"], "0.23.0")), ["networking.k8s.io/ingresses get,watch,list"]);
+    }
+
+    #[test]
+    fn l6_crd_and_traefik() {
+        assert_eq!(
+            shown(&settings(&["crd", "traefik-proxy"], "0.18.0")),
+            [
+                "externaldns.k8s.io/dnsendpoints get,watch,list",
+                "externaldns.k8s.io/dnsendpoints/status update",
+                "traefik.io/ingressroutes,ingressroutetcps,ingressrouteudps get,watch,list",
+                "traefik.containo.us/ingressroutes,ingressroutetcps,ingressrouteudps get,watch,list",
+            ]
+        );
+        assert!(!shown(&settings(&["traefik-proxy"], "0.19.0")).iter().any(|rule| rule.contains("containo")));
+    }
+
+    #[test]
+    fn l9_gateway_routes() {
+        let mut settings = settings(&["gateway-httproute", "gateway-grpcroute"], "0.23.0");
+        assert_eq!(
+            shown(&settings),
+            ["/namespaces get,watch,list", "gateway.networking.k8s.io/gateways,httproutes,grpcroutes get,watch,list"]
+        );
+        settings.extra_args = vec!["--gateway-listener-sets".to_owned()];
+        assert!(shown(&settings)[1].contains("listenersets"));
+    }
+
+    #[test]
+    fn l10_service_reads_endpoints_before_v018() {
+        let old = shown(&settings(&["service"], "0.17.0"));
+        assert!(old.contains(&"/endpoints get,watch,list".to_owned()));
+        assert!(!old.iter().any(|rule| rule.contains("endpointslices")));
+        assert!(shown(&settings(&["service"], "0.18.0")).iter().any(|rule| rule.contains("endpointslices")));
+    }
+
+    #[test]
+    fn load_balancers_alone_need_no_pods() {
+        let mut settings = settings(&["service"], "0.19.0");
+        settings.extra_args =
+            vec!["--service-type-filter=LoadBalancer".to_owned(), "--events-emit=RecordReady".to_owned()];
+        assert_eq!(shown(&settings), ["/services get,watch,list", "events.k8s.io/events create"]);
+        settings.version = "0.18.0".parse().unwrap();
+        assert_eq!(shown(&settings).len(), 5);
+    }
+
+    #[test]
+    fn api_versions_follow_the_version() {
+        let of = |source, version: &str| {
+            let apis = required_apis(source, version.parse().unwrap());
+            apis.into_iter().map(|(group, version, kind)| format!("{kind}.{version}.{group}")).collect::<Vec<_>>()
+        };
+        assert_eq!(of("ingress", "0.23.0"), [""; 0]);
+        assert_eq!(
+            of("gateway-httproute", "0.20.0"),
+            ["gateways.v1beta1.gateway.networking.k8s.io", "httproutes.v1beta1.gateway.networking.k8s.io"]
+        );
+        assert_eq!(
+            of("gateway-tlsroute", "0.22.0"),
+            ["gateways.v1.gateway.networking.k8s.io", "tlsroutes.v1.gateway.networking.k8s.io"]
+        );
+        assert_eq!(of("crd", "0.23.0"), ["dnsendpoints.v1alpha1.externaldns.k8s.io"]);
+        assert_eq!(of("istio-gateway", "0.20.0"), ["gateways.v1beta1.networking.istio.io"]);
+        let mut unstructured = settings(&["unstructured"], "0.21.0");
+        unstructured.extra_args = vec!["--unstructured-resource=ipaddresspools.v1beta1.metallb.io".to_owned()];
+        assert_eq!(apis(&unstructured), [owned("metallb.io", "v1beta1", "ipaddresspools")]);
+        assert_eq!(shown(&unstructured), ["metallb.io/ipaddresspools get,watch,list"]);
+    }
+
+    #[test]
+    fn unknown_sources_are_refused() {
+        let refusal = |name, version: &str| check_source(name, version.parse().unwrap()).unwrap_err();
+        assert!(refusal("unstructured", "0.20.0").contains("v0.21.0 or later"));
+        assert!(refusal("f5-transportserver", "0.15.0").contains("v0.16.0"));
+        assert!(refusal("services", "0.23.0").contains("gateway-httproute"));
+        assert!(refusal("fake", "0.23.0").contains("makes up"));
+    }
+}

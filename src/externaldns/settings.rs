@@ -1,0 +1,746 @@
+//! What an installation of ExternalDNS is told, checked, and its command line.
+
+use serde::{Deserialize, Serialize};
+
+use super::flags::{self, Flag, Kind};
+use super::owner;
+use super::rbac;
+use super::registry::Mapper;
+use super::selector::Selector;
+use super::version::{self, Feature, LEGACY_PREFIX, NEWEST, PREFIX, Version};
+use crate::iam::arn::{Partition, check_role_arn};
+
+/// How ExternalDNS changes records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Creates and updates; never deletes what nobody asks for any more.
+    UpsertOnly,
+    /// Creates, updates and deletes.
+    Sync,
+    /// Only creates.
+    CreateOnly,
+}
+
+impl Policy {
+    /// The value of `--policy`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UpsertOnly => "upsert-only",
+            Self::Sync => "sync",
+            Self::CreateOnly => "create-only",
+        }
+    }
+
+    /// The policy of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::UpsertOnly, Self::Sync, Self::CreateOnly].into_iter().find(|policy| policy.as_str() == text)
+    }
+}
+
+/// Where ExternalDNS keeps which records are its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Registry {
+    /// In TXT records beside them.
+    Txt,
+    /// Nowhere: all records count as its own.
+    Noop,
+}
+
+impl Registry {
+    /// The value of `--registry`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Txt => "txt",
+            Self::Noop => "noop",
+        }
+    }
+}
+
+/// A kind of hosted zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ZoneType {
+    /// Answers the internet.
+    Public,
+    /// Answers VPCs.
+    Private,
+}
+
+impl ZoneType {
+    /// The value of `--aws-zone-type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Private => "private",
+        }
+    }
+}
+
+/// An installation of ExternalDNS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Name of ServiceAccount, Deployment and cluster-scoped objects.
+    pub name: String,
+    /// Namespace of ServiceAccount and Deployment.
+    pub namespace: String,
+    /// What the image holds.
+    pub version: Version,
+    /// Image with tag.
+    pub image: String,
+    /// Which kinds of objects are read for hostnames.
+    pub sources: Vec<String>,
+    /// Suffixes of zones and hosts; none means all.
+    pub domain_filters: Vec<String>,
+    /// Suffixes taken out of that again.
+    pub exclude_domains: Vec<String>,
+    /// Ids of hosted zones, bare; none means all.
+    pub zone_id_filters: Vec<String>,
+    /// How records change.
+    pub policy: Policy,
+    /// Where ownership is kept.
+    pub registry: Registry,
+    /// Whose records are its own.
+    pub owner_id: String,
+    /// Set before the names of TXT records; may hold `%{record_type}`.
+    pub txt_prefix: Option<String>,
+    /// Set after the first label of the names of TXT records; excludes a prefix.
+    pub txt_suffix: Option<String>,
+    /// One kind of zone only.
+    pub zone_type: Option<ZoneType>,
+    /// Role that the pod's role assumes for Route53.
+    pub assume_role: Option<String>,
+    /// The external id that this role asks for.
+    pub assume_role_external_id: Option<String>,
+    /// Time between two synchronisations, a Go duration.
+    pub interval: String,
+    /// Classes of Ingress; none means all.
+    pub ingress_classes: Vec<String>,
+    /// Selector on annotations.
+    pub annotation_filter: Option<String>,
+    /// Selector on labels.
+    pub label_filter: Option<String>,
+    /// Prefix of the annotations that are read; `None` is irsactl's choice for the version.
+    pub annotation_prefix: Option<String>,
+    /// Whether the old prefix is read too; `None` is irsactl's choice for the version.
+    pub legacy_annotations: Option<bool>,
+    /// 0 or 1: there is no leader election.
+    pub replicas: u8,
+    /// More flags, as `--flag=value` or `--flag`.
+    pub extra_args: Vec<String>,
+    /// CNAME records instead of ALIAS.
+    pub prefer_cname: bool,
+    /// Region of the cluster.
+    pub region: String,
+    /// Partition of the region.
+    pub partition: Partition,
+}
+
+/// What the flags `--annotation-prefix` and `--enable-legacy-annotation-prefix` come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefixes {
+    /// The prefix read.
+    pub prefix: String,
+    /// Whether [`LEGACY_PREFIX`] is read beside it.
+    pub legacy: bool,
+}
+
+impl Prefixes {
+    /// The keys under which `name` is looked for, the one that wins first.
+    pub fn keys(&self, name: &str) -> Vec<String> {
+        let legacy = self.legacy.then(|| format!("{LEGACY_PREFIX}{name}"));
+        [Some(format!("{}{name}", self.prefix)), legacy].into_iter().flatten().collect()
+    }
+}
+
+impl Settings {
+    /// A new installation with all choices at their defaults.
+    pub fn new(region: &str, owner_id: &str) -> Self {
+        let partition = Partition::of_region(region);
+        Self {
+            name: owner::DEFAULT_NAME.to_owned(),
+            namespace: owner::DEFAULT_NAME.to_owned(),
+            version: NEWEST,
+            image: NEWEST.image(),
+            sources: vec!["service".to_owned(), "ingress".to_owned()],
+            domain_filters: Vec::new(),
+            exclude_domains: Vec::new(),
+            zone_id_filters: Vec::new(),
+            policy: Policy::UpsertOnly,
+            registry: Registry::Txt,
+            owner_id: owner_id.to_owned(),
+            txt_prefix: None,
+            txt_suffix: None,
+            zone_type: None,
+            assume_role: None,
+            assume_role_external_id: None,
+            interval: "1m".to_owned(),
+            ingress_classes: Vec::new(),
+            annotation_filter: None,
+            label_filter: None,
+            annotation_prefix: None,
+            legacy_annotations: None,
+            replicas: 1,
+            extra_args: Vec::new(),
+            prefer_cname: partition.is_gov(),
+            region: region.to_owned(),
+            partition,
+        }
+    }
+
+    /// Which annotations are read.
+    ///
+    /// v0.23 and later read both prefixes, so that annotations of either age work; v0.20 to v0.22
+    /// can read one and are told the old one, which manifests in use carry; older ones know no
+    /// other.
+    pub fn prefixes(&self) -> Prefixes {
+        let both = self.version.supports(Feature::LegacyAnnotations);
+        let chosen = if both { PREFIX } else { LEGACY_PREFIX };
+        let prefix = self.annotation_prefix.clone().unwrap_or_else(|| chosen.to_owned());
+        let legacy = both && self.legacy_annotations.unwrap_or(prefix == PREFIX);
+        Prefixes { prefix, legacy }
+    }
+
+    /// How names of TXT records follow from hosts.
+    pub fn mapper(&self) -> Mapper {
+        let wildcard = self.extra("txt-wildcard-replacement").unwrap_or_default();
+        let text = |affix: &Option<String>| affix.clone().unwrap_or_default();
+        Mapper::new(&text(&self.txt_prefix), &text(&self.txt_suffix), wildcard, self.version)
+    }
+
+    /// The value of a flag among the extra arguments, the last where there are several.
+    pub fn extra(&self, flag: &str) -> Option<&str> {
+        self.extras().filter(|extra| extra.name == flag).filter_map(|extra| extra.value).next_back()
+    }
+
+    /// All values of a flag among the extra arguments.
+    pub fn extra_all(&self, flag: &str) -> Vec<&str> {
+        self.extras().filter(|extra| extra.name == flag).filter_map(|extra| extra.value).collect()
+    }
+
+    /// Whether a switch is on among the extra arguments.
+    pub fn extra_switch(&self, flag: &str) -> bool {
+        self.extras().filter(|extra| extra.name == flag).next_back().is_some_and(|extra| extra.on())
+    }
+
+    /// True if zones are chosen by their tags, which takes a permission of its own.
+    pub fn zone_tags(&self) -> bool {
+        self.extra("aws-zone-tags").is_some()
+    }
+
+    fn extras(&self) -> impl DoubleEndedIterator<Item = Extra<'_>> {
+        self.extra_args.iter().filter_map(|text| Extra::parse(text).ok())
+    }
+
+    /// The command line, in the order of the Helm chart, so that two renderings are alike.
+    pub fn args(&self) -> Vec<String> {
+        let mut args = Args::default();
+        let text = |option: &Option<String>| option.clone().filter(|text| !text.is_empty());
+        args.one("log-level", Some(self.extra("log-level").unwrap_or("info")));
+        args.one("log-format", Some(self.extra("log-format").unwrap_or("text")));
+        args.one("interval", Some(&self.interval));
+        args.all("source", &self.sources);
+        args.one("policy", Some(self.policy.as_str()));
+        args.one("registry", Some(self.registry.as_str()));
+        if self.registry == Registry::Txt {
+            args.one("txt-owner-id", Some(&self.owner_id));
+            args.one("txt-prefix", text(&self.txt_prefix));
+            args.one("txt-suffix", text(&self.txt_suffix));
+        }
+        args.all("domain-filter", &self.domain_filters);
+        args.all("exclude-domains", &self.exclude_domains);
+        args.all("zone-id-filter", &self.zone_id_filters);
+        args.one("label-filter", text(&self.label_filter));
+        args.one("annotation-filter", text(&self.annotation_filter));
+        self.annotation_args(&mut args);
+        args.all("ingress-class", &self.ingress_classes);
+        args.one("provider", Some("aws"));
+        args.one("aws-zone-type", self.zone_type.map(ZoneType::as_str));
+        args.one("aws-assume-role", text(&self.assume_role));
+        args.one("aws-assume-role-external-id", text(&self.assume_role_external_id));
+        args.switch("aws-prefer-cname", self.prefer_cname);
+        let shown_above = |extra: &Extra<'_>| OVERRIDABLE.contains(&extra.name);
+        args.0.extend(self.extras().filter(|extra| !shown_above(extra)).map(|extra| extra.rendered()));
+        args.0
+    }
+
+    /// Rendered even where it is the default of the version, so that another image changes nothing.
+    fn annotation_args(&self, args: &mut Args) {
+        if self.version.supports(Feature::AnnotationPrefix) {
+            let Prefixes { prefix, legacy } = self.prefixes();
+            args.one("annotation-prefix", Some(prefix));
+            args.switch("enable-legacy-annotation-prefix", legacy);
+        }
+    }
+
+    /// Checks everything that can be checked without a cluster; returns warnings.
+    ///
+    /// # Errors
+    /// Says which option doesn't hold and which version or value does.
+    pub fn validate(&self) -> Result<Vec<String>, String> {
+        let mut warnings = Vec::new();
+        warnings.extend(self.version.warning());
+        self.check_names()?;
+        self.check_image(&mut warnings)?;
+        self.check_sources()?;
+        self.check_filters()?;
+        self.check_registry(&mut warnings)?;
+        self.check_annotations()?;
+        self.check_aws(&mut warnings)?;
+        self.check_extra_args(&mut warnings)?;
+        Ok(warnings)
+    }
+
+    fn check_names(&self) -> Result<(), String> {
+        for (what, name) in [("name", &self.name), ("namespace", &self.namespace)] {
+            if !is_dns_label(name) {
+                return Err(format!("`{name}` is not a {what}: 1 to 63 of the characters a-z 0-9 -, no - at the ends"));
+            }
+        }
+        if self.replicas > 1 {
+            return Err(format!("{} replicas: ExternalDNS has no leader election, so 0 or 1", self.replicas));
+        }
+        match go_duration(&self.interval) {
+            Some(seconds) if seconds > 0.0 => Ok(()),
+            _ => Err(format!("interval `{}` is not a duration above zero, such as 1m or 30s", self.interval)),
+        }
+    }
+
+    fn check_image(&self, warnings: &mut Vec<String>) -> Result<(), String> {
+        let Self { image, version, .. } = self;
+        if version < &version::FLOOR {
+            return Err(format!("ExternalDNS {version} is too old: irsactl installs {} and later", version::FLOOR));
+        }
+        if image.is_empty() || image.contains(char::is_whitespace) {
+            return Err(format!("`{image}` is not an image"));
+        }
+        if let Some(why) = abandoned_image(image) {
+            return Err(format!("image {image}: {why}; take {}", version.image()));
+        }
+        match (Version::of_image(image), version::image_tag(image)) {
+            (Some(of_image), _) if of_image != *version => {
+                return Err(format!("image {image} is {of_image}, not {version}: name one version only"));
+            }
+            (None, None) if !image.contains('@') => {
+                return Err(format!("image {image} has no tag: give it the tag of a version, such as :{version}"));
+            }
+            (None, _) => warnings.push(format!("image {image} doesn't say its version: taken for {version}")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_sources(&self) -> Result<(), String> {
+        if self.sources.is_empty() {
+            return Err("no source: ExternalDNS needs at least one, such as ingress".to_owned());
+        }
+        self.sources.iter().try_for_each(|source| rbac::check_source(source, self.version))
+    }
+
+    fn check_filters(&self) -> Result<(), String> {
+        let lists = [("domain-filter", &self.domain_filters), ("exclude-domains", &self.exclude_domains)];
+        for (flag, domains) in lists {
+            domains.iter().try_for_each(|domain| check_domain(flag, domain))?;
+        }
+        self.zone_id_filters.iter().try_for_each(|id| check_zone_id(id))?;
+        self.ingress_classes.iter().try_for_each(|class| {
+            let list = class.is_empty() || class.contains([',', ' ']);
+            if list { Err(format!("ingress class `{class}`: one class at a time")) } else { Ok(()) }
+        })?;
+        let selector = |flag: &str, text: &Option<String>| {
+            Selector::parse(text.as_deref().unwrap_or_default()).map_err(|problem| format!("--{flag}: {problem}"))
+        };
+        selector("label-filter", &self.label_filter)?;
+        let annotations = selector("annotation-filter", &self.annotation_filter)?;
+        if !self.ingress_classes.is_empty() && annotations.keys().any(|key| key == "kubernetes.io/ingress.class") {
+            return Err("--ingress-class and an --annotation-filter on kubernetes.io/ingress.class exclude each other"
+                .to_owned());
+        }
+        let filtered = self.annotation_filter.as_ref().is_some_and(|text| !text.is_empty());
+        let crd = self.sources.iter().any(|source| source == "crd");
+        if crd && filtered && self.version.supports(Feature::CrdFilterBroken) {
+            return Err(format!(
+                "--annotation-filter with source crd yields nothing in ExternalDNS {}: v0.23.0 has that mended",
+                self.version
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_registry(&self, warnings: &mut Vec<String>) -> Result<(), String> {
+        if self.registry == Registry::Noop {
+            return self.check_noop(warnings);
+        }
+        check_owner_id(&self.owner_id, self.version)?;
+        if let Some(why) = owner::copied(&self.owner_id) {
+            warnings.push(format!(
+                "owner id `{}` is not unique to this cluster: {why}; two clusters with one id delete each other's records",
+                self.owner_id
+            ));
+        }
+        let given = |affix: &Option<String>| affix.clone().filter(|text| !text.is_empty());
+        let (prefix, suffix) = (given(&self.txt_prefix), given(&self.txt_suffix));
+        if prefix.is_some() && suffix.is_some() {
+            return Err("--txt-prefix and --txt-suffix are mutually exclusive".to_owned());
+        }
+        for affix in [&prefix, &suffix].into_iter().flatten() {
+            check_affix(affix)?;
+        }
+        if suffix.is_some_and(|suffix| suffix.contains('.')) && !self.version.supports(Feature::DottedSuffix) {
+            return Err(format!(
+                "a --txt-suffix with a dot crashes ExternalDNS {} on short names: it needs {}",
+                self.version,
+                Feature::DottedSuffix.since()
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_noop(&self, warnings: &mut Vec<String>) -> Result<(), String> {
+        if self.policy == Policy::Sync {
+            return Err("--registry=noop with --policy=sync deletes every record that no source asks for".to_owned());
+        }
+        if self.txt_prefix.is_some() || self.txt_suffix.is_some() {
+            warnings.push("--txt-prefix and --txt-suffix have no meaning with --registry=noop".to_owned());
+        }
+        warnings.push("--registry=noop: no ownership is kept, so records of others are overwritten".to_owned());
+        Ok(())
+    }
+
+    fn check_annotations(&self) -> Result<(), String> {
+        let Self { version, legacy_annotations, annotation_prefix, .. } = self;
+        let prefix = annotation_prefix.as_deref();
+        if prefix.is_some_and(|prefix| !prefix.ends_with('/') || prefix.len() < 2) {
+            return Err(format!("annotation prefix `{}` must end with '/'", prefix.unwrap_or_default()));
+        }
+        if prefix.is_some_and(|prefix| prefix != LEGACY_PREFIX) {
+            flags::check("annotation-prefix", *version)?;
+        }
+        if legacy_annotations.is_none() {
+            return Ok(());
+        }
+        flags::check("enable-legacy-annotation-prefix", *version)
+            .map_err(|_| format!("--legacy-annotations needs ExternalDNS v0.23.0 or later, and this is {version}"))?;
+        match prefix {
+            Some(prefix) if *legacy_annotations == Some(true) && prefix.starts_with(LEGACY_PREFIX) => Err(format!(
+                "--legacy-annotations cannot be used with --annotation-prefix {prefix}, which is the legacy prefix"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_aws(&self, warnings: &mut Vec<String>) -> Result<(), String> {
+        if let Some(role) = &self.assume_role {
+            let arn = check_role_arn(role).map_err(|problem| format!("--aws-assume-role: {problem}"))?;
+            if arn.partition != self.partition.as_str() {
+                return Err(format!(
+                    "--aws-assume-role {role}: no role can be assumed from partition {} in partition {}",
+                    self.partition, arn.partition
+                ));
+            }
+        } else if self.assume_role_external_id.is_some() {
+            return Err("--aws-assume-role-external-id needs --aws-assume-role".to_owned());
+        }
+        if self.partition.is_gov() {
+            self.check_gov()?;
+        }
+        if let Some(since) = Version::region_since(&self.region).filter(|_| !self.version.knows_region(&self.region)) {
+            warnings.push(format!(
+                "ExternalDNS {} doesn't know the load balancers of {}, {since} does: they get CNAME instead of ALIAS records",
+                self.version, self.region
+            ));
+        }
+        Ok(())
+    }
+
+    /// "GovCloud caveats", AWS tutorial of ExternalDNS.
+    fn check_gov(&self) -> Result<(), String> {
+        if self.zone_type == Some(ZoneType::Public) {
+            return Err("--aws-zone-type public: Route53 in AWS GovCloud has private zones only".to_owned());
+        }
+        if !self.prefer_cname && !self.extra_switch("aws-prefer-cname") {
+            return Err("AWS GovCloud has no ALIAS records to load balancers: it needs --aws-prefer-cname".to_owned());
+        }
+        let affix = [&self.txt_prefix, &self.txt_suffix].into_iter().flatten().any(|text| !text.is_empty());
+        if self.registry == Registry::Txt && !affix {
+            return Err(
+                "AWS GovCloud needs --txt-prefix, such as extdns-: a TXT record can't have a CNAME's name".to_owned()
+            );
+        }
+        Ok(())
+    }
+
+    fn check_extra_args(&self, warnings: &mut Vec<String>) -> Result<(), String> {
+        for text in &self.extra_args {
+            let extra = Extra::parse(text)?;
+            extra.check(self.version)?;
+            warnings.extend(self.extra_warning(&extra));
+        }
+        let regex = self.extra("regex-domain-filter").is_some() || self.extra("regex-domain-exclusion").is_some();
+        if regex && !(self.domain_filters.is_empty() && self.exclude_domains.is_empty()) {
+            return Err("a regex filter makes ExternalDNS ignore --domain-filter and --exclude-domains".to_owned());
+        }
+        if self.extra("regex-domain-exclusion").is_some()
+            && self.extra("regex-domain-filter").is_some()
+            && !self.version.supports(Feature::RegexBoth)
+        {
+            return Err(format!(
+                "ExternalDNS {} ignores --regex-domain-filter beside --regex-domain-exclusion: both need {}",
+                self.version,
+                Feature::RegexBoth.since()
+            ));
+        }
+        if self.zone_tags() && !self.version.supports(Feature::ZoneTagsBatch) {
+            return Err(format!(
+                "--aws-zone-tags of ExternalDNS {} needs route53:ListTagsForResource, which the policy doesn't grant: \
+                 take {} or later",
+                self.version,
+                Feature::ZoneTagsBatch.since()
+            ));
+        }
+        if self.extra_switch("create-ptr") && !self.extra_all("managed-record-types").contains(&"PTR") {
+            return Err("--create-ptr needs --managed-record-types=PTR beside the other types".to_owned());
+        }
+        if self.extra_switch("ignore-hostname-annotation") && self.extra("fqdn-template").is_none() {
+            return Err("--ignore-hostname-annotation needs --fqdn-template".to_owned());
+        }
+        Ok(())
+    }
+
+    fn extra_warning(&self, extra: &Extra<'_>) -> Option<String> {
+        let text = match extra.name {
+            "dry-run" if extra.on() => "--dry-run: ExternalDNS will only log the changes it would make",
+            "migrate-from-txt-owner" if self.policy == Policy::Sync => {
+                "--migrate-from-txt-owner with --policy=sync may delete records of others in a shared zone"
+            }
+            "txt-encrypt-enabled" if extra.on() => {
+                "--txt-encrypt-enabled needs the key in EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY, from a Secret, through --patch"
+            }
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+/// Flags with a default of irsactl's that an extra argument replaces.
+const OVERRIDABLE: &[&str] = &["log-level", "log-format"];
+
+/// Flags that are refused as extra arguments, and what to use.
+const OWNED: &[(&str, &str)] = &[
+    ("source", "use --source"),
+    ("domain-filter", "use --domain-filter"),
+    ("exclude-domains", "use --exclude-domains"),
+    ("zone-id-filter", "use --zone-id-filter"),
+    ("policy", "use --policy"),
+    ("registry", "use --registry"),
+    ("txt-owner-id", "use --txt-owner-id"),
+    ("txt-prefix", "use --txt-prefix"),
+    ("txt-suffix", "use --txt-suffix"),
+    ("aws-zone-type", "use --aws-zone-type"),
+    ("aws-assume-role", "use --aws-assume-role"),
+    ("aws-assume-role-external-id", "use --aws-assume-role-external-id"),
+    ("interval", "use --interval"),
+    ("ingress-class", "use --ingress-class"),
+    ("annotation-filter", "use --annotation-filter"),
+    ("label-filter", "use --label-filter"),
+    ("annotation-prefix", "use --annotation-prefix"),
+    ("enable-legacy-annotation-prefix", "use --legacy-annotations"),
+    ("provider", "irsactl installs the aws provider"),
+    ("aws-profile", "the pod's credentials are its role's; for another account use --aws-assume-role"),
+    ("kubeconfig", "the pod talks to its own cluster"),
+    ("server", "the pod talks to its own cluster"),
+    ("dynamodb-region", "only the registries txt and noop are installed; use --registry"),
+    ("dynamodb-table", "only the registries txt and noop are installed; use --registry"),
+    ("crd-registry-namespace", "only the registries txt and noop are installed; use --registry"),
+    ("aws-sd-service-cleanup", "it belongs to the aws-sd provider, and irsactl installs the aws provider"),
+    ("aws-sd-create-tag", "it belongs to the aws-sd provider, and irsactl installs the aws provider"),
+    ("metrics-address", "the probes need port 7979"),
+    ("once", "a Deployment would start it over and over"),
+    (
+        "txt-encrypt-aes-key",
+        "arguments are no place for a key: set EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY from a Secret through --patch",
+    ),
+];
+
+/// An extra argument, taken apart.
+#[derive(Clone, Copy, Debug)]
+struct Extra<'a> {
+    name: &'a str,
+    value: Option<&'a str>,
+    negated: bool,
+}
+
+impl<'a> Extra<'a> {
+    fn parse(text: &'a str) -> Result<Self, String> {
+        let malformed = || format!("extra argument `{text}`: expected --flag=value or --flag");
+        let body = text.strip_prefix("--").ok_or_else(malformed)?;
+        let (name, value) = body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name.starts_with('-') || !name.chars().all(plain) {
+            return Err(malformed());
+        }
+        match name.strip_prefix("no-") {
+            Some(positive) if Flag::find(name).is_none() => Ok(Self { name: positive, value, negated: true }),
+            _ => Ok(Self { name, value, negated: false }),
+        }
+    }
+
+    fn on(&self) -> bool {
+        !self.negated && self.value != Some("false")
+    }
+
+    fn check(&self, version: Version) -> Result<(), String> {
+        let Self { name, value, negated } = *self;
+        if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == name) {
+            return Err(format!("extra argument --{name}: {instead}"));
+        }
+        flags::check(name, version).map_err(|problem| format!("extra argument {problem}"))?;
+        let Some(flag) = Flag::find(name) else { return Ok(()) };
+        let whole = match flag.kind {
+            Kind::Switch => value.is_none_or(|value| !negated && ["true", "false"].contains(&value)),
+            Kind::Value | Kind::List => !negated && value.is_some(),
+        };
+        if !whole {
+            let form =
+                if flag.kind == Kind::Switch { format!("--{name} or --no-{name}") } else { format!("--{name}=VALUE") };
+            return Err(format!("extra argument --{name}: expected {form}"));
+        }
+        self.check_value()
+    }
+
+    fn check_value(&self) -> Result<(), String> {
+        let allowed: &[&str] = match self.name {
+            "log-level" => &["panic", "fatal", "error", "warning", "info", "debug", "trace"],
+            "log-format" => &["text", "json"],
+            _ => return Ok(()),
+        };
+        let value = self.value.unwrap_or_default();
+        if allowed.contains(&value) {
+            return Ok(());
+        }
+        Err(format!("extra argument --{}={value}: expected one of {}", self.name, allowed.join(", ")))
+    }
+
+    /// Switches as ExternalDNS takes them: `--events=true` would make it exit.
+    fn rendered(&self) -> String {
+        let Self { name, value, .. } = *self;
+        let switch = Flag::find(name).is_some_and(|flag| flag.kind == Kind::Switch);
+        match value {
+            _ if switch && self.on() => format!("--{name}"),
+            _ if switch || self.negated => format!("--no-{name}"),
+            Some(value) => format!("--{name}={value}"),
+            None => format!("--{name}"),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Args(Vec<String>);
+
+impl Args {
+    fn one(&mut self, flag: &str, value: Option<impl AsRef<str>>) {
+        self.0.extend(value.map(|value| format!("--{flag}={}", value.as_ref())));
+    }
+
+    fn all(&mut self, flag: &str, values: &[String]) {
+        for value in values {
+            let arg = format!("--{flag}={value}");
+            if !self.0.contains(&arg) {
+                self.0.push(arg);
+            }
+        }
+    }
+
+    fn switch(&mut self, flag: &str, on: bool) {
+        self.0.extend(on.then(|| format!("--{flag}")));
+    }
+}
+
+/// Why nobody should run an image from where it is.
+pub(super) fn abandoned_image(image: &str) -> Option<&'static str> {
+    let path = image.strip_prefix("docker.io/").or_else(|| image.strip_prefix("index.docker.io/")).unwrap_or(image);
+    if path.starts_with("k8s.gcr.io/") {
+        return Some("k8s.gcr.io is frozen and serves no release after v0.10");
+    }
+    (path.starts_with("bitnami/") || path.starts_with("bitnamilegacy/"))
+        .then_some("the bitnami images have left docker.io and get no updates")
+}
+
+/// True for a DNS label of RFC 1123, the form of most names in Kubernetes.
+pub(super) fn is_dns_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn check_domain(flag: &str, domain: &str) -> Result<(), String> {
+    if domain.contains(',') {
+        return Err(format!("--{flag} `{domain}`: ExternalDNS would take the comma for a part of one name"));
+    }
+    let trimmed = domain.trim().trim_end_matches('.');
+    if trimmed.trim_start_matches('.').is_empty() || trimmed.contains(char::is_whitespace) || trimmed.contains("..") {
+        return Err(format!("--{flag} `{domain}` is not a domain"));
+    }
+    Ok(())
+}
+
+fn check_zone_id(id: &str) -> Result<(), String> {
+    let valid = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    if id.starts_with('Z') && (2..=32).contains(&id.len()) && id.bytes().all(valid) {
+        return Ok(());
+    }
+    Err(format!("`{id}` is not the id of a hosted zone: expected one like Z0123456789ABCDEFGHIJ"))
+}
+
+fn check_owner_id(id: &str, version: Version) -> Result<(), String> {
+    if id.is_empty() {
+        return Err("the owner id cannot be empty".to_owned());
+    }
+    if id.len() > 128 || !id.chars().all(|c| c.is_ascii_graphic()) || id.contains([',', '"', '\\']) {
+        return Err(format!(
+            "owner id `{id}` can't be kept in a TXT record: up to 128 visible ASCII characters without , \" and \\"
+        ));
+    }
+    if id.contains('=') && !version.supports(Feature::EqualsInLabels) {
+        return Err(format!(
+            "owner id `{id}` has a `=`, which ExternalDNS {version} can't read back: it needs v0.22.0"
+        ));
+    }
+    Ok(())
+}
+
+fn check_affix(affix: &str) -> Result<(), String> {
+    let plain = affix.replace("%{record_type}", "cname");
+    let valid = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if !plain.chars().all(valid) || plain.contains("..") {
+        return Err(format!("`{affix}` can't be a part of a DNS name"));
+    }
+    if plain.split('.').any(|label| label.len() > 62) {
+        return Err(format!("`{affix}` makes labels longer than the 63 characters of DNS"));
+    }
+    Ok(())
+}
+
+/// Seconds of a Go duration such as `1m30s`.
+pub(super) fn go_duration(text: &str) -> Option<f64> {
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let unit_end =
+            rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').map_or(rest.len(), |at| digits + at);
+        let unit = match &rest[digits..unit_end] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        seconds += number * unit;
+        rest = &rest[unit_end..];
+    }
+    (!text.is_empty()).then_some(seconds)
+}
