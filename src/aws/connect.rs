@@ -19,8 +19,8 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use tokio::sync::Mutex;
 use tracing::debug;
 
-use super::Aws;
 use super::error::{all_causes, innermost};
+use super::{Aws, ca};
 use crate::error::{Error, ErrorCode, Result};
 use crate::wait::Wait;
 
@@ -48,11 +48,11 @@ impl Aws {
     /// Finds region and credentials.
     ///
     /// # Errors
-    /// `NoRegion`, `NoCredentials` (naming a profile that is missing), `ExpiredCredentials`.
+    /// `NoRegion`, `NoCredentials` (naming a profile that is missing), `ExpiredCredentials`, `Io` for `AWS_CA_BUNDLE`.
     pub async fn connect(options: &Options, wait: Wait) -> Result<Self> {
         let profile = options.profile.clone().or_else(profile_of_the_environment);
         let metadata = metadata_client();
-        let config = settings(options, metadata.clone()).await;
+        let config = settings(options, metadata.clone()).await?;
         let Some(region) = config.region().cloned() else {
             return Err(no_region(profile.as_deref(), &config).await);
         };
@@ -134,7 +134,7 @@ fn metadata_client() -> imds::Client {
 }
 
 /// All but the credentials.
-async fn settings(options: &Options, metadata: imds::Client) -> SdkConfig {
+async fn settings(options: &Options, metadata: imds::Client) -> Result<SdkConfig> {
     let mut files = ProfileFileRegionProvider::builder();
     if let Some(profile) = &options.profile {
         files = files.profile_name(profile);
@@ -156,16 +156,23 @@ async fn settings(options: &Options, metadata: imds::Client) -> SdkConfig {
     if let Some(profile) = &options.profile {
         loader = loader.profile_name(profile);
     }
-    loader.load().await
+    if let Some(client) = ca::client().await? {
+        loader = loader.http_client(client);
+    }
+    Ok(loader.load().await)
 }
 
 /// Settings for the calls that fetch credentials (STS, SSO).
 fn provider_config(config: &SdkConfig) -> ProviderConfig {
-    ProviderConfig::without_region()
+    let provider = ProviderConfig::without_region()
         .with_behavior_version(Some(BehaviorVersion::latest()))
         .with_region(config.region().cloned())
         .with_use_fips(config.use_fips())
-        .with_use_dual_stack(config.use_dual_stack())
+        .with_use_dual_stack(config.use_dual_stack());
+    match config.http_client() {
+        Some(client) => provider.with_http_client(client),
+        None => provider,
+    }
 }
 
 async fn default_chain(metadata: imds::Client, config: &SdkConfig) -> DefaultCredentialsChain {

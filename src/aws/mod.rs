@@ -10,6 +10,7 @@ pub mod route53;
 pub mod sts;
 pub mod token;
 
+mod ca;
 mod connect;
 mod error;
 mod trace;
