@@ -220,7 +220,11 @@ fn unreached(call: &Call<'_>, what: &str, facts: &Facts) -> Box<Error> {
     } else {
         format!("{what} failed: no connection to {host}")
     };
-    Error::new(ErrorCode::Aws, message).cause(&facts.root).hint(
+    let error = Error::new(ErrorCode::Aws, message).cause(&facts.root);
+    if facts.root.contains("certificate") {
+        return error.hint("set AWS_CA_BUNDLE to the file of the authorities that your network's TLS is signed by");
+    }
+    error.hint(
         "check the network: HTTPS_PROXY, AWS_CA_BUNDLE, AWS_ENDPOINT_URL and the region; a private network needs \
          endpoints for sts, iam, cloudformation and eks",
     )
@@ -402,6 +406,27 @@ mod tests {
             error.to_string(),
             "iam:GetRole of x failed: no connection to iam.amazonaws.com: Connection refused"
         );
+    }
+
+    type StsError = SdkError<aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError, HttpResponse>;
+
+    #[test]
+    fn errors_of_the_sdk_are_told_apart() {
+        let call = Call { operation: "sts:GetCallerIdentity", object: "", host: None, renew: "aws configure" };
+        let none = StsError::construction_failure(CredentialsError::not_loaded("no keys"));
+        let error = aws_error(&call, &none).error;
+        assert_eq!(error.code, ErrorCode::NoCredentials);
+        assert_eq!(error.hint.as_deref(), Some("aws configure"));
+        let slow = aws_error(&call, &StsError::timeout_error("20 s are over")).error;
+        assert_eq!(slow.code, ErrorCode::Aws);
+        assert!(slow.message.contains("no answer from the endpoint of sts"), "{slow}");
+    }
+
+    #[test]
+    fn untrusted_certificates_name_the_bundle() {
+        let call = Call { operation: "iam:GetRole", object: "x", host: None, renew: "" };
+        let facts = Facts { root: "invalid peer certificate: UnknownIssuer".to_owned(), ..Facts::default() };
+        assert!(explain(&call, facts).error.hint.unwrap().contains("AWS_CA_BUNDLE"));
     }
 
     #[test]

@@ -221,3 +221,48 @@ fn found<T>(answer: Result<T, Refused>) -> Result<Option<T>> {
 fn retry_partition(service: &'static str) -> RetryPartition {
     RetryPartition::custom(format!("irsactl-{service}")).token_bucket(TokenBucket::unlimited()).build()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::error::ErrorCode;
+
+    type Answer = Result<(), SdkError<GetCallerIdentityError, HttpResponse>>;
+
+    fn aws(cancel: &CancellationToken) -> Aws {
+        let wait = Wait::new(cancel.clone(), Duration::from_mins(1));
+        Aws::new(SdkConfig::builder().build(), "us-west-2".to_owned(), wait, String::new())
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_stops_the_next_call_but_not_the_one_under_way() {
+        let cancel = CancellationToken::new();
+        let aws = aws(&cancel);
+        let call = async {
+            cancel.cancel();
+            Answer::Ok(())
+        };
+        assert!(aws.send("sts:GetCallerIdentity", "", call).await.is_ok());
+        let refused = aws.send("sts:GetCallerIdentity", "", async { Answer::Ok(()) }).await.unwrap_err();
+        assert_eq!(refused.error.code, ErrorCode::Interrupted);
+        assert!(aws.send_anyway("sts:GetCallerIdentity", "", async { Answer::Ok(()) }).await.is_ok());
+    }
+
+    #[test]
+    fn absent_things_are_none_and_refusals_errors() {
+        let refused = |code: &str| Refused {
+            code: code.to_owned(),
+            said: String::new(),
+            error: crate::error::Error::new(ErrorCode::Aws, "x"),
+        };
+        for code in ["NoSuchEntity", "ResourceNotFoundException", "NoSuchHostedZone", "ChangeSetNotFound"] {
+            assert!(found::<()>(Err(refused(code))).unwrap().is_none(), "{code}");
+        }
+        assert!(found::<()>(Err(refused("ValidationError"))).is_err());
+    }
+}
