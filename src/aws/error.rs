@@ -351,7 +351,8 @@ mod tests {
 
     #[test]
     fn sentence_busy() {
-        let said = "Stack:arn:aws:cloudformation:us-west-2:123456789012:stack/x/1 is in UPDATE_IN_PROGRESS state and can not be updated.";
+        let said = "Stack:arn:aws:cloudformation:us-west-2:123456789012:stack/x/1 is in UPDATE_IN_PROGRESS state and \
+                    can not be updated.";
         assert_eq!(prose("ValidationError", said), Some(Prose::Busy));
         let rolled_back = "Stack:arn:x is in ROLLBACK_COMPLETE state and can not be updated.";
         assert_eq!(prose("ValidationError", rolled_back), None);
@@ -366,7 +367,8 @@ mod tests {
     #[test]
     fn denied_names_the_action() {
         let said = "User: arn:aws:iam::123456789012:user/dev is not authorized to perform: iam:TagPolicy on resource: \
-                    arn:aws:iam::123456789012:policy/Dns because no identity-based policy allows the iam:TagPolicy action";
+                    arn:aws:iam::123456789012:policy/Dns because no identity-based policy allows the \
+                    iam:TagPolicy action";
         let error = refused("AccessDenied", said).error;
         assert_eq!(error.code, ErrorCode::AccessDenied);
         assert_eq!(error.message, "iam:CreatePolicy of Dns was refused");
@@ -379,7 +381,8 @@ mod tests {
 
     #[test]
     fn explicit_deny_names_the_kind_of_policy() {
-        let said = "User: x is not authorized to perform: iam:CreatePolicy on resource: policy Dns with an explicit deny in a service control policy";
+        let said = "User: x is not authorized to perform: iam:CreatePolicy on resource: policy Dns with \
+                    an explicit deny in a service control policy";
         let hint = refused("AccessDenied", said).error.hint.unwrap();
         assert!(hint.contains("service control policy"), "{hint}");
     }
@@ -431,8 +434,7 @@ mod tests {
 
     #[test]
     fn canonical_requests_are_never_told() {
-        let said =
-            "The request signature we calculated does not match.\n\nThe Canonical String …x-amz-security-token:SECRET";
+        let said = "The request signature we calculated does not match.\n\nCanonical …x-amz-security-token:SECRET";
         assert_eq!(first_line(said), "The request signature we calculated does not match.");
     }
 }

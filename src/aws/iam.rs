@@ -118,7 +118,8 @@ impl Aws {
                 return Ok(arn);
             }
             let hint = format!(
-                "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {arn} --client-id {AUDIENCE}"
+                "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {arn} \
+                 --client-id {AUDIENCE}"
             );
             return Err(refused.recoded(ErrorCode::AlreadyExists, hint));
         }
