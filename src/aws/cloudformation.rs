@@ -117,6 +117,13 @@ pub struct Operation {
     pub token: Option<String>,
 }
 
+impl Operation {
+    /// What somebody else is doing with a stack; waiting for it ends whatever comes of it.
+    pub fn of_others(stack: &Stack) -> Self {
+        Self { id: stack.id.clone(), name: stack.name.clone(), action: Action::Other, token: None }
+    }
+}
+
 impl Aws {
     /// A stack by name or id. Deleted ones are found by id only.
     pub async fn stack(&self, name: &str) -> Result<Option<Stack>> {
@@ -310,7 +317,8 @@ impl Aws {
         if let Err(refused) = self.send("cloudformation:DeleteStack", name, request.send()).await {
             if prose(&refused.code, &refused.said) == Some(Prose::Protected) {
                 let hint = format!(
-                    "aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {name} --region {}",
+                    "aws cloudformation update-termination-protection --no-enable-termination-protection \
+                    --stack-name {name} --region {}",
                     self.region()
                 );
                 return Err(refused.recoded(ErrorCode::StackFailed, hint));

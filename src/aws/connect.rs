@@ -7,20 +7,20 @@ use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::imds;
 use aws_config::imds::region::ImdsRegionProvider;
-use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
+use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{AppName, BehaviorVersion, Region};
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use tokio::sync::Mutex;
 use tracing::debug;
 
-use super::Aws;
 use super::error::{all_causes, innermost};
+use super::{Aws, ca};
 use crate::error::{Error, ErrorCode, Result};
 use crate::wait::Wait;
 
@@ -48,44 +48,28 @@ impl Aws {
     /// Finds region and credentials.
     ///
     /// # Errors
-    /// `NoRegion`, `NoCredentials` (naming a profile that is missing), `ExpiredCredentials`.
+    /// `NoRegion`, `NoCredentials` (naming a profile that is missing), `ExpiredCredentials`, `Io` for `AWS_CA_BUNDLE`.
     pub async fn connect(options: &Options, wait: Wait) -> Result<Self> {
         let profile = options.profile.clone().or_else(profile_of_the_environment);
-        let (region, metadata) = (options.region.clone(), metadata_client());
-        let region = async {
-            match region {
-                Some(region) => Some(Region::new(region)),
-                None => default_region(options.profile.as_deref(), metadata.clone()).await,
-            }
+        let metadata = metadata_client();
+        let config = settings(options, metadata.clone()).await?;
+        let Some(region) = config.region().cloned() else {
+            return Err(no_region(profile.as_deref(), &config).await);
         };
-        let found = tokio::join!(region, credentials(options.profile.as_deref(), &metadata));
-        let (region, (provider, credentials)) = found;
-        let credentials = match credentials {
+        let provider = match &options.profile {
+            Some(profile) => SharedCredentialsProvider::new(of_profile(profile, &config)),
+            None => SharedCredentialsProvider::new(default_chain(metadata, &config).await),
+        };
+        let credentials = match provider.provide_credentials().await {
             Ok(credentials) => credentials,
-            Err(error) => {
-                let error = no_credentials(&error, profile.as_deref()).await;
-                // A profile that is missing explains a missing region; plain "no credentials" doesn't.
-                return Err(if region.is_none() && profile.is_none() { no_region() } else { error });
-            }
+            Err(error) => return Err(no_credentials(&error, profile.as_deref(), &config).await),
         };
-        let Some(region) = region else { return Err(no_region()) };
-        let renew = renewal(is_sso(&credentials), profile.as_deref());
         debug!(region = region.as_ref(), profile, "AWS credentials found");
+        let renew = renewal(is_sso(&credentials), profile.as_deref());
         let provider = Cached { source: provider, current: Mutex::new(Some(credentials)) };
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(region.clone())
-            .credentials_provider(provider)
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(
-                TimeoutConfig::builder().operation_timeout(CALL).operation_attempt_timeout(ATTEMPT).build(),
-            );
-        if let Ok(name) = AppName::new(super::USER_AGENT.replace('/', "-")) {
-            loader = loader.app_name(name);
-        }
-        if let Some(profile) = &options.profile {
-            loader = loader.profile_name(profile);
-        }
-        Ok(Self::new(loader.load().await, region.to_string(), wait, renew))
+        let provider = SharedCredentialsProvider::new(provider);
+        let config = config.into_builder().credentials_provider(provider).build();
+        Ok(Self::new(config, region.to_string(), wait, renew))
     }
 
     /// The same region and settings with other credentials, such as those of a role.
@@ -149,63 +133,89 @@ fn metadata_client() -> imds::Client {
     imds::Client::builder().max_attempts(1).connect_timeout(METADATA).read_timeout(METADATA).build()
 }
 
-async fn default_region(profile: Option<&str>, metadata: imds::Client) -> Option<Region> {
+/// All but the credentials.
+async fn settings(options: &Options, metadata: imds::Client) -> Result<SdkConfig> {
     let mut files = ProfileFileRegionProvider::builder();
-    if let Some(profile) = profile {
+    if let Some(profile) = &options.profile {
         files = files.profile_name(profile);
     }
-    RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+    let region = RegionProviderChain::first_try(options.region.clone().map(Region::new))
+        .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(files.build())
-        .or_else(ImdsRegionProvider::builder().imds_client(metadata).build())
-        .region()
-        .await
-}
-
-/// The provider, and what it gave. A profile that was asked for beats credentials in the environment.
-async fn credentials(
-    profile: Option<&str>,
-    metadata: &imds::Client,
-) -> (SharedCredentialsProvider, Result<Credentials, CredentialsError>) {
-    let provider = if let Some(profile) = profile {
-        SharedCredentialsProvider::new(of_profile(profile).await)
-    } else {
-        let chain = DefaultCredentialsChain::builder().imds_client(metadata.clone()).configure(settings().await);
-        SharedCredentialsProvider::new(chain.build().await)
-    };
-    let credentials = provider.provide_credentials().await;
-    (provider, credentials)
-}
-
-async fn of_profile(profile: &str) -> ProfileFileCredentialsProvider {
-    ProfileFileCredentialsProvider::builder().configure(&settings().await).profile_name(profile).build()
+        .or_else(ImdsRegionProvider::builder().imds_client(metadata).build());
+    let timeouts = TimeoutConfig::builder().operation_timeout(CALL).operation_attempt_timeout(ATTEMPT).build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(region)
+        .no_credentials()
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .timeout_config(timeouts);
+    // Calls that fetch credentials carry this; it can't hold a slash.
+    if let Ok(name) = AppName::new(super::USER_AGENT.replace('/', "-")) {
+        loader = loader.app_name(name);
+    }
+    if let Some(profile) = &options.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(client) = ca::client().await? {
+        loader = loader.http_client(client);
+    }
+    Ok(loader.load().await)
 }
 
 /// Settings for the calls that fetch credentials (STS, SSO).
-async fn settings() -> ProviderConfig {
-    let region = EnvironmentVariableRegionProvider::new().region().await;
-    ProviderConfig::without_region().with_behavior_version(Some(BehaviorVersion::latest())).with_region(region)
+fn provider_config(config: &SdkConfig) -> ProviderConfig {
+    let provider = ProviderConfig::without_region()
+        .with_behavior_version(Some(BehaviorVersion::latest()))
+        .with_region(config.region().cloned())
+        .with_use_fips(config.use_fips())
+        .with_use_dual_stack(config.use_dual_stack());
+    match config.http_client() {
+        Some(client) => provider.with_http_client(client),
+        None => provider,
+    }
+}
+
+async fn default_chain(metadata: imds::Client, config: &SdkConfig) -> DefaultCredentialsChain {
+    let chain = DefaultCredentialsChain::builder().imds_client(metadata).configure(provider_config(config));
+    chain.build().await
+}
+
+/// A profile that was asked for beats credentials in the environment.
+fn of_profile(profile: &str, config: &SdkConfig) -> ProfileFileCredentialsProvider {
+    ProfileFileCredentialsProvider::builder().configure(&provider_config(config)).profile_name(profile).build()
 }
 
 fn profile_of_the_environment() -> Option<String> {
     ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"].iter().find_map(|name| std::env::var(name).ok()).filter(|p| !p.is_empty())
 }
 
-fn no_region() -> Box<Error> {
+/// A profile that is missing explains a missing region.
+async fn no_region(profile: Option<&str>, config: &SdkConfig) -> Box<Error> {
+    if let Some(profile) = profile
+        && let Err(error) = of_profile(profile, config).provide_credentials().await
+        && is_missing(&all_causes(&error))
+    {
+        return explain(&all_causes(&error), Some(profile));
+    }
     Error::new(ErrorCode::NoRegion, "no AWS region is configured")
         .hint("give --region, set AWS_REGION, or run: aws configure set region REGION")
 }
 
-async fn no_credentials(error: &CredentialsError, profile: Option<&str>) -> Box<Error> {
+async fn no_credentials(error: &CredentialsError, profile: Option<&str>, config: &SdkConfig) -> Box<Error> {
     let Some(profile) = profile else {
         return explain(&all_causes(error), None);
     };
     // The default chain goes on behind a profile that gives nothing, and ends with the instance metadata service:
     // the profile itself knows why.
-    let reason = match of_profile(profile).await.provide_credentials().await {
+    let reason = match of_profile(profile, config).provide_credentials().await {
         Err(reason) => all_causes(&reason),
         Ok(_) => all_causes(error),
     };
     explain(&reason, Some(profile))
+}
+
+fn is_missing(causes: &str) -> bool {
+    causes.contains("was not defined")
 }
 
 /// Reads the words of AWS's credential providers, which have no codes.
@@ -218,7 +228,7 @@ fn explain(causes: &str, profile: Option<&str>) -> Box<Error> {
         return error
             .hint("set AWS_PROFILE or give --profile (aws configure list-profiles shows them), or run: aws configure");
     };
-    if lower.contains("was not defined") {
+    if is_missing(causes) {
         return Error::new(ErrorCode::NoCredentials, format!("the AWS profile `{profile}` doesn't exist"))
             .hint("these exist: aws configure list-profiles");
     }
@@ -230,9 +240,9 @@ fn explain(causes: &str, profile: Option<&str>) -> Box<Error> {
         )
         .hint(format!("aws sso login --profile {profile}"));
     }
-    Error::new(ErrorCode::NoCredentials, format!("the AWS profile `{profile}` gives no credentials"))
-        .cause(causes)
-        .hint(format!("aws configure list --profile {profile}"))
+    let error = Error::new(ErrorCode::NoCredentials, format!("the AWS profile `{profile}` gives no credentials"));
+    let error = if lower.contains("was not enabled") { error } else { error.cause(causes) };
+    error.hint(format!("aws configure list --profile {profile}"))
 }
 
 /// Credentials tell their provider only in their debug text, which hides the secrets.

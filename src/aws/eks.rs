@@ -183,3 +183,31 @@ impl Aws {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_running_cluster_is_usable() {
+        let cluster = |status: &str| Cluster {
+            name: "demo".to_owned(),
+            arn: "arn:aws:eks:us-west-2:123456789012:cluster/demo".to_owned(),
+            account: "123456789012".to_owned(),
+            partition: "aws".to_owned(),
+            status: status.to_owned(),
+            endpoint: String::new(),
+            ca: String::new(),
+            issuer: None,
+            version: "1.33".to_owned(),
+            tags: BTreeMap::new(),
+        };
+        assert!(cluster("ACTIVE").check_usable().is_ok());
+        assert!(cluster("UPDATING").check_usable().is_ok());
+        let error = cluster("CREATING").check_usable().unwrap_err();
+        assert_eq!(error.code, ErrorCode::ClusterNotActive);
+        let wait = "aws eks wait cluster-active --name demo --region us-west-2";
+        assert_eq!(error.hint.as_deref(), Some(wait));
+        assert!(cluster("FAILED").check_usable().is_err());
+    }
+}

@@ -220,7 +220,11 @@ fn unreached(call: &Call<'_>, what: &str, facts: &Facts) -> Box<Error> {
     } else {
         format!("{what} failed: no connection to {host}")
     };
-    Error::new(ErrorCode::Aws, message).cause(&facts.root).hint(
+    let error = Error::new(ErrorCode::Aws, message).cause(&facts.root);
+    if facts.root.contains("certificate") {
+        return error.hint("set AWS_CA_BUNDLE to the file of the authorities that your network's TLS is signed by");
+    }
+    error.hint(
         "check the network: HTTPS_PROXY, AWS_CA_BUNDLE, AWS_ENDPOINT_URL and the region; a private network needs \
          endpoints for sts, iam, cloudformation and eks",
     )
@@ -347,7 +351,8 @@ mod tests {
 
     #[test]
     fn sentence_busy() {
-        let said = "Stack:arn:aws:cloudformation:us-west-2:123456789012:stack/x/1 is in UPDATE_IN_PROGRESS state and can not be updated.";
+        let said = "Stack:arn:aws:cloudformation:us-west-2:123456789012:stack/x/1 is in UPDATE_IN_PROGRESS state and \
+                    can not be updated.";
         assert_eq!(prose("ValidationError", said), Some(Prose::Busy));
         let rolled_back = "Stack:arn:x is in ROLLBACK_COMPLETE state and can not be updated.";
         assert_eq!(prose("ValidationError", rolled_back), None);
@@ -362,7 +367,8 @@ mod tests {
     #[test]
     fn denied_names_the_action() {
         let said = "User: arn:aws:iam::123456789012:user/dev is not authorized to perform: iam:TagPolicy on resource: \
-                    arn:aws:iam::123456789012:policy/Dns because no identity-based policy allows the iam:TagPolicy action";
+                    arn:aws:iam::123456789012:policy/Dns because no identity-based policy allows the \
+                    iam:TagPolicy action";
         let error = refused("AccessDenied", said).error;
         assert_eq!(error.code, ErrorCode::AccessDenied);
         assert_eq!(error.message, "iam:CreatePolicy of Dns was refused");
@@ -375,7 +381,8 @@ mod tests {
 
     #[test]
     fn explicit_deny_names_the_kind_of_policy() {
-        let said = "User: x is not authorized to perform: iam:CreatePolicy on resource: policy Dns with an explicit deny in a service control policy";
+        let said = "User: x is not authorized to perform: iam:CreatePolicy on resource: policy Dns with \
+                    an explicit deny in a service control policy";
         let hint = refused("AccessDenied", said).error.hint.unwrap();
         assert!(hint.contains("service control policy"), "{hint}");
     }
@@ -404,10 +411,30 @@ mod tests {
         );
     }
 
+    type StsError = SdkError<aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError, HttpResponse>;
+
+    #[test]
+    fn errors_of_the_sdk_are_told_apart() {
+        let call = Call { operation: "sts:GetCallerIdentity", object: "", host: None, renew: "aws configure" };
+        let none = StsError::construction_failure(CredentialsError::not_loaded("no keys"));
+        let error = aws_error(&call, &none).error;
+        assert_eq!(error.code, ErrorCode::NoCredentials);
+        assert_eq!(error.hint.as_deref(), Some("aws configure"));
+        let slow = aws_error(&call, &StsError::timeout_error("20 s are over")).error;
+        assert_eq!(slow.code, ErrorCode::Aws);
+        assert!(slow.message.contains("no answer from the endpoint of sts"), "{slow}");
+    }
+
+    #[test]
+    fn untrusted_certificates_name_the_bundle() {
+        let call = Call { operation: "iam:GetRole", object: "x", host: None, renew: "" };
+        let facts = Facts { root: "invalid peer certificate: UnknownIssuer".to_owned(), ..Facts::default() };
+        assert!(explain(&call, facts).error.hint.unwrap().contains("AWS_CA_BUNDLE"));
+    }
+
     #[test]
     fn canonical_requests_are_never_told() {
-        let said =
-            "The request signature we calculated does not match.\n\nThe Canonical String …x-amz-security-token:SECRET";
+        let said = "The request signature we calculated does not match.\n\nCanonical …x-amz-security-token:SECRET";
         assert_eq!(first_line(said), "The request signature we calculated does not match.");
     }
 }

@@ -118,7 +118,8 @@ impl Aws {
                 return Ok(arn);
             }
             let hint = format!(
-                "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {arn} --client-id {AUDIENCE}"
+                "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {arn} \
+                 --client-id {AUDIENCE}"
             );
             return Err(refused.recoded(ErrorCode::AlreadyExists, hint));
         }
@@ -450,4 +451,26 @@ fn iam_tags(tags: &[(String, String)]) -> Result<Vec<Tag>> {
     let tag = |(key, value): &(String, String)| Tag::builder().key(key).value(value).build();
     let tags: std::result::Result<_, _> = tags.iter().map(tag).collect();
     tags.map_err(|error| Error::new(ErrorCode::Internal, "malformed tags").cause(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_come_encoded() {
+        let encoded = "%7B%22Version%22%3A%222012-10-17%22%2C%22Statement%22%3A%5B%5D%7D";
+        assert_eq!(decode("role", encoded).unwrap().0["Version"], "2012-10-17");
+        let error = decode("Dns", "%7B").unwrap_err();
+        assert!(error.message.contains("Dns"));
+    }
+
+    #[test]
+    fn issuers_have_no_scheme_in_iam() {
+        assert_eq!(
+            without_scheme("https://oidc.eks.us-west-2.amazonaws.com/id/A"),
+            "oidc.eks.us-west-2.amazonaws.com/id/A"
+        );
+        assert_eq!(without_scheme("oidc.eks.us-west-2.amazonaws.com/id/A"), "oidc.eks.us-west-2.amazonaws.com/id/A");
+    }
 }

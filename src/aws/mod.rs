@@ -10,15 +10,15 @@ pub mod route53;
 pub mod sts;
 pub mod token;
 
+mod ca;
 mod connect;
 mod error;
 mod trace;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Instant;
 
 use aws_config::SdkConfig;
@@ -33,7 +33,7 @@ use crate::wait::Wait;
 
 pub use connect::Options;
 use error::{Call, Refused, aws_error};
-use trace::Trace;
+use trace::{Endpoint, Hopeless, Hosts, Trace};
 use watch::Watch;
 
 /// The program's name and version in the `User-Agent` of every call.
@@ -51,8 +51,7 @@ struct Inner {
     wait: Wait,
     /// What renews the credentials: a command, or a sentence.
     renew: String,
-    /// Service → host of its endpoint, as far as called.
-    hosts: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    hosts: Hosts,
     clients: Clients,
     watch: Watch,
 }
@@ -70,10 +69,11 @@ macro_rules! client {
     ($service:ident, $sdk:ident) => {
         fn $service(&self) -> &$sdk::Client {
             self.inner.clients.$service.get_or_init(|| {
-                let trace = Trace::new(stringify!($service), self.inner.hosts.clone());
+                let endpoint = Arc::<Endpoint>::default();
+                let trace = Trace::new(stringify!($service), self.inner.hosts.clone(), endpoint.clone());
                 let config = $sdk::config::Builder::from(&self.inner.config)
                     .interceptor(trace)
-                    .retry_classifier(trace::Quotas)
+                    .retry_classifier(Hopeless(endpoint))
                     .retry_partition(retry_partition(stringify!($service)))
                     .build();
                 $sdk::Client::from_conf(config)
@@ -220,4 +220,49 @@ fn found<T>(answer: Result<T, Refused>) -> Result<Option<T>> {
 /// creates two hundred stacks at once would use it up while AWS throttles.
 fn retry_partition(service: &'static str) -> RetryPartition {
     RetryPartition::custom(format!("irsactl-{service}")).token_bucket(TokenBucket::unlimited()).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::error::ErrorCode;
+
+    type Answer = Result<(), SdkError<GetCallerIdentityError, HttpResponse>>;
+
+    fn aws(cancel: &CancellationToken) -> Aws {
+        let wait = Wait::new(cancel.clone(), Duration::from_mins(1));
+        Aws::new(SdkConfig::builder().build(), "us-west-2".to_owned(), wait, String::new())
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_stops_the_next_call_but_not_the_one_under_way() {
+        let cancel = CancellationToken::new();
+        let aws = aws(&cancel);
+        let call = async {
+            cancel.cancel();
+            Answer::Ok(())
+        };
+        assert!(aws.send("sts:GetCallerIdentity", "", call).await.is_ok());
+        let refused = aws.send("sts:GetCallerIdentity", "", async { Answer::Ok(()) }).await.unwrap_err();
+        assert_eq!(refused.error.code, ErrorCode::Interrupted);
+        assert!(aws.send_anyway("sts:GetCallerIdentity", "", async { Answer::Ok(()) }).await.is_ok());
+    }
+
+    #[test]
+    fn absent_things_are_none_and_refusals_errors() {
+        let refused = |code: &str| Refused {
+            code: code.to_owned(),
+            said: String::new(),
+            error: crate::error::Error::new(ErrorCode::Aws, "x"),
+        };
+        for code in ["NoSuchEntity", "ResourceNotFoundException", "NoSuchHostedZone", "ChangeSetNotFound"] {
+            assert!(found::<()>(Err(refused(code))).unwrap().is_none(), "{code}");
+        }
+        assert!(found::<()>(Err(refused("ValidationError"))).is_err());
+    }
 }

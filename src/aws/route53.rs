@@ -4,31 +4,7 @@ use super::{Aws, found};
 use crate::error::Result;
 use crate::externaldns::registry::Record;
 
-/// A hosted zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Zone {
-    /// Bare id, such as `Z0123456789ABCDEFGHIJ`.
-    pub id: String,
-    /// DNS name without the final dot.
-    pub name: String,
-    /// True for a zone of VPCs.
-    pub private: bool,
-    /// What its makers wrote about it; empty if nothing.
-    pub comment: String,
-}
-
-impl From<aws_sdk_route53::types::HostedZone> for Zone {
-    fn from(zone: aws_sdk_route53::types::HostedZone) -> Self {
-        let (private, comment) = zone.config.map_or((false, None), |config| (config.private_zone, config.comment));
-        let name = zone.name.strip_suffix('.').unwrap_or(&zone.name);
-        Self {
-            id: zone.id.rsplit('/').next().unwrap_or_default().to_owned(),
-            name: name.to_owned(),
-            private,
-            comment: comment.unwrap_or_default(),
-        }
-    }
-}
+pub use crate::externaldns::filter::Zone;
 
 impl Aws {
     /// All hosted zones of the account.
@@ -36,7 +12,7 @@ impl Aws {
         let mut zones = Vec::new();
         let mut pages = self.route53().list_hosted_zones().into_paginator().send();
         while let Some(page) = self.page("route53:ListHostedZones", "", pages.next()).await? {
-            zones.extend(page.hosted_zones.into_iter().map(Zone::from));
+            zones.extend(page.hosted_zones.into_iter().map(read_zone));
         }
         Ok(zones)
     }
@@ -44,7 +20,7 @@ impl Aws {
     /// A hosted zone by its bare id.
     pub async fn zone(&self, id: &str) -> Result<Option<Zone>> {
         let answer = self.send("route53:GetHostedZone", id, self.route53().get_hosted_zone().id(id).send()).await;
-        Ok(found(answer)?.and_then(|answer| answer.hosted_zone).map(Zone::from))
+        Ok(found(answer)?.and_then(|answer| answer.hosted_zone).map(read_zone))
     }
 
     /// All records of a hosted zone, in Route53's order.
@@ -66,6 +42,16 @@ impl Aws {
                 _ => return Ok(records),
             }
         }
+    }
+}
+
+fn read_zone(zone: aws_sdk_route53::types::HostedZone) -> Zone {
+    let (private, comment) = zone.config.map_or((false, None), |config| (config.private_zone, config.comment));
+    Zone {
+        id: zone.id.rsplit('/').next().unwrap_or_default().to_owned(),
+        name: zone.name.strip_suffix('.').unwrap_or(&zone.name).to_owned(),
+        private,
+        comment: comment.unwrap_or_default(),
     }
 }
 

@@ -80,7 +80,8 @@ impl Aws {
         let answer = self.send("sts:AssumeRole", role_arn, request.send()).await.map_err(|refused| {
             if refused.is_denied() {
                 let hint = format!(
-                    "the caller needs sts:AssumeRole on {role_arn}, and the role's trust policy has to allow it (external id included)"
+                    "the caller needs sts:AssumeRole on {role_arn}, and the role's trust policy has to allow it \
+                     (external id included)"
                 );
                 return refused.recoded(ErrorCode::RoleNotUsable, hint);
             }

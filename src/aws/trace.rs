@@ -1,11 +1,13 @@
 //! What is added to every request, and seen of it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_cloudformation::operation::create_stack::CreateStackError;
 use aws_sdk_sts::config::interceptors::{
-    BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef, InterceptorContext,
+    BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+    InterceptorContext,
 };
 use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_sts::error::BoxError;
@@ -19,12 +21,16 @@ use super::USER_AGENT;
 #[derive(Debug)]
 pub(super) struct Trace {
     service: &'static str,
-    hosts: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    hosts: Hosts,
+    endpoint: Arc<Endpoint>,
 }
 
+/// Service → host of its endpoint, as far as called.
+pub(super) type Hosts = Arc<Mutex<BTreeMap<&'static str, String>>>;
+
 impl Trace {
-    pub(super) fn new(service: &'static str, hosts: Arc<Mutex<BTreeMap<&'static str, String>>>) -> Self {
-        Self { service, hosts }
+    pub(super) fn new(service: &'static str, hosts: Hosts, endpoint: Arc<Endpoint>) -> Self {
+        Self { service, hosts, endpoint }
     }
 }
 
@@ -67,6 +73,20 @@ impl Intercept for Trace {
         }
         Ok(())
     }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if context.response().is_some() {
+            self.endpoint.answered.store(true, Ordering::Relaxed);
+        } else {
+            self.endpoint.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
 }
 
 /// Host and port of a URL.
@@ -75,32 +95,58 @@ pub(super) fn host(url: &str) -> Option<&str> {
     rest.split(['/', '?']).next().filter(|host| !host.is_empty())
 }
 
-/// `LimitExceededException` of CloudFormation is a quota, which time doesn't mend; the SDK takes it for throttling.
-#[derive(Debug)]
-pub(super) struct Quotas;
+/// How a service's endpoint has behaved so far.
+#[derive(Debug, Default)]
+pub(super) struct Endpoint {
+    answered: AtomicBool,
+    failures: AtomicU32,
+}
 
-impl ClassifyRetry for Quotas {
+impl Endpoint {
+    /// True for an endpoint that isn't there, rather than one that was cut off for a moment.
+    fn is_absent(&self) -> bool {
+        !self.answered.load(Ordering::Relaxed) && self.failures.load(Ordering::Relaxed) >= 3
+    }
+}
+
+/// Ends retries that lead nowhere: of an endpoint that never answered, and of quotas (`LimitExceededException` of
+/// CloudFormation), which the SDK takes for throttling.
+#[derive(Debug)]
+pub(super) struct Hopeless(pub(super) Arc<Endpoint>);
+
+impl ClassifyRetry for Hopeless {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
-        let error = error.and_then(|error| error.downcast_ref::<CreateStackError>());
-        match error {
-            Some(CreateStackError::LimitExceededException(_)) => RetryAction::RetryForbidden,
-            _ => RetryAction::NoActionIndicated,
-        }
+        let Some(error) = context.output_or_error().and_then(Result::err) else {
+            return RetryAction::NoActionIndicated;
+        };
+        let error = error.as_operation_error().and_then(|error| error.downcast_ref::<CreateStackError>());
+        let quota = matches!(error, Some(CreateStackError::LimitExceededException(_)));
+        if quota || self.0.is_absent() { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
     }
 
     fn name(&self) -> &'static str {
-        "irsactl quotas"
+        "irsactl"
     }
 
     fn priority(&self) -> RetryClassifierPriority {
-        RetryClassifierPriority::run_after(RetryClassifierPriority::modeled_as_retryable_classifier())
+        RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_that_answered_once_is_waited_for() {
+        let endpoint = Endpoint::default();
+        endpoint.failures.store(2, Ordering::Relaxed);
+        assert!(!endpoint.is_absent());
+        endpoint.failures.store(3, Ordering::Relaxed);
+        assert!(endpoint.is_absent());
+        endpoint.answered.store(true, Ordering::Relaxed);
+        assert!(!endpoint.is_absent());
+    }
 
     #[test]
     fn host_of_an_endpoint() {

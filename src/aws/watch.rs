@@ -162,8 +162,10 @@ impl Aws {
     /// Why an operation failed, from the stack's events, which may come a moment after its status.
     async fn failed(&self, operation: &Operation, stack: Option<&Stack>) -> Box<Error> {
         let mut failure = None;
-        for pause in pauses().take(4) {
-            match self.events(&operation.id, operation.token.as_deref()).await {
+        let token = operation.token.as_deref();
+        // In the end, events without our token are better than none.
+        for (pause, token) in pauses().zip([token, token, token, None]) {
+            match self.events(&operation.id, token).await {
                 Ok(events) => failure = explain(&events),
                 Err(error) => return error.context(format!("stack {} failed", operation.name)),
             }
