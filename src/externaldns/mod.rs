@@ -3,8 +3,13 @@
 pub mod args;
 pub mod filter;
 pub mod flags;
+pub mod helm;
+pub mod hosts;
+pub mod logs;
 pub mod manifest;
 pub mod owner;
+pub mod patch;
+pub mod protect;
 pub mod rbac;
 pub mod registry;
 pub mod selector;

@@ -332,7 +332,7 @@ pub fn audit(records: &[Record], mapper: &Mapper, owner: Option<&str>) -> Vec<Ow
     found
 }
 
-impl<'a> Txt<'a> {
+impl Txt<'_> {
     fn key(&self) -> (&str, &str, Option<&str>) {
         (&self.host, self.record_type, self.record.set_identifier.as_deref())
     }

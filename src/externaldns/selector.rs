@@ -29,7 +29,7 @@ impl Selector {
     /// # Errors
     /// Quotes the requirement that doesn't hold.
     pub fn parse(text: &str) -> Result<Self, String> {
-        requirements(text)?.into_iter().map(requirement).collect::<Result<_, _>>().map(Self)
+        split(text)?.into_iter().map(Requirement::parse).collect::<Result<_, _>>().map(Self)
     }
 
     /// True if `labels` (labels or annotations) fulfil every requirement.
@@ -61,7 +61,7 @@ impl Test {
 }
 
 /// Splits at the commas outside parentheses.
-fn requirements(text: &str) -> Result<Vec<&str>, String> {
+fn split(text: &str) -> Result<Vec<&str>, String> {
     let mut parts = Vec::new();
     let (mut depth, mut start) = (0_i32, 0);
     for (at, character) in text.char_indices() {
@@ -88,45 +88,47 @@ fn requirements(text: &str) -> Result<Vec<&str>, String> {
     Ok(parts)
 }
 
-fn requirement(text: &str) -> Result<Requirement, String> {
-    if let Some(key) = text.strip_prefix('!') {
-        return built(text, key, Test::Absent);
-    }
-    if let Some((head, list)) = text.strip_suffix(')').and_then(|text| text.split_once('(')) {
-        let values: Vec<_> = list.split(',').map(|value| value.trim().to_owned()).collect();
-        let (key, operator) = head.trim().rsplit_once(char::is_whitespace).ok_or_else(|| malformed(text))?;
-        return match operator {
-            "in" => built(text, key, Test::In(values)),
-            "notin" => built(text, key, Test::NotIn(values)),
-            _ => Err(malformed(text)),
-        };
-    }
-    let one = |value: &str| vec![value.trim().to_owned()];
-    let number = |value: &str| value.trim().parse().map_err(|_| malformed(text));
-    for operator in ["!=", "==", "=", ">", "<"] {
-        if let Some((key, value)) = text.split_once(operator) {
-            let test = match operator {
-                "!=" => Test::NotIn(one(value)),
-                ">" => Test::Greater(number(value)?),
-                "<" => Test::Less(number(value)?),
-                _ => Test::In(one(value)),
-            };
-            return built(text, key, test);
+impl Requirement {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(key) = text.strip_prefix('!') {
+            return Self::built(text, key, Test::Absent);
         }
+        if let Some((head, list)) = text.strip_suffix(')').and_then(|text| text.split_once('(')) {
+            let values: Vec<_> = list.split(',').map(|value| value.trim().to_owned()).collect();
+            let (key, operator) = head.trim().rsplit_once(char::is_whitespace).ok_or_else(|| malformed(text))?;
+            return match operator {
+                "in" => Self::built(text, key, Test::In(values)),
+                "notin" => Self::built(text, key, Test::NotIn(values)),
+                _ => Err(malformed(text)),
+            };
+        }
+        let one = |value: &str| vec![value.trim().to_owned()];
+        let number = |value: &str| value.trim().parse().map_err(|_| malformed(text));
+        for operator in ["!=", "==", "=", ">", "<"] {
+            if let Some((key, value)) = text.split_once(operator) {
+                let wanted = match operator {
+                    "!=" => Test::NotIn(one(value)),
+                    ">" => Test::Greater(number(value)?),
+                    "<" => Test::Less(number(value)?),
+                    _ => Test::In(one(value)),
+                };
+                return Self::built(text, key, wanted);
+            }
+        }
+        Self::built(text, text, Test::Exists)
     }
-    built(text, text, Test::Exists)
-}
 
-fn built(text: &str, key: &str, test: Test) -> Result<Requirement, String> {
-    let key = key.trim();
-    let values: &[String] = match &test {
-        Test::In(values) | Test::NotIn(values) => values,
-        _ => &[],
-    };
-    if !is_key(key) || !values.iter().all(|value| is_value(value)) {
-        return Err(malformed(text));
+    fn built(text: &str, key: &str, wanted: Test) -> Result<Self, String> {
+        let key = key.trim();
+        let values: &[String] = match &wanted {
+            Test::In(values) | Test::NotIn(values) => values,
+            _ => &[],
+        };
+        if !is_key(key) || !values.iter().all(|value| is_value(value)) {
+            return Err(malformed(text));
+        }
+        Ok(Self { key: key.to_owned(), test: wanted })
     }
-    Ok(Requirement { key: key.to_owned(), test })
 }
 
 fn malformed(text: &str) -> String {

@@ -221,7 +221,7 @@ impl Settings {
 
     /// Whether a switch is on among the extra arguments.
     pub fn extra_switch(&self, flag: &str) -> bool {
-        self.extras().filter(|extra| extra.name == flag).next_back().is_some_and(|extra| extra.on())
+        self.extras().rfind(|extra| extra.name == flag).is_some_and(|extra| extra.on())
     }
 
     /// True if zones are chosen by their tags, which takes a permission of its own.
