@@ -9,6 +9,7 @@ use super::filter::DomainFilter;
 use super::registry::{Class, Owned, normalize};
 use super::selector::Selector;
 use super::settings::{Prefixes, Settings};
+use super::version::{LEGACY_PREFIX, PREFIX};
 
 const PUBLISH_INTERNAL: &str = "publish-internal-services";
 const IGNORE_ANNOTATION: &str = "ignore-hostname-annotation";
@@ -238,7 +239,7 @@ fn with_legacy(mut annotations: Map<String, Value>, prefixes: &Prefixes) -> Map<
         return annotations;
     }
     let twin = |(key, value): (&String, &Value)| {
-        let name = key.strip_prefix(super::version::LEGACY_PREFIX)?;
+        let name = key.strip_prefix(LEGACY_PREFIX)?;
         Some((format!("{}{name}", prefixes.prefix), value.clone()))
     };
     let twins: Vec<_> = annotations.iter().filter_map(twin).collect();
@@ -246,6 +247,36 @@ fn with_legacy(mut annotations: Map<String, Value>, prefixes: &Prefixes) -> Map<
         annotations.entry(key).or_insert(value);
     }
     annotations
+}
+
+/// An annotation of ExternalDNS that an installation doesn't read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// `kind/namespace/name`.
+    pub resource: String,
+    /// The annotation's key.
+    pub key: String,
+    /// The annotation that is read instead and says something else; `None` if nothing is.
+    pub instead: Option<String>,
+}
+
+/// The annotations, under either of the prefixes that ExternalDNS has had, that an installation with
+/// these prefixes doesn't read and that say what no annotation that it reads says.
+pub fn unread_annotations(objects: &[Value], prefixes: &Prefixes) -> Vec<Unread> {
+    let read = prefixes.keys("");
+    let of_object = |object: &Value| {
+        let annotations = object["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        let resource = resource(object)?;
+        let ignored = |(key, value): (&String, &Value)| {
+            let prefix = [PREFIX, LEGACY_PREFIX].into_iter().find(|prefix| key.starts_with(prefix))?;
+            let name = &key[prefix.len()..];
+            let first = read.iter().map(|prefix| format!("{prefix}{name}")).find(|key| annotations.contains_key(key));
+            let said = first.as_ref().is_some_and(|first| annotations.get(first) == Some(value));
+            (!said).then(|| Unread { resource: resource.clone(), key: key.clone(), instead: first })
+        };
+        Some(annotations.iter().filter_map(ignored).collect::<Vec<_>>())
+    };
+    objects.iter().filter_map(of_object).flatten().collect()
 }
 
 fn annotation<'a>(annotations: &'a Map<String, Value>, view: &View, name: &str) -> Option<&'a str> {
@@ -360,7 +391,6 @@ fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
 mod tests {
     use super::*;
     use crate::externaldns::registry::{Mapper, Record, audit};
-    use crate::externaldns::version::{LEGACY_PREFIX, PREFIX};
     use serde_json::json;
 
     fn ingress(name: &str, host: &str, annotations: &Value) -> Value {
@@ -408,6 +438,26 @@ mod tests {
     fn both_prefixes_the_configured_one_wins() {
         let both = json!({format!("{LEGACY_PREFIX}hostname"): "old.example.com", format!("{PREFIX}hostname"): "new.example.com"});
         assert_eq!(hosts(&[ingress("web", "", &both)], &settings("0.23.0")), ["new.example.com"]);
+    }
+
+    #[test]
+    fn unread_annotations_are_those_that_get_lost() {
+        let (old, new) = (format!("{LEGACY_PREFIX}hostname"), format!("{PREFIX}hostname"));
+        let objects = [
+            ingress("old", "", &json!({&old: "a.example.com", "other": "x"})),
+            ingress("same", "", &json!({&old: "a.example.com", &new: "a.example.com"})),
+            ingress("differs", "", &json!({&old: "a.example.com", &new: "b.example.com"})),
+        ];
+        let unread = |prefix: &str, legacy| {
+            let found = unread_annotations(&objects, &Prefixes { prefix: prefix.to_owned(), legacy });
+            found.into_iter().map(|one| (one.resource, one.key, one.instead)).collect::<Vec<_>>()
+        };
+        let differs =
+            |key: &str, instead: &str| ("ingress/default/differs".to_owned(), key.to_owned(), Some(instead.to_owned()));
+        let lost = ("ingress/default/old".to_owned(), old.clone(), None);
+        assert_eq!(unread(PREFIX, false), [lost, differs(&old, &new)]);
+        assert_eq!(unread(PREFIX, true), [differs(&old, &new)]);
+        assert_eq!(unread(LEGACY_PREFIX, false), [differs(&new, &old)]);
     }
 
     #[test]

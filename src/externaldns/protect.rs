@@ -1,7 +1,8 @@
 //! Changes of a live installation that cost records.
 
 use super::args::Installed;
-use super::settings::{Policy, Settings};
+use super::settings::{Policy, Registry, Settings};
+use super::version::{Feature, LEGACY_PREFIX, PREFIX};
 
 /// What happens to records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +77,42 @@ pub fn protected_changes(installed: &Installed, wanted: &Settings) -> Vec<Protec
     }
     visibility(installed, wanted, &mut found);
     found.0
+}
+
+/// Takes over from a live installation what can't change without losing records, unless it is
+/// `named` on the command line: registry, owner id, TXT prefix and suffix (the two go together), and
+/// an annotation prefix that irsactl's choice for the version wouldn't read.
+pub fn inherit(wanted: &mut Settings, installed: &Installed, named: &[What]) {
+    let free = |what: What| !named.contains(&what);
+    if free(What::Registry) {
+        match installed.registry.as_str() {
+            "noop" => wanted.registry = Registry::Noop,
+            "txt" => wanted.registry = Registry::Txt,
+            _ => {}
+        }
+    }
+    if installed.registry != "noop" {
+        if free(What::Owner) {
+            installed.owner_id.clone_into(&mut wanted.owner_id);
+        }
+        if free(What::TxtPrefix) && free(What::TxtSuffix) {
+            wanted.txt_prefix.clone_from(&installed.txt_prefix);
+            wanted.txt_suffix.clone_from(&installed.txt_suffix);
+        }
+    }
+    let can = wanted.version.supports(Feature::AnnotationPrefix);
+    if free(What::AnnotationPrefix) && wanted.annotation_prefix.is_none() && can && !read_by_default(wanted, installed)
+    {
+        wanted.annotation_prefix = Some(installed.annotation_prefix.clone());
+    }
+}
+
+/// True if all that a live installation reads is read by irsactl's choice too.
+fn read_by_default(wanted: &Settings, installed: &Installed) -> bool {
+    let read = wanted.prefixes().keys("");
+    let known = [PREFIX, LEGACY_PREFIX].contains(&installed.annotation_prefix.as_str());
+    let turned_off = wanted.legacy_annotations == Some(false);
+    (known && turned_off) || installed.prefixes().keys("").iter().all(|prefix| read.contains(prefix))
 }
 
 struct Found(Vec<ProtectedChange>);
@@ -227,6 +264,38 @@ mod tests {
             changes(&args, "v0.21.0", &wanted),
             [text(What::AnnotationPrefix, "external-dns.alpha.kubernetes.io/", "external-dns.kubernetes.io/")]
         );
+    }
+
+    #[test]
+    fn identity_is_inherited_unless_named() {
+        let args = [
+            "--source=service",
+            "--policy=sync",
+            "--txt-owner-id=old",
+            "--txt-suffix=-s",
+            "--annotation-prefix=dns.example.com/",
+        ];
+        let live = installed(&args, "v0.21.0");
+        let mut wanted = Settings::new("us-east-1", "c1");
+        inherit(&mut wanted, &live, &[]);
+        assert_eq!((wanted.owner_id.as_str(), wanted.txt_suffix.as_deref()), ("old", Some("-s")));
+        assert_eq!(wanted.annotation_prefix.as_deref(), Some("dns.example.com/"));
+        assert_eq!(protected_changes(&live, &wanted), []);
+        let mut named = Settings { txt_prefix: Some("p-".to_owned()), ..Settings::new("us-east-1", "c1") };
+        inherit(&mut named, &live, &[What::Owner, What::TxtPrefix, What::AnnotationPrefix]);
+        assert_eq!((named.owner_id.as_str(), named.txt_suffix, named.annotation_prefix), ("c1", None, None));
+    }
+
+    #[test]
+    fn known_prefixes_need_no_inheritance_where_both_are_read() {
+        let mut wanted = Settings::new("us-east-1", "c1");
+        for version in ["v0.19.0", "v0.21.0", "v0.22.0", "v0.23.0"] {
+            inherit(&mut wanted, &installed(&["--source=service"], version), &[]);
+            assert_eq!(wanted.annotation_prefix, None, "{version}");
+        }
+        wanted.version = "0.22.0".parse().unwrap();
+        inherit(&mut wanted, &installed(&["--source=service"], "v0.22.0"), &[]);
+        assert_eq!(wanted.annotation_prefix.as_deref(), Some(PREFIX));
     }
 
     #[test]
