@@ -251,6 +251,12 @@ impl Installed {
         let version = self.rules();
         let mut names: Vec<_> = self.arguments.names().collect();
         names.sort_unstable();
+        for pair in names.windows(2) {
+            let once = Flag::find(pair[0]).is_some_and(|flag| flag.kind != Kind::List);
+            if once && pair[0] == pair[1] {
+                say(true, format!("--{} is given twice: ExternalDNS exits at once", pair[0]));
+            }
+        }
         names.dedup();
         for name in names {
             if let Err(problem) = flags::check(name, version) {
@@ -514,6 +520,11 @@ mod tests {
             "registry.k8s.io/external-dns/external-dns:v0.18.0",
             &["--source=service", "--policy=sync", "--txt-owner-id=c1", "--txt-new-format-only"],
         );
+        let twice = findings(
+            "registry.k8s.io/external-dns/external-dns:v0.23.0",
+            &["--source=service", "--source=ingress", "--policy=sync", "--policy=sync", "--txt-owner-id=c1"],
+        );
+        assert_eq!(twice, [(true, "--policy is given twice: ExternalDNS exits at once".to_owned())]);
         assert!(removed[0].0 && removed[0].1.contains("v0.18.0"), "{removed:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! ExternalDNS: versions, settings, manifests, and who owns which record. No network in here.
 
 pub mod args;
+mod extra;
 pub mod filter;
 pub mod flags;
 pub mod helm;

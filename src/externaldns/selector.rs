@@ -40,6 +40,11 @@ impl Selector {
         })
     }
 
+    /// True if it compares numbers, which ExternalDNS takes for labels and refuses for annotations.
+    pub fn compares_numbers(&self) -> bool {
+        self.0.iter().any(|requirement| matches!(requirement.test, Test::Greater(_) | Test::Less(_)))
+    }
+
     /// The keys that it looks at.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|requirement| requirement.key.as_str())
@@ -138,9 +143,7 @@ fn malformed(text: &str) -> String {
 /// `[prefix/]name` of a label or annotation.
 fn is_key(key: &str) -> bool {
     let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let domain = |prefix: &str| {
-        prefix.len() <= 253 && prefix.split('.').all(|label| super::settings::is_dns_label(&label.to_ascii_lowercase()))
-    };
+    let domain = |prefix: &str| prefix.len() <= 253 && prefix.split('.').all(super::settings::is_dns_label);
     !name.is_empty() && is_value(name) && prefix.is_none_or(domain)
 }
 
@@ -175,7 +178,10 @@ mod tests {
 
     #[test]
     fn malformed_selectors_are_refused() {
-        for bad in ["a b", "a=b,", "=b", "a in b", "a in (b", "a)", "a is (b)", "a/b/c=d", "a>x", "a=b c", "-a"] {
+        for bad in [
+            "a b", "a=b,", "=b", "a in b", "a in (b", "a)", "a is (b)", "a/b/c=d", "a>x", "a=b c", "-a", "A.b/c=d",
+            "a=b=c", ",",
+        ] {
             assert!(Selector::parse(bad).is_err(), "{bad}");
         }
         let classes = "kubernetes.io/ingress.class in (alb)";

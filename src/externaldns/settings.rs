@@ -1,7 +1,10 @@
 //! What an installation of ExternalDNS is told, checked, and its command line.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::extra::{Extra, OVERRIDABLE};
 use super::flags::{self, Flag, Kind};
 use super::owner;
 use super::rbac;
@@ -260,7 +263,9 @@ impl Settings {
         args.one("aws-assume-role", text(&self.assume_role));
         args.one("aws-assume-role-external-id", text(&self.assume_role_external_id));
         args.switch("aws-prefer-cname", self.prefer_cname);
-        let shown_above = |extra: &Extra<'_>| OVERRIDABLE.contains(&extra.name);
+        let shown_above = |extra: &Extra<'_>| {
+            OVERRIDABLE.contains(&extra.name) || (self.prefer_cname && extra.name == "aws-prefer-cname")
+        };
         args.0.extend(self.extras().filter(|extra| !shown_above(extra)).map(|extra| extra.rendered()));
         args.0
     }
@@ -353,6 +358,9 @@ impl Settings {
         };
         selector("label-filter", &self.label_filter)?;
         let annotations = selector("annotation-filter", &self.annotation_filter)?;
+        if annotations.compares_numbers() {
+            return Err("--annotation-filter: ExternalDNS takes no > and < for annotations".to_owned());
+        }
         if !self.ingress_classes.is_empty() && annotations.keys().any(|key| key == "kubernetes.io/ingress.class") {
             return Err("--ingress-class and an --annotation-filter on kubernetes.io/ingress.class exclude each other"
                 .to_owned());
@@ -472,9 +480,14 @@ impl Settings {
     }
 
     fn check_extra_args(&self, warnings: &mut Vec<String>) -> Result<(), String> {
+        let mut given = BTreeSet::new();
         for text in &self.extra_args {
             let extra = Extra::parse(text)?;
             extra.check(self.version)?;
+            let once = Flag::find(extra.name).is_some_and(|flag| flag.kind != Kind::List);
+            if !given.insert(extra.name) && once {
+                return Err(format!("extra argument --{}: ExternalDNS exits where it is given twice", extra.name));
+            }
             warnings.extend(self.extra_warning(&extra));
         }
         let regex = self.extra("regex-domain-filter").is_some() || self.extra("regex-domain-exclusion").is_some();
@@ -511,6 +524,9 @@ impl Settings {
     fn extra_warning(&self, extra: &Extra<'_>) -> Option<String> {
         let text = match extra.name {
             "dry-run" if extra.on() => "--dry-run: ExternalDNS will only log the changes it would make",
+            "log-level" if ["panic", "fatal", "error", "warning"].contains(&extra.value.unwrap_or_default()) => {
+                "this --log-level leaves out the lines that tell whether ExternalDNS works"
+            }
             "migrate-from-txt-owner" if self.policy == Policy::Sync => {
                 "--migrate-from-txt-owner with --policy=sync may delete records of others in a shared zone"
             }
@@ -520,118 +536,6 @@ impl Settings {
             _ => return None,
         };
         Some(text.to_owned())
-    }
-}
-
-/// Flags with a default of irsactl's that an extra argument replaces.
-const OVERRIDABLE: &[&str] = &["log-level", "log-format"];
-
-/// Flags that are refused as extra arguments, and what to use.
-const OWNED: &[(&str, &str)] = &[
-    ("source", "use --source"),
-    ("domain-filter", "use --domain-filter"),
-    ("exclude-domains", "use --exclude-domains"),
-    ("zone-id-filter", "use --zone-id-filter"),
-    ("policy", "use --policy"),
-    ("registry", "use --registry"),
-    ("txt-owner-id", "use --txt-owner-id"),
-    ("txt-prefix", "use --txt-prefix"),
-    ("txt-suffix", "use --txt-suffix"),
-    ("aws-zone-type", "use --aws-zone-type"),
-    ("aws-assume-role", "use --aws-assume-role"),
-    ("aws-assume-role-external-id", "use --aws-assume-role-external-id"),
-    ("interval", "use --interval"),
-    ("ingress-class", "use --ingress-class"),
-    ("annotation-filter", "use --annotation-filter"),
-    ("label-filter", "use --label-filter"),
-    ("annotation-prefix", "use --annotation-prefix"),
-    ("enable-legacy-annotation-prefix", "use --legacy-annotations"),
-    ("provider", "irsactl installs the aws provider"),
-    ("aws-profile", "the pod's credentials are its role's; for another account use --aws-assume-role"),
-    ("kubeconfig", "the pod talks to its own cluster"),
-    ("server", "the pod talks to its own cluster"),
-    ("dynamodb-region", "only the registries txt and noop are installed; use --registry"),
-    ("dynamodb-table", "only the registries txt and noop are installed; use --registry"),
-    ("crd-registry-namespace", "only the registries txt and noop are installed; use --registry"),
-    ("aws-sd-service-cleanup", "it belongs to the aws-sd provider, and irsactl installs the aws provider"),
-    ("aws-sd-create-tag", "it belongs to the aws-sd provider, and irsactl installs the aws provider"),
-    ("metrics-address", "the probes need port 7979"),
-    ("once", "a Deployment would start it over and over"),
-    (
-        "txt-encrypt-aes-key",
-        "arguments are no place for a key: set EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY from a Secret through --patch",
-    ),
-];
-
-/// An extra argument, taken apart.
-#[derive(Clone, Copy, Debug)]
-struct Extra<'a> {
-    name: &'a str,
-    value: Option<&'a str>,
-    negated: bool,
-}
-
-impl<'a> Extra<'a> {
-    fn parse(text: &'a str) -> Result<Self, String> {
-        let malformed = || format!("extra argument `{text}`: expected --flag=value or --flag");
-        let body = text.strip_prefix("--").ok_or_else(malformed)?;
-        let (name, value) = body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if name.is_empty() || name.starts_with('-') || !name.chars().all(plain) {
-            return Err(malformed());
-        }
-        match name.strip_prefix("no-") {
-            Some(positive) if Flag::find(name).is_none() => Ok(Self { name: positive, value, negated: true }),
-            _ => Ok(Self { name, value, negated: false }),
-        }
-    }
-
-    fn on(&self) -> bool {
-        !self.negated && self.value != Some("false")
-    }
-
-    fn check(&self, version: Version) -> Result<(), String> {
-        let Self { name, value, negated } = *self;
-        if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == name) {
-            return Err(format!("extra argument --{name}: {instead}"));
-        }
-        flags::check(name, version).map_err(|problem| format!("extra argument {problem}"))?;
-        let Some(flag) = Flag::find(name) else { return Ok(()) };
-        let whole = match flag.kind {
-            Kind::Switch => value.is_none_or(|value| !negated && ["true", "false"].contains(&value)),
-            Kind::Value | Kind::List => !negated && value.is_some(),
-        };
-        if !whole {
-            let form =
-                if flag.kind == Kind::Switch { format!("--{name} or --no-{name}") } else { format!("--{name}=VALUE") };
-            return Err(format!("extra argument --{name}: expected {form}"));
-        }
-        self.check_value()
-    }
-
-    fn check_value(&self) -> Result<(), String> {
-        let allowed: &[&str] = match self.name {
-            "log-level" => &["panic", "fatal", "error", "warning", "info", "debug", "trace"],
-            "log-format" => &["text", "json"],
-            _ => return Ok(()),
-        };
-        let value = self.value.unwrap_or_default();
-        if allowed.contains(&value) {
-            return Ok(());
-        }
-        Err(format!("extra argument --{}={value}: expected one of {}", self.name, allowed.join(", ")))
-    }
-
-    /// Switches as ExternalDNS takes them: `--events=true` would make it exit.
-    fn rendered(&self) -> String {
-        let Self { name, value, .. } = *self;
-        let switch = Flag::find(name).is_some_and(|flag| flag.kind == Kind::Switch);
-        match value {
-            _ if switch && self.on() => format!("--{name}"),
-            _ if switch || self.negated => format!("--no-{name}"),
-            Some(value) => format!("--{name}={value}"),
-            None => format!("--{name}"),
-        }
     }
 }
 
@@ -989,6 +893,7 @@ mod tests {
     #[test]
     fn filters_that_exclude_each_other() {
         assert!(refusal(|s| s.label_filter = some("a b")).contains("--label-filter"));
+        assert!(refusal(|s| s.annotation_filter = some("a>3")).contains("> and <"));
         let classes = refusal(|s| {
             s.ingress_classes = vec!["alb".to_owned()];
             s.annotation_filter = some("kubernetes.io/ingress.class in (alb)");
@@ -1013,6 +918,8 @@ mod tests {
     fn gov_cloud_needs_cname_and_prefix() {
         let gov = || Settings { txt_prefix: some("extdns-"), ..Settings::new("us-gov-west-1", "c1") };
         assert_eq!(gov().validate(), Ok(vec![]));
+        let named = Settings { extra_args: vec!["--aws-prefer-cname".to_owned()], ..gov() };
+        assert_eq!(named.args(), gov().args());
         assert!(gov().args().contains(&"--aws-prefer-cname".to_owned()));
         let refused = |settings: Settings| settings.validate().unwrap_err();
         assert!(refused(Settings { prefer_cname: false, ..gov() }).contains("--aws-prefer-cname"));
@@ -1053,6 +960,10 @@ mod tests {
             let refusal = extra(text);
             assert!(refusal.contains(part), "{text}: {refusal}");
         }
+        assert_eq!(warnings(|s| s.extra_args = vec!["--log-level=error".to_owned()]).len(), 1);
+        let twice = |text: &str| vec![text.to_owned(), text.to_owned()];
+        assert!(refusal(|s| s.extra_args = twice("--events")).contains("twice"));
+        assert!(warnings(|s| s.extra_args = twice("--managed-record-types=A")).is_empty());
         assert!(!extra("--txt-encrypt-aes-key=secret").contains("secret"));
         assert!(
             refusal_of("0.18.0", |s| s.extra_args = vec!["--events-emit=RecordReady".to_owned()]).contains("v0.19.0")
