@@ -106,7 +106,7 @@ fn shell_words(word: &str) -> Vec<String> {
     if !script {
         return vec![word.to_owned()];
     }
-    word.split_whitespace().map(|word| word.trim_matches(['"', '\'', '\\']).to_owned()).collect()
+    word.split_whitespace().map(|word| word.replace(['"', '\'', '\\'], "")).collect()
 }
 
 /// An ExternalDNS that runs in the cluster.
@@ -251,6 +251,12 @@ impl Installed {
         let version = self.rules();
         let mut names: Vec<_> = self.arguments.names().collect();
         names.sort_unstable();
+        for pair in names.windows(2) {
+            let once = Flag::find(pair[0]).is_some_and(|flag| flag.kind != Kind::List);
+            if once && pair[0] == pair[1] {
+                say(true, format!("--{} is given twice: ExternalDNS exits at once", pair[0]));
+            }
+        }
         names.dedup();
         for name in names {
             if let Err(problem) = flags::check(name, version) {
@@ -351,4 +357,174 @@ fn text(object: &Value, key: &str) -> Option<String> {
 fn strings(map: Option<&Value>) -> BTreeMap<String, String> {
     let entries = map.and_then(Value::as_object).into_iter().flatten();
     entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::externaldns::settings::Settings;
+    use crate::externaldns::version::{LEGACY_PREFIX, PREFIX};
+    use serde_json::json;
+
+    fn arguments(args: &[&str], env: &[(&str, &str)]) -> Arguments {
+        let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
+        let env: Vec<_> = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Arguments::parse(&args, &env)
+    }
+
+    fn deployment(container: &Value) -> Value {
+        json!({
+            "kind": "Deployment",
+            "metadata": {"name": "dns", "namespace": "kube-system"},
+            "spec": {"template": {"spec": {"serviceAccountName": "dns", "containers": [container]}}},
+        })
+    }
+
+    fn installed(image: &str, args: &[&str]) -> Installed {
+        Installed::from_deployment(&deployment(&json!({"name": "c", "image": image, "args": args}))).unwrap()
+    }
+
+    #[test]
+    fn both_forms_switches_and_repetition() {
+        let arguments = arguments(
+            &[
+                "--source=service",
+                "--source",
+                "ingress",
+                "--events",
+                "--no-aws-evaluate-target-health",
+                "--txt-owner-id",
+                "a=b",
+            ],
+            &[],
+        );
+        assert_eq!(arguments.all("source"), ["service", "ingress"]);
+        assert_eq!(arguments.get("txt-owner-id"), Some("a=b"));
+        assert_eq!(arguments.bool("events"), Some(true));
+        assert_eq!(arguments.bool("aws-evaluate-target-health"), Some(false));
+        assert_eq!(arguments.bool("dry-run"), None);
+        assert_eq!(arguments.get("events"), None);
+    }
+
+    #[test]
+    fn variables_count_where_the_flag_is_absent() {
+        let env = [
+            ("EXTERNAL_DNS_DOMAIN_FILTER", "a.com\nb.com\n"),
+            ("EXTERNAL_DNS_POLICY", "sync"),
+            ("EXTERNAL_DNS_DRY_RUN", "1"),
+            ("AWS_REGION", "us-east-1"),
+        ];
+        let arguments = arguments(&["--policy=upsert-only"], &env);
+        assert_eq!(arguments.all("domain-filter"), ["a.com", "b.com"]);
+        assert_eq!(arguments.get("policy"), Some("upsert-only"));
+        assert_eq!(arguments.bool("dry-run"), Some(true));
+        assert_eq!(arguments.variables().count(), 3);
+    }
+
+    #[test]
+    fn commands_shells_and_variables_in_arguments() {
+        let container = json!({
+            "name": "c", "image": "mirror/external-dns:v0.21.0",
+            "command": ["/bin/sh", "-c", "exec external-dns --source=service --txt-owner-id='$(OWNER)' --provider aws"],
+            "env": [{"name": "OWNER", "value": "c1"}, {"name": "S", "valueFrom": {}}],
+        });
+        let installed = Installed::from_deployment(&deployment(&container)).unwrap();
+        assert_eq!(installed.owner_id, "c1");
+        assert_eq!(installed.sources, ["service"]);
+        assert_eq!(installed.provider.as_deref(), Some("aws"));
+    }
+
+    #[test]
+    fn external_dns_is_known_by_image_or_arguments() {
+        let of = |image: &str, args: &[&str]| {
+            is_external_dns(&deployment(&json!({"name": "c", "image": image, "args": args})))
+        };
+        for image in [
+            "registry.k8s.io/external-dns/external-dns:v0.23.0",
+            "bitnami/external-dns",
+            "host:5000/eks/external-dns:v0.19.0-eksbuild.2@sha256:ab",
+        ] {
+            assert!(of(image, &[]), "{image}");
+        }
+        assert!(of("mirror/dns:1", &["--source=service", "--provider=aws"]));
+        assert!(!of("mirror/external-dns-management:1", &[]));
+        assert!(!of("registry.k8s.io/external-secrets:v1", &["--source=x"]));
+        assert!(!is_external_dns(&json!({"kind": "Service"})));
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_version() {
+        let old = installed("registry.k8s.io/external-dns/external-dns:v0.21.0", &["--source=service"]);
+        assert_eq!((old.policy.as_deref(), old.annotation_prefix.as_str()), (Some("sync"), LEGACY_PREFIX));
+        assert_eq!((old.owner_id.as_str(), old.registry.as_str(), old.interval.as_str()), ("default", "txt", "1m"));
+        let new = installed("registry.k8s.io/external-dns/external-dns:v0.22.0", &["--source=service"]);
+        assert_eq!((new.policy, new.annotation_prefix.as_str()), (None, PREFIX));
+    }
+
+    #[test]
+    fn what_irsactl_renders_reads_back() {
+        let mut settings = Settings::new("us-east-1", "c1");
+        settings.domain_filters = vec!["example.com".to_owned()];
+        settings.txt_prefix = Some("extdns-%{record_type}.".to_owned());
+        let objects = crate::externaldns::manifest::objects(&settings, None, false, false).unwrap();
+        let installed = Installed::from_deployment(&objects[2]).unwrap();
+        assert_eq!(installed.version, Some(settings.version));
+        assert_eq!(installed.managed_by.as_deref(), Some("irsactl"));
+        assert_eq!((installed.name.as_str(), installed.container.as_str()), ("external-dns", "external-dns"));
+        assert_eq!(installed.domain_filters, settings.domain_filters);
+        assert_eq!(installed.txt_prefix, settings.txt_prefix);
+        assert_eq!(installed.prefixes(), settings.prefixes());
+        assert_eq!(installed.mapper(), settings.mapper());
+        assert_eq!(installed.findings(), []);
+    }
+
+    #[test]
+    fn helm_releases_are_known() {
+        let mut release = deployment(&json!({"name": "c", "image": "external-dns:v0.22.0"}));
+        release["metadata"]["annotations"] = json!({"meta.helm.sh/release-name": "dns"});
+        assert_eq!(Installed::from_deployment(&release).unwrap().managed_by.as_deref(), Some("Helm"));
+    }
+
+    fn findings(image: &str, args: &[&str]) -> Vec<(bool, String)> {
+        let found = installed(image, args).findings();
+        found.into_iter().map(|finding| (finding.fatal, finding.message)).collect()
+    }
+
+    #[test]
+    fn k21_policy_left_out() {
+        let base = ["--source=service", "--provider=aws", "--txt-owner-id=c1"];
+        let new = findings("registry.k8s.io/external-dns/external-dns:v0.22.0", &base);
+        assert_eq!(
+            new,
+            [(true, "--policy must be set explicitly (one of: sync, upsert-only, create-only)".to_owned())]
+        );
+        let old = findings("registry.k8s.io/external-dns/external-dns:v0.21.0", &base);
+        assert!(!old[0].0 && old[0].1.contains("defaults to sync"), "{old:?}");
+    }
+
+    #[test]
+    fn arguments_that_make_it_exit_or_go_wrong() {
+        let seed = findings(
+            "k8s.gcr.io/external-dns/external-dns:v0.10.2",
+            &[
+                "--source=service",
+                "--provider=aws",
+                "--policy=sync",
+                "--txt-owner-id=my-hostedzone-identifier",
+                "--domain-filter=a.com,b.com",
+            ],
+        );
+        let parts = ["not unique", "comma", "frozen"];
+        assert!(seed.len() == 3 && parts.iter().zip(&seed).all(|(part, (_, text))| text.contains(part)), "{seed:?}");
+        let removed = findings(
+            "registry.k8s.io/external-dns/external-dns:v0.18.0",
+            &["--source=service", "--policy=sync", "--txt-owner-id=c1", "--txt-new-format-only"],
+        );
+        let twice = findings(
+            "registry.k8s.io/external-dns/external-dns:v0.23.0",
+            &["--source=service", "--source=ingress", "--policy=sync", "--policy=sync", "--txt-owner-id=c1"],
+        );
+        assert_eq!(twice, [(true, "--policy is given twice: ExternalDNS exits at once".to_owned())]);
+        assert!(removed[0].0 && removed[0].1.contains("v0.18.0"), "{removed:?}");
+    }
 }

@@ -92,10 +92,12 @@ const OTHER_PROVIDERS: &[&str] = &[
     "webhook-",
 ];
 
+type Row = (&'static str, Kind, (u16, u16), Option<(u16, u16)>);
+
 /// Name, kind, first version (minor, patch), first version without it. (0, 0) is "always", as far
 /// back as these tables go. Source: the flags that each release tag defines.
 #[rustfmt::skip]
-const FLAGS: &[(&str, Kind, (u16, u16), Option<(u16, u16)>)] = &[
+const FLAGS: &[Row] = &[
     ("always-publish-not-ready-addresses", Switch, (0, 0), None),
     ("annotation-filter", Value, (0, 0), None),
     ("annotation-prefix", Value, (20, 0), None),

@@ -150,27 +150,49 @@ fn merge_labels(labels: &mut Value, more: Map<String, Value>) {
     }
 }
 
-/// JSON Pointers to fields of a Deployment that others made and that irsactl neither renders nor may
-/// leave: a command with arguments in it, and `EXTERNAL_DNS_*` variables, would still be obeyed.
-/// Those of a list come last first, so that they can be removed one after the other.
-pub fn obsolete_fields(live: &Value) -> Vec<String> {
-    let Some(installed) = Installed::from_deployment(live) else { return Vec::new() };
-    let containers = live.pointer("/spec/template/spec/containers").and_then(Value::as_array);
-    let Some(index) = containers.into_iter().flatten().position(|one| one["name"] == json!(installed.container)) else {
-        return Vec::new();
-    };
-    let base = format!("/spec/template/spec/containers/{index}");
-    let mut fields = Vec::new();
-    let words = live.pointer(&format!("{base}/command")).and_then(Value::as_array).into_iter().flatten();
-    if words.filter_map(Value::as_str).any(|word| word.contains("--")) {
-        fields.push(format!("{base}/command"));
+/// A JSON Patch (RFC 6902) that has to go before the apply of `desired` to a live Deployment; empty if
+/// none has to. Apply can't remove what it never set, and some of that can't stay:
+/// `rollingUpdate` beside the strategy Recreate is refused by the API server (a `null` doesn't help),
+/// a command with arguments in it and `EXTERNAL_DNS_*` variables would still be obeyed.
+pub fn takeover_patch(live: &Value, desired: &Value) -> Vec<Value> {
+    let mut patch = Vec::new();
+    if live.pointer("/spec/strategy/rollingUpdate").is_some() && desired["spec"]["strategy"]["type"] == "Recreate" {
+        patch.push(json!({"op": "add", "path": "/spec/strategy", "value": {"type": "Recreate"}}));
     }
-    let env = live.pointer(&format!("{base}/env")).and_then(Value::as_array).into_iter().flatten().enumerate();
-    let ours = env.filter(|(_, one)| one["name"].as_str().is_some_and(|name| name.starts_with("EXTERNAL_DNS_")));
-    let mut variables: Vec<_> = ours.map(|(at, _)| format!("{base}/env/{at}")).collect();
-    variables.reverse();
-    fields.extend(variables);
-    fields
+    let containers = desired.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let Some(wanted) = containers.and_then(|containers| containers.first()) else { return patch };
+    let present = live.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let found = present.into_iter().flatten().enumerate().find(|(_, one)| one["name"] == wanted["name"]);
+    let Some((index, container)) = found else { return patch };
+    let base = format!("/spec/template/spec/containers/{index}");
+    let removals = obsolete(container, wanted);
+    if removals.is_empty() {
+        return patch;
+    }
+    // Together with what they stood for, so that no pod starts without arguments.
+    for key in ["image", "args"] {
+        patch.push(json!({"op": "add", "path": format!("{base}/{key}"), "value": wanted[key]}));
+    }
+    patch.extend(removals.iter().map(|path| json!({"op": "remove", "path": format!("{base}/{path}")})));
+    patch
+}
+
+/// Paths in a container, those of a list from the last to the first.
+fn obsolete(container: &Value, wanted: &Value) -> Vec<String> {
+    let items = |one: &Value, key: &str| one[key].as_array().cloned().unwrap_or_default();
+    let mut paths = Vec::new();
+    let words = items(container, "command");
+    if wanted.get("command").is_none() && words.iter().filter_map(Value::as_str).any(|word| word.contains("--")) {
+        paths.push("command".to_owned());
+    }
+    let kept: Vec<Value> = items(wanted, "env").iter().map(|variable| variable["name"].clone()).collect();
+    let ours = |variable: &Value| {
+        let name = variable["name"].as_str().unwrap_or_default();
+        name.starts_with("EXTERNAL_DNS_") && !kept.contains(&variable["name"])
+    };
+    let env = items(container, "env");
+    paths.extend(env.iter().enumerate().rev().filter(|(_, one)| ours(one)).map(|(at, _)| format!("env/{at}")));
+    paths
 }
 
 /// Namespace and name of the ServiceAccount that a ClusterRoleBinding is for, if it is for one.
@@ -290,6 +312,7 @@ mod tests {
             "kind": "Deployment",
             "metadata": {"name": "external-dns", "namespace": "default"},
             "spec": {
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%"}},
                 "selector": {"matchLabels": {"app": "external-dns"}},
                 "template": {"spec": {"containers": [
                     {"name": "sidecar", "image": "sidecar:1"},
@@ -306,10 +329,13 @@ mod tests {
         assert_eq!(spec["selector"], json!({"matchLabels": {"app": "external-dns"}}));
         assert_eq!(spec["template"]["metadata"]["labels"]["app"], "external-dns");
         assert_eq!(spec["template"]["spec"]["containers"][0]["name"], "dns");
+        let desired = find(&objects, "Deployment");
         let base = "/spec/template/spec/containers/1";
-        assert_eq!(
-            obsolete_fields(&live),
-            [format!("{base}/command"), format!("{base}/env/2"), format!("{base}/env/0")]
-        );
+        let patch = takeover_patch(&live, desired);
+        let paths: Vec<_> = patch.iter().map(|step| step["path"].as_str().unwrap().to_owned()).collect();
+        let at = |path: &str| format!("{base}/{path}");
+        let strategy = "/spec/strategy".to_owned();
+        assert_eq!(paths, [strategy, at("image"), at("args"), at("command"), at("env/2"), at("env/0")]);
+        assert_eq!(takeover_patch(desired, desired), [json!(null); 0]);
     }
 }

@@ -1,10 +1,16 @@
 //! ExternalDNS: versions, settings, manifests, and who owns which record. No network in here.
 
 pub mod args;
+mod extra;
 pub mod filter;
 pub mod flags;
+pub mod helm;
+pub mod hosts;
+pub mod logs;
 pub mod manifest;
 pub mod owner;
+pub mod patch;
+pub mod protect;
 pub mod rbac;
 pub mod registry;
 pub mod selector;

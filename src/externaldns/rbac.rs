@@ -155,7 +155,7 @@ pub fn rules(settings: &Settings) -> Vec<Rule> {
         match source.name {
             "crd" => add(&mut rules, Rule::new("externaldns.k8s.io", &["dnsendpoints/status"], &["update"])),
             "skipper-routegroup" => {
-                add(&mut rules, Rule::new("zalando.org", &["routegroups/status"], &["patch", "update"]))
+                add(&mut rules, Rule::new("zalando.org", &["routegroups/status"], &["patch", "update"]));
             }
             "unstructured" => unstructured(settings).for_each(|(group, _, resource)| {
                 add(&mut rules, Rule::new(group, &[resource], READ));

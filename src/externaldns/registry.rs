@@ -290,49 +290,37 @@ pub fn audit(records: &[Record], mapper: &Mapper, owner: Option<&str>) -> Vec<Ow
     let txts: Vec<Txt<'_>> = txts.into_iter().filter_map(|record| txt(record, mapper)).collect();
     let index: BTreeMap<Key<'_>, &Txt<'_>> = txts.iter().map(|txt| (txt.key(), txt)).collect();
 
-    let is_apex =
+    let of_apex =
         |record: &Record| ["SOA", "NS"].contains(&record.record_type.as_str()) && Some(&record.name) == apex.as_ref();
-    let plain: Vec<_> = rest.into_iter().filter(|record| !is_apex(record)).collect();
     let conflicts = conflicts(&txts);
+    let bare_is_written = mapper.version.supports(Feature::LegacyTxt);
     let mut found = Vec::new();
-    let mut working = BTreeSet::new();
-    let mut obsolete = BTreeSet::new();
-    for record in &plain {
+    let (mut working, mut obsolete) = (BTreeSet::new(), BTreeSet::new());
+    for record in rest.into_iter().filter(|record| !of_apex(record)) {
         let lookups = lookup(record, mapper, &index);
-        if let Some((first, others)) = lookups.split_first() {
-            working.insert(first.1.key());
-            let bare_is_written = mapper.version.supports(Feature::LegacyTxt);
-            let outdated = others.iter().filter(|(_, txt)| !(bare_is_written && txt.record_type.is_empty()));
-            obsolete.extend(outdated.map(|(_, txt)| txt.key()));
-            working.extend(
-                others
-                    .iter()
-                    .filter(|(_, txt)| bare_is_written && txt.record_type.is_empty())
-                    .map(|(_, txt)| txt.key()),
-            );
+        for (nth, (_, txt)) in lookups.iter().enumerate() {
+            let works = nth == 0 || (bare_is_written && txt.record_type.is_empty());
+            let used = if works { &mut working } else { &mut obsolete };
+            used.insert(txt.key());
         }
-        found.push(classified(record, lookups.first().copied(), owner));
-        let host = mapper.lookup_name(&record.name);
-        if let Some(owners) = conflicts.get(&(host, record.set_identifier.clone())) {
+        let said = classified(record, lookups.first().copied(), owner);
+        let host = (mapper.lookup_name(&record.name), record.set_identifier.clone());
+        let conflict = conflicts.get(&host).map(|owners| {
             let owners = owners.iter().copied().collect::<Vec<_>>().join(", ");
-            found.push(Owned {
-                class: Class::Conflict,
-                owner: Some(owners),
-                ..classified(record, lookups.first().copied(), owner)
-            });
-        }
+            Owned { class: Class::Conflict, owner: Some(owners), ..said.clone() }
+        });
+        found.push(said);
+        found.extend(conflict);
     }
-    for txt in &txts {
-        if !working.contains(&txt.key()) {
-            let class = if obsolete.contains(&txt.key()) { Class::ObsoleteTxt } else { Class::OrphanTxt };
-            found.push(txt.said(class));
-        }
+    for txt in txts.iter().filter(|txt| !working.contains(&txt.key())) {
+        let class = if obsolete.contains(&txt.key()) { Class::ObsoleteTxt } else { Class::OrphanTxt };
+        found.push(txt.said(class));
     }
     found.extend(strangers.into_iter().map(|record| stranger(record, mapper, owner)));
     found
 }
 
-impl<'a> Txt<'a> {
+impl Txt<'_> {
     fn key(&self) -> (&str, &str, Option<&str>) {
         (&self.host, self.record_type, self.record.set_identifier.as_deref())
     }
@@ -411,4 +399,320 @@ fn conflicts<'t>(txts: &'t [Txt<'_>]) -> BTreeMap<(String, Option<String>), BTre
     }
     owners.retain(|_, owners| owners.len() > 1);
     owners
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+
+    fn mapper(prefix: &str, suffix: &str) -> Mapper {
+        Mapper::new(prefix, suffix, "", version("0.23.0"))
+    }
+
+    #[test]
+    fn a1_to_a32_txt_names_to_hosts() {
+        let cases = [
+            ("a1", "%{record_type}-", "", "a-foo.example.com", "foo.example.com", "A"),
+            ("a3", "%{record_type}-", "", "cname-foo.example.com", "foo.example.com", "CNAME"),
+            ("a5", "%{record_type}-", "", "mx-foo.example.com", "foo.example.com", "MX"),
+            ("a7", "%{record_type}-", "", "ptr-2.49.168.192.in-addr.arpa", "2.49.168.192.in-addr.arpa", "PTR"),
+            ("a9", "%{record_type}-", "", "dname-foo.example.com", "foo.example.com", "DNAME"),
+            ("a10", "", "-%{record_type}", "foo-a.example.com", "foo.example.com", "A"),
+            ("a12", "", ".foo.bar", "a-example.foo.bar.com", "example.com", "A"),
+            ("a15", "", "", "a-foo.example.com", "foo.example.com", "A"),
+            ("a17", "", "", "cname-foo.example.com", "foo.example.com", "CNAME"),
+            ("a18", "", "", "txt-foo.example.com", "foo.example.com", "TXT"),
+            ("a21", "", "", "foo.example.com", "foo.example.com", ""),
+            ("a23", "txt.", "", "TxT.tar.test-zone.example.org", "tar.test-zone.example.org", ""),
+            ("a26", "", "-txt", "bar-txt.test-zone.example.org", "bar.test-zone.example.org", ""),
+            ("a28", "txt-%{record_type}.", "", "txt-a.foo.test-zone.example.org", "foo.test-zone.example.org", "A"),
+            ("a30", "", "", "a-team.example.com", "team.example.com", "A"),
+            ("a32", "", "", "api-a.example.com", "api-a.example.com", ""),
+        ];
+        for (id, prefix, suffix, txt, host, record_type) in cases {
+            assert_eq!(mapper(prefix, suffix).host(txt), Some((host.to_owned(), record_type)), "{id}");
+        }
+    }
+
+    #[test]
+    fn a14_a20_a25_names_of_other_mappings() {
+        assert_eq!(mapper("", ".foo.bar").host("a-example.foo"), None);
+        assert_eq!(mapper("pre-", "-suf").host("pre-a-foo-suf.example.com"), None);
+        assert_eq!(mapper("txt.", "").host("foobar.test-zone.example.org"), None);
+    }
+
+    #[test]
+    fn types_in_names_follow_the_version() {
+        let old = Mapper::new("", "", "", version("0.17.0"));
+        assert_eq!(old.host("mx-foo.example.com"), Some(("mx-foo.example.com".to_owned(), "")));
+        assert_eq!(mapper("", "").host("mx-foo.example.com"), Some(("foo.example.com".to_owned(), "MX")));
+    }
+
+    #[test]
+    fn b1_to_b22_hosts_to_txt_names() {
+        let cases = [
+            ("b1", "%{record_type}-", "", "", "foo.example.com", "A", "a-foo.example.com"),
+            ("b3", "%{record_type}-", "", "", "2.49.168.192.in-addr.arpa", "PTR", "ptr-2.49.168.192.in-addr.arpa"),
+            ("b4", "", "-%{record_type}", "", "foo.example.com", "A", "foo-a.example.com"),
+            ("b7", "txt-", "", "wild", "*.example.com", "A", "txt-a-wild.example.com"),
+            ("b10", "", "", "", "foo.example.com", "A", "a-foo.example.com"),
+            ("b12", "", "", "", "foo.example.com", "TXT", "txt-foo.example.com"),
+            ("b13", "txt.", "", "", "n.test-zone.example.org", "CNAME", "txt.cname-n.test-zone.example.org"),
+            (
+                "b15",
+                "prefix%{record_type}.",
+                "",
+                "",
+                "n.test-zone.example.org",
+                "CNAME",
+                "prefixcname.n.test-zone.example.org",
+            ),
+            ("b17", "%{record_type}-abc-.", "", "", "ex.com", "CNAME", "cname-abc-.ex.com"),
+            ("b19", "", "-.%{record_type}", "", "ex.com", "A", "ex-.a.com"),
+            ("b20", "", "", "", "example.com", "A", "a-example.com"),
+            ("b21", "extdns-%{record_type}.", "", "", "example.com", "AAAA", "extdns-aaaa.example.com"),
+            ("b22", "", "", "", "*.example.com", "A", "a-*.example.com"),
+        ];
+        for (id, prefix, suffix, wildcard, host, record_type, txt) in cases {
+            let mapper = Mapper::new(prefix, suffix, wildcard, version("0.23.0"));
+            assert_eq!(mapper.txt_name(host, record_type), txt, "{id}");
+        }
+    }
+
+    #[test]
+    fn b19_b20_b21_apex_needs_a_dotted_prefix() {
+        let plain = mapper("", "").problem("example.com", "A", "example.com.");
+        let outside = TxtProblem::OutsideZone { txt: "a-example.com".to_owned(), zone: "example.com".to_owned() };
+        assert_eq!(plain, Some(outside));
+        assert!(mapper("", "-.%{record_type}").problem("ex.com", "A", "ex.com").is_some());
+        assert_eq!(mapper("extdns-%{record_type}.", "").problem("example.com", "AAAA", "example.com"), None);
+    }
+
+    #[test]
+    fn b_labels_have_63_characters_at_most() {
+        let host = |length: usize| format!("{}.example.com", "x".repeat(length));
+        let fits = |length, kind| mapper("", "").problem(&host(length), kind, "example.com").is_none();
+        for (kind, longest) in [("A", 61), ("AAAA", 58), ("CNAME", 57)] {
+            assert!(fits(longest, kind) && !fits(longest + 1, kind), "{kind}");
+        }
+    }
+
+    fn shown(value: &str) -> Option<String> {
+        let pairs = labels(value, version("0.23.0"))?.into_iter().map(|(key, value)| format!("{key}={value}"));
+        Some(pairs.collect::<Vec<_>>().join("; "))
+    }
+
+    #[test]
+    fn c1_to_c12_values_to_labels() {
+        let foo = "heritage=external-dns,external-dns/owner=foo-owner,external-dns/resource=foo-resource";
+        assert_eq!(shown(foo).unwrap(), "owner=foo-owner; resource=foo-resource");
+        assert_eq!(shown(&format!("\"{foo}\"")), shown(foo));
+        let odd = "heritage=external-dns,,external-dns/owner=bar-owner,external-dns/resource=bar-resource,\
+                   external-dns/new-key=bar-new-key,random=stuff,no-equal-sign,,";
+        assert_eq!(shown(odd).unwrap(), "new-key=bar-new-key; owner=bar-owner; resource=bar-resource");
+        assert_eq!(shown("external-dns/owner=random-owner"), None);
+        assert_eq!(shown("heritage=mate,heritage=external-dns,external-dns/owner=random-owner"), None);
+        assert_eq!(shown("heritage=external-dns,external-dns/owner=a,b").unwrap(), "owner=a");
+        assert_eq!(shown("v=spf1 -all"), None);
+        assert_eq!(txt_value(&labels(foo, version("0.23.0")).unwrap()), format!("\"{foo}\""));
+    }
+
+    #[test]
+    fn c_equals_signs_are_read_from_v022_on() {
+        let value = "heritage=external-dns,external-dns/owner=team=platform";
+        assert_eq!(shown(value).unwrap(), "owner=team=platform");
+        assert_eq!(labels(value, version("0.21.0")).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn c_encrypted_values_are_suspected() {
+        let value = "+lvP8q9KHJ6BS6O81i2Q6DLNdf2JSKy8j/gbZKviTZlGYj7q+yDoYMgkQ1hPn6urtGllM5bfFMcaaHto52otQtiOYrX8990J3kQqg4s47m3bH3Ejl8RSxSSuWJM3HJtPghQzYg0/LSOsdQ0=";
+        assert_eq!(shown(value), None);
+        assert!(maybe_encrypted(&format!("\"{value}\"")));
+        assert!(!maybe_encrypted("v=spf1 -all") && !maybe_encrypted("c2hvcnQ="));
+    }
+
+    #[test]
+    fn g1_g4_route53_names() {
+        let raw = r"txt-\041\042\043\044\045\046\047\050\051\052\053\054-\057\072\073-test.example.com";
+        assert_eq!(normalize(raw), "txt-!\"#$%&'()*+,-/:;-test.example.com");
+        assert_eq!(normalize(r"\052.Example.com."), "*.example.com");
+        assert_eq!(normalize(r"a\b\05"), r"a\b\05");
+        assert_eq!(normalize(r"\303\274.example.com"), "ü.example.com");
+    }
+
+    fn record(name: &str, kind: &str, value: &str) -> Record {
+        let alias = value.strip_prefix("ALIAS ").map(str::to_owned);
+        let values = if alias.is_some() { Vec::new() } else { vec![value.to_owned()] };
+        Record {
+            name: format!("{name}.example.com."),
+            record_type: kind.to_owned(),
+            set_identifier: None,
+            alias,
+            values,
+        }
+    }
+
+    fn own(name: &str, owner: &str) -> Record {
+        record(
+            name,
+            "TXT",
+            &format!("\"heritage=external-dns,external-dns/owner={owner},external-dns/resource=ingress/default/web\""),
+        )
+    }
+
+    fn alias(name: &str, kind: &str) -> Record {
+        record(name, kind, "ALIAS k8s-web.us-east-1.elb.amazonaws.com.")
+    }
+
+    /// `host/TYPE class owner` of every finding.
+    fn audited(records: &[Record], mapper: &Mapper) -> Vec<String> {
+        let found = audit(records, mapper, Some("owner"));
+        let line = |owned: &Owned| {
+            let host = owned.record.name.trim_end_matches(".example.com");
+            let owner = owned.owner.as_deref().unwrap_or("-");
+            format!("{host}/{} {} {owner}", owned.record.record_type, owned.class.as_str())
+        };
+        found.iter().map(line).collect()
+    }
+
+    fn cname(name: &str) -> Record {
+        record(name, "CNAME", "other.example.org")
+    }
+
+    #[test]
+    fn d1_to_d8_without_affix() {
+        let plain = mapper("", "");
+        assert_eq!(audited(&[cname("foobar"), own("foobar", "owner")], &plain), ["foobar/CNAME owned-legacy owner"]);
+        assert_eq!(
+            audited(&[alias("alias", "A"), own("cname-alias", "owner")], &plain),
+            ["alias/A owned-legacy owner"]
+        );
+        let dual = [
+            record("d", "A", "192.0.2.1"),
+            record("d", "AAAA", "2001:db8::1"),
+            own("d", "owner"),
+            own("aaaa-d", "owner-2"),
+        ];
+        assert_eq!(
+            audited(&dual, &plain),
+            [
+                "d/A owned-legacy owner",
+                "d/A conflict owner, owner-2",
+                "d/AAAA foreign owner-2",
+                "d/AAAA conflict owner, owner-2"
+            ]
+        );
+        let bar = audit(&[cname("txt.bar"), own("txt.bar", "owner")], &plain, Some("owner"));
+        assert_eq!(bar[0].resource.as_deref(), Some("ingress/default/web"));
+        assert_eq!(
+            audited(&[cname("tar"), own("txt.tar", "owner-2")], &plain),
+            ["tar/CNAME unowned -", "txt.tar/TXT orphan-txt owner-2"]
+        );
+        assert_eq!(audited(&[record("qux", "TXT", "\"random\"")], &plain), ["qux/TXT unowned -"]);
+        assert_eq!(
+            audited(&[alias("app", "AAAA"), own("app", "owner")], &plain),
+            ["app/AAAA unowned -", "app/TXT orphan-txt owner"]
+        );
+    }
+
+    #[test]
+    fn d10_to_d18_with_prefix() {
+        let prefixed = Mapper::new("txt.", "", "wc", version("0.23.0"));
+        assert_eq!(audited(&[cname("bar"), own("txt.bar", "owner")], &prefixed), ["bar/CNAME owned-legacy owner"]);
+        let wildcard = [cname(r"\052.wildcard"), own("txt.wc.wildcard", "owner")];
+        assert_eq!(audited(&wildcard, &prefixed), ["*.wildcard/CNAME owned-legacy owner"]);
+        let set = |mut record: Record, id: &str| {
+            record.set_identifier = Some(id.to_owned());
+            record
+        };
+        let multiple = [
+            set(cname("multiple"), "test-set-1"),
+            set(cname("multiple"), "test-set-2"),
+            set(own("multiple", "owner-2"), "test-set-1"),
+            set(own("multiple", "owner-2"), "test-set-2"),
+        ];
+        assert_eq!(audited(&multiple, &prefixed)[..2], ["multiple/CNAME unowned -", "multiple/CNAME unowned -"]);
+        let naptr = [record("sip1", "NAPTR", "x"), own("txt.sip1", "owner")];
+        assert_eq!(audited(&naptr, &prefixed), ["sip1/NAPTR owned-legacy owner"]);
+    }
+
+    #[test]
+    fn d20_to_d25_suffix_and_template() {
+        let suffixed = mapper("", "-txt");
+        assert_eq!(audited(&[cname("bar"), own("bar-txt", "owner")], &suffixed), ["bar/CNAME owned-legacy owner"]);
+        let mail = [record("mail", "MX", "10 x"), own("mx-mail-txt", "owner")];
+        assert_eq!(audited(&mail, &suffixed), ["mail/MX owned owner"]);
+        let templated = mapper("txt-%{record_type}.", "");
+        let both = [
+            record("foo", "A", "192.0.2.1"),
+            own("txt-a.foo", "owner"),
+            record("mail", "MX", "10 x"),
+            own("txt-mx.mail", "owner"),
+        ];
+        assert_eq!(audited(&both, &templated), ["foo/A owned owner", "mail/MX owned owner"]);
+    }
+
+    #[test]
+    fn d27_set_identifiers_are_kept_apart() {
+        let mut txt = own("a-x", "owner");
+        txt.set_identifier = Some("s1".to_owned());
+        let mut second = record("x", "A", "192.0.2.1");
+        second.set_identifier = Some("s2".to_owned());
+        assert_eq!(audited(&[txt, second], &mapper("", "")), ["x/A unowned -", "a-x/TXT orphan-txt owner"]);
+    }
+
+    #[test]
+    fn d28_another_installations_affix() {
+        let records = [record("bar", "A", "192.0.2.1"), own("bar", "cat")];
+        assert_eq!(audited(&records, &mapper("_owner.", "")), ["bar/A unowned -", "bar/TXT foreign cat"]);
+    }
+
+    #[test]
+    fn e1_to_e3_alias_names_by_version() {
+        let records = [alias("alias", "A"), own("cname-alias", "owner"), own("a-alias", "owner")];
+        assert_eq!(audited(&records, &mapper("", "")), ["alias/A owned owner", "cname-alias/TXT obsolete-txt owner"]);
+        let old = Mapper::new("", "", "", version("0.21.0"));
+        assert_eq!(audited(&records, &old), ["alias/A owned owner", "a-alias/TXT orphan-txt owner"]);
+    }
+
+    #[test]
+    fn bare_names_are_right_up_to_v017_and_obsolete_after() {
+        let records = [record("app", "A", "192.0.2.1"), own("app", "owner"), own("a-app", "owner")];
+        assert_eq!(audited(&records, &Mapper::new("", "", "", version("0.17.0"))), ["app/A owned owner"]);
+        assert_eq!(audited(&records, &mapper("", "")), ["app/A owned owner", "app/TXT obsolete-txt owner"]);
+    }
+
+    #[test]
+    fn q_zone_end_to_end() {
+        let zone = |name: &str, kind: &str| Record { name: "example.com.".to_owned(), ..record(name, kind, "ns") };
+        let records = [
+            zone("", "NS"),
+            zone("", "SOA"),
+            alias("app", "A"),
+            alias("app", "AAAA"),
+            own("a-app", "owner"),
+            own("aaaa-app", "owner"),
+            record("shop", "A", "192.0.2.1"),
+            own("a-shop", "c2"),
+            record("raw", "A", "1.2.3.4"),
+            own("a-ghost", "owner"),
+        ];
+        assert_eq!(
+            audited(&records, &mapper("", "")),
+            [
+                "app/A owned owner",
+                "app/AAAA owned owner",
+                "shop/A foreign c2",
+                "raw/A unowned -",
+                "a-ghost/TXT orphan-txt owner"
+            ]
+        );
+        let anyone = audit(&records, &mapper("", ""), None);
+        assert_eq!(anyone[2].class, Class::Owned);
+    }
 }

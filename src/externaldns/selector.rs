@@ -29,7 +29,7 @@ impl Selector {
     /// # Errors
     /// Quotes the requirement that doesn't hold.
     pub fn parse(text: &str) -> Result<Self, String> {
-        requirements(text)?.into_iter().map(requirement).collect::<Result<_, _>>().map(Self)
+        split(text)?.into_iter().map(Requirement::parse).collect::<Result<_, _>>().map(Self)
     }
 
     /// True if `labels` (labels or annotations) fulfil every requirement.
@@ -38,6 +38,11 @@ impl Selector {
             let value = labels.and_then(|labels| labels.get(&requirement.key)).and_then(Value::as_str);
             requirement.test.holds(value)
         })
+    }
+
+    /// True if it compares numbers, which ExternalDNS takes for labels and refuses for annotations.
+    pub fn compares_numbers(&self) -> bool {
+        self.0.iter().any(|requirement| matches!(requirement.test, Test::Greater(_) | Test::Less(_)))
     }
 
     /// The keys that it looks at.
@@ -61,7 +66,7 @@ impl Test {
 }
 
 /// Splits at the commas outside parentheses.
-fn requirements(text: &str) -> Result<Vec<&str>, String> {
+fn split(text: &str) -> Result<Vec<&str>, String> {
     let mut parts = Vec::new();
     let (mut depth, mut start) = (0_i32, 0);
     for (at, character) in text.char_indices() {
@@ -88,45 +93,47 @@ fn requirements(text: &str) -> Result<Vec<&str>, String> {
     Ok(parts)
 }
 
-fn requirement(text: &str) -> Result<Requirement, String> {
-    if let Some(key) = text.strip_prefix('!') {
-        return built(text, key, Test::Absent);
-    }
-    if let Some((head, list)) = text.strip_suffix(')').and_then(|text| text.split_once('(')) {
-        let values: Vec<_> = list.split(',').map(|value| value.trim().to_owned()).collect();
-        let (key, operator) = head.trim().rsplit_once(char::is_whitespace).ok_or_else(|| malformed(text))?;
-        return match operator {
-            "in" => built(text, key, Test::In(values)),
-            "notin" => built(text, key, Test::NotIn(values)),
-            _ => Err(malformed(text)),
-        };
-    }
-    let one = |value: &str| vec![value.trim().to_owned()];
-    let number = |value: &str| value.trim().parse().map_err(|_| malformed(text));
-    for operator in ["!=", "==", "=", ">", "<"] {
-        if let Some((key, value)) = text.split_once(operator) {
-            let test = match operator {
-                "!=" => Test::NotIn(one(value)),
-                ">" => Test::Greater(number(value)?),
-                "<" => Test::Less(number(value)?),
-                _ => Test::In(one(value)),
-            };
-            return built(text, key, test);
+impl Requirement {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(key) = text.strip_prefix('!') {
+            return Self::built(text, key, Test::Absent);
         }
+        if let Some((head, list)) = text.strip_suffix(')').and_then(|text| text.split_once('(')) {
+            let values: Vec<_> = list.split(',').map(|value| value.trim().to_owned()).collect();
+            let (key, operator) = head.trim().rsplit_once(char::is_whitespace).ok_or_else(|| malformed(text))?;
+            return match operator {
+                "in" => Self::built(text, key, Test::In(values)),
+                "notin" => Self::built(text, key, Test::NotIn(values)),
+                _ => Err(malformed(text)),
+            };
+        }
+        let one = |value: &str| vec![value.trim().to_owned()];
+        let number = |value: &str| value.trim().parse().map_err(|_| malformed(text));
+        for operator in ["!=", "==", "=", ">", "<"] {
+            if let Some((key, value)) = text.split_once(operator) {
+                let wanted = match operator {
+                    "!=" => Test::NotIn(one(value)),
+                    ">" => Test::Greater(number(value)?),
+                    "<" => Test::Less(number(value)?),
+                    _ => Test::In(one(value)),
+                };
+                return Self::built(text, key, wanted);
+            }
+        }
+        Self::built(text, text, Test::Exists)
     }
-    built(text, text, Test::Exists)
-}
 
-fn built(text: &str, key: &str, test: Test) -> Result<Requirement, String> {
-    let key = key.trim();
-    let values: &[String] = match &test {
-        Test::In(values) | Test::NotIn(values) => values,
-        _ => &[],
-    };
-    if !is_key(key) || !values.iter().all(|value| is_value(value)) {
-        return Err(malformed(text));
+    fn built(text: &str, key: &str, wanted: Test) -> Result<Self, String> {
+        let key = key.trim();
+        let values: &[String] = match &wanted {
+            Test::In(values) | Test::NotIn(values) => values,
+            _ => &[],
+        };
+        if !is_key(key) || !values.iter().all(|value| is_value(value)) {
+            return Err(malformed(text));
+        }
+        Ok(Self { key: key.to_owned(), test: wanted })
     }
-    Ok(Requirement { key: key.to_owned(), test })
 }
 
 fn malformed(text: &str) -> String {
@@ -136,9 +143,7 @@ fn malformed(text: &str) -> String {
 /// `[prefix/]name` of a label or annotation.
 fn is_key(key: &str) -> bool {
     let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let domain = |prefix: &str| {
-        prefix.len() <= 253 && prefix.split('.').all(|label| super::settings::is_dns_label(&label.to_ascii_lowercase()))
-    };
+    let domain = |prefix: &str| prefix.len() <= 253 && prefix.split('.').all(super::settings::is_dns_label);
     !name.is_empty() && is_value(name) && prefix.is_none_or(domain)
 }
 
@@ -173,7 +178,10 @@ mod tests {
 
     #[test]
     fn malformed_selectors_are_refused() {
-        for bad in ["a b", "a=b,", "=b", "a in b", "a in (b", "a)", "a is (b)", "a/b/c=d", "a>x", "a=b c", "-a"] {
+        for bad in [
+            "a b", "a=b,", "=b", "a in b", "a in (b", "a)", "a is (b)", "a/b/c=d", "a>x", "a=b c", "-a", "A.b/c=d",
+            "a=b=c", ",",
+        ] {
             assert!(Selector::parse(bad).is_err(), "{bad}");
         }
         let classes = "kubernetes.io/ingress.class in (alb)";

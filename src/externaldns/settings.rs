@@ -1,7 +1,10 @@
 //! What an installation of ExternalDNS is told, checked, and its command line.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::extra::{Extra, OVERRIDABLE};
 use super::flags::{self, Flag, Kind};
 use super::owner;
 use super::rbac;
@@ -221,7 +224,7 @@ impl Settings {
 
     /// Whether a switch is on among the extra arguments.
     pub fn extra_switch(&self, flag: &str) -> bool {
-        self.extras().filter(|extra| extra.name == flag).next_back().is_some_and(|extra| extra.on())
+        self.extras().rfind(|extra| extra.name == flag).is_some_and(|extra| extra.on())
     }
 
     /// True if zones are chosen by their tags, which takes a permission of its own.
@@ -260,7 +263,9 @@ impl Settings {
         args.one("aws-assume-role", text(&self.assume_role));
         args.one("aws-assume-role-external-id", text(&self.assume_role_external_id));
         args.switch("aws-prefer-cname", self.prefer_cname);
-        let shown_above = |extra: &Extra<'_>| OVERRIDABLE.contains(&extra.name);
+        let shown_above = |extra: &Extra<'_>| {
+            OVERRIDABLE.contains(&extra.name) || (self.prefer_cname && extra.name == "aws-prefer-cname")
+        };
         args.0.extend(self.extras().filter(|extra| !shown_above(extra)).map(|extra| extra.rendered()));
         args.0
     }
@@ -353,6 +358,9 @@ impl Settings {
         };
         selector("label-filter", &self.label_filter)?;
         let annotations = selector("annotation-filter", &self.annotation_filter)?;
+        if annotations.compares_numbers() {
+            return Err("--annotation-filter: ExternalDNS takes no > and < for annotations".to_owned());
+        }
         if !self.ingress_classes.is_empty() && annotations.keys().any(|key| key == "kubernetes.io/ingress.class") {
             return Err("--ingress-class and an --annotation-filter on kubernetes.io/ingress.class exclude each other"
                 .to_owned());
@@ -472,9 +480,14 @@ impl Settings {
     }
 
     fn check_extra_args(&self, warnings: &mut Vec<String>) -> Result<(), String> {
+        let mut given = BTreeSet::new();
         for text in &self.extra_args {
             let extra = Extra::parse(text)?;
             extra.check(self.version)?;
+            let once = Flag::find(extra.name).is_some_and(|flag| flag.kind != Kind::List);
+            if !given.insert(extra.name) && once {
+                return Err(format!("extra argument --{}: ExternalDNS exits where it is given twice", extra.name));
+            }
             warnings.extend(self.extra_warning(&extra));
         }
         let regex = self.extra("regex-domain-filter").is_some() || self.extra("regex-domain-exclusion").is_some();
@@ -511,6 +524,9 @@ impl Settings {
     fn extra_warning(&self, extra: &Extra<'_>) -> Option<String> {
         let text = match extra.name {
             "dry-run" if extra.on() => "--dry-run: ExternalDNS will only log the changes it would make",
+            "log-level" if ["panic", "fatal", "error", "warning"].contains(&extra.value.unwrap_or_default()) => {
+                "this --log-level leaves out the lines that tell whether ExternalDNS works"
+            }
             "migrate-from-txt-owner" if self.policy == Policy::Sync => {
                 "--migrate-from-txt-owner with --policy=sync may delete records of others in a shared zone"
             }
@@ -520,118 +536,6 @@ impl Settings {
             _ => return None,
         };
         Some(text.to_owned())
-    }
-}
-
-/// Flags with a default of irsactl's that an extra argument replaces.
-const OVERRIDABLE: &[&str] = &["log-level", "log-format"];
-
-/// Flags that are refused as extra arguments, and what to use.
-const OWNED: &[(&str, &str)] = &[
-    ("source", "use --source"),
-    ("domain-filter", "use --domain-filter"),
-    ("exclude-domains", "use --exclude-domains"),
-    ("zone-id-filter", "use --zone-id-filter"),
-    ("policy", "use --policy"),
-    ("registry", "use --registry"),
-    ("txt-owner-id", "use --txt-owner-id"),
-    ("txt-prefix", "use --txt-prefix"),
-    ("txt-suffix", "use --txt-suffix"),
-    ("aws-zone-type", "use --aws-zone-type"),
-    ("aws-assume-role", "use --aws-assume-role"),
-    ("aws-assume-role-external-id", "use --aws-assume-role-external-id"),
-    ("interval", "use --interval"),
-    ("ingress-class", "use --ingress-class"),
-    ("annotation-filter", "use --annotation-filter"),
-    ("label-filter", "use --label-filter"),
-    ("annotation-prefix", "use --annotation-prefix"),
-    ("enable-legacy-annotation-prefix", "use --legacy-annotations"),
-    ("provider", "irsactl installs the aws provider"),
-    ("aws-profile", "the pod's credentials are its role's; for another account use --aws-assume-role"),
-    ("kubeconfig", "the pod talks to its own cluster"),
-    ("server", "the pod talks to its own cluster"),
-    ("dynamodb-region", "only the registries txt and noop are installed; use --registry"),
-    ("dynamodb-table", "only the registries txt and noop are installed; use --registry"),
-    ("crd-registry-namespace", "only the registries txt and noop are installed; use --registry"),
-    ("aws-sd-service-cleanup", "it belongs to the aws-sd provider, and irsactl installs the aws provider"),
-    ("aws-sd-create-tag", "it belongs to the aws-sd provider, and irsactl installs the aws provider"),
-    ("metrics-address", "the probes need port 7979"),
-    ("once", "a Deployment would start it over and over"),
-    (
-        "txt-encrypt-aes-key",
-        "arguments are no place for a key: set EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY from a Secret through --patch",
-    ),
-];
-
-/// An extra argument, taken apart.
-#[derive(Clone, Copy, Debug)]
-struct Extra<'a> {
-    name: &'a str,
-    value: Option<&'a str>,
-    negated: bool,
-}
-
-impl<'a> Extra<'a> {
-    fn parse(text: &'a str) -> Result<Self, String> {
-        let malformed = || format!("extra argument `{text}`: expected --flag=value or --flag");
-        let body = text.strip_prefix("--").ok_or_else(malformed)?;
-        let (name, value) = body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if name.is_empty() || name.starts_with('-') || !name.chars().all(plain) {
-            return Err(malformed());
-        }
-        match name.strip_prefix("no-") {
-            Some(positive) if Flag::find(name).is_none() => Ok(Self { name: positive, value, negated: true }),
-            _ => Ok(Self { name, value, negated: false }),
-        }
-    }
-
-    fn on(&self) -> bool {
-        !self.negated && self.value != Some("false")
-    }
-
-    fn check(&self, version: Version) -> Result<(), String> {
-        let Self { name, value, negated } = *self;
-        if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == name) {
-            return Err(format!("extra argument --{name}: {instead}"));
-        }
-        flags::check(name, version).map_err(|problem| format!("extra argument {problem}"))?;
-        let Some(flag) = Flag::find(name) else { return Ok(()) };
-        let whole = match flag.kind {
-            Kind::Switch => value.is_none_or(|value| !negated && ["true", "false"].contains(&value)),
-            Kind::Value | Kind::List => !negated && value.is_some(),
-        };
-        if !whole {
-            let form =
-                if flag.kind == Kind::Switch { format!("--{name} or --no-{name}") } else { format!("--{name}=VALUE") };
-            return Err(format!("extra argument --{name}: expected {form}"));
-        }
-        self.check_value()
-    }
-
-    fn check_value(&self) -> Result<(), String> {
-        let allowed: &[&str] = match self.name {
-            "log-level" => &["panic", "fatal", "error", "warning", "info", "debug", "trace"],
-            "log-format" => &["text", "json"],
-            _ => return Ok(()),
-        };
-        let value = self.value.unwrap_or_default();
-        if allowed.contains(&value) {
-            return Ok(());
-        }
-        Err(format!("extra argument --{}={value}: expected one of {}", self.name, allowed.join(", ")))
-    }
-
-    /// Switches as ExternalDNS takes them: `--events=true` would make it exit.
-    fn rendered(&self) -> String {
-        let Self { name, value, .. } = *self;
-        let switch = Flag::find(name).is_some_and(|flag| flag.kind == Kind::Switch);
-        match value {
-            _ if switch && self.on() => format!("--{name}"),
-            _ if switch || self.negated => format!("--no-{name}"),
-            Some(value) => format!("--{name}={value}"),
-            None => format!("--{name}"),
-        }
     }
 }
 
@@ -743,4 +647,329 @@ pub(super) fn go_duration(text: &str) -> Option<f64> {
         rest = &rest[unit_end..];
     }
     (!text.is_empty()).then_some(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(version: &str) -> Settings {
+        let version: Version = version.parse().unwrap();
+        Settings { version, image: version.image(), ..Settings::new("us-east-1", "eksdemo1-0a1b2c3d") }
+    }
+
+    fn refusal(change: impl Fn(&mut Settings)) -> String {
+        refusal_of("0.23.0", change)
+    }
+
+    fn refusal_of(version: &str, change: impl Fn(&mut Settings)) -> String {
+        let mut settings = settings(version);
+        change(&mut settings);
+        settings.validate().unwrap_err()
+    }
+
+    fn warnings(change: impl Fn(&mut Settings)) -> Vec<String> {
+        let mut settings = settings("0.23.0");
+        change(&mut settings);
+        settings.validate().unwrap()
+    }
+
+    #[allow(clippy::unnecessary_wraps)]
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn annotation_args(settings: &Settings) -> Vec<String> {
+        settings.args().into_iter().filter(|arg| arg.contains("annotation-prefix")).collect()
+    }
+
+    #[test]
+    fn k1_arguments_in_the_charts_order() {
+        assert_eq!(
+            settings("0.23.0").args(),
+            [
+                "--log-level=info",
+                "--log-format=text",
+                "--interval=1m",
+                "--source=service",
+                "--source=ingress",
+                "--policy=upsert-only",
+                "--registry=txt",
+                "--txt-owner-id=eksdemo1-0a1b2c3d",
+                "--annotation-prefix=external-dns.kubernetes.io/",
+                "--enable-legacy-annotation-prefix",
+                "--provider=aws",
+            ]
+        );
+    }
+
+    #[test]
+    fn k23_k25_every_option_has_its_place() {
+        let all = Settings {
+            domain_filters: vec!["example.com".to_owned(), "example.org".to_owned(), "example.com".to_owned()],
+            exclude_domains: vec!["dev.example.com".to_owned()],
+            zone_id_filters: vec!["Z0123456789".to_owned()],
+            policy: Policy::Sync,
+            txt_prefix: some("extdns-%{record_type}."),
+            zone_type: Some(ZoneType::Public),
+            assume_role: some("arn:aws:iam::111122223333:role/dns"),
+            assume_role_external_id: some("id"),
+            interval: "5m".to_owned(),
+            ingress_classes: vec!["alb".to_owned()],
+            annotation_filter: some("dns=yes"),
+            label_filter: some("team in (a,b)"),
+            prefer_cname: true,
+            extra_args: [
+                "--log-level=debug",
+                "--events=true",
+                "--no-aws-evaluate-target-health",
+                "--aws-api-retries=5",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            ..settings("0.21.0")
+        };
+        assert_eq!(all.validate(), Ok(vec![]));
+        assert_eq!(
+            all.args(),
+            [
+                "--log-level=debug",
+                "--log-format=text",
+                "--interval=5m",
+                "--source=service",
+                "--source=ingress",
+                "--policy=sync",
+                "--registry=txt",
+                "--txt-owner-id=eksdemo1-0a1b2c3d",
+                "--txt-prefix=extdns-%{record_type}.",
+                "--domain-filter=example.com",
+                "--domain-filter=example.org",
+                "--exclude-domains=dev.example.com",
+                "--zone-id-filter=Z0123456789",
+                "--label-filter=team in (a,b)",
+                "--annotation-filter=dns=yes",
+                "--annotation-prefix=external-dns.alpha.kubernetes.io/",
+                "--ingress-class=alb",
+                "--provider=aws",
+                "--aws-zone-type=public",
+                "--aws-assume-role=arn:aws:iam::111122223333:role/dns",
+                "--aws-assume-role-external-id=id",
+                "--aws-prefer-cname",
+                "--events",
+                "--no-aws-evaluate-target-health",
+                "--aws-api-retries=5",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_argument_of_every_version_exists_in_it() {
+        for minor in 14..=23 {
+            let settings = settings(&format!("0.{minor}.0"));
+            settings.validate().unwrap();
+            for arg in settings.args() {
+                let name = arg.trim_start_matches("--").split('=').next().unwrap();
+                flags::check(name, settings.version).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn annotations_by_version() {
+        let alpha = "--annotation-prefix=external-dns.alpha.kubernetes.io/";
+        let new = "--annotation-prefix=external-dns.kubernetes.io/";
+        let legacy = "--enable-legacy-annotation-prefix";
+        let of = |version: &str, prefix: Option<&str>, both: Option<bool>| {
+            let mut settings = settings(version);
+            settings.annotation_prefix = prefix.map(str::to_owned);
+            settings.legacy_annotations = both;
+            settings.validate().unwrap();
+            annotation_args(&settings)
+        };
+        assert_eq!(of("0.19.0", None, None), [""; 0]);
+        assert_eq!(of("0.19.0", Some(LEGACY_PREFIX), None), [""; 0]);
+        for version in ["0.20.0", "0.21.0", "0.22.0"] {
+            assert_eq!(of(version, None, None), [alpha]);
+            assert_eq!(of(version, Some(PREFIX), None), [new]);
+        }
+        assert_eq!(of("0.23.0", None, None), [new, legacy]);
+        assert_eq!(of("0.24.0", None, None), [new, legacy]);
+        assert_eq!(of("0.23.0", Some(PREFIX), None), [new, legacy]);
+        assert_eq!(of("0.23.0", None, Some(false)), [new]);
+        assert_eq!(of("0.23.0", Some(LEGACY_PREFIX), None), [alpha]);
+        assert_eq!(of("0.23.0", Some("dns.example.com/"), None), ["--annotation-prefix=dns.example.com/"]);
+        assert_eq!(
+            of("0.23.0", Some("dns.example.com/"), Some(true)),
+            ["--annotation-prefix=dns.example.com/", legacy]
+        );
+    }
+
+    #[test]
+    fn annotation_options_that_a_version_lacks() {
+        assert!(refusal_of("0.19.0", |s| s.annotation_prefix = some(PREFIX)).contains("v0.20.0"));
+        assert!(refusal_of("0.22.0", |s| s.legacy_annotations = Some(true)).contains("v0.23.0"));
+        assert!(refusal(|s| s.annotation_prefix = some("no-slash")).contains("must end with '/'"));
+        assert!(refusal(|s| s.annotation_prefix = some("")).contains("must end with '/'"));
+        let both = refusal(|s| {
+            s.annotation_prefix = some(LEGACY_PREFIX);
+            s.legacy_annotations = Some(true);
+        });
+        assert!(both.contains("cannot be used with --annotation-prefix"), "{both}");
+    }
+
+    #[test]
+    fn k3_prefix_and_suffix_exclude_each_other() {
+        let both = refusal(|s| (s.txt_prefix, s.txt_suffix) = (some("a-"), some("-b")));
+        assert!(both.contains("mutually exclusive"));
+        assert!(refusal_of("0.21.0", |s| s.txt_suffix = some(".foo")).contains("v0.22.0"));
+        assert!(warnings(|s| s.txt_suffix = some(".foo")).is_empty());
+        assert!(refusal(|s| s.txt_prefix = some("a b")).contains("DNS name"));
+        assert!(refusal(|s| s.txt_prefix = Some("x".repeat(63))).contains("63"));
+    }
+
+    #[test]
+    fn k23_commas_are_no_lists() {
+        assert!(refusal(|s| s.domain_filters = vec!["a.com,b.com".to_owned()]).contains("comma"));
+        assert!(refusal(|s| s.exclude_domains = vec![" ".to_owned()]).contains("not a domain"));
+        assert!(refusal(|s| s.zone_id_filters = vec!["Z1,Z2".to_owned()]).contains("hosted zone"));
+        for bad in ["Z1;rm", "z0123456789", "", "/hostedzone/Z1"] {
+            assert!(refusal(|s| s.zone_id_filters = vec![bad.to_owned()]).contains("hosted zone"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn k24_images_that_nobody_should_run() {
+        for bad in [
+            "k8s.gcr.io/external-dns/external-dns:v0.23.0",
+            "bitnami/external-dns:0.23.0",
+            "docker.io/bitnami/external-dns:0.23.0",
+        ] {
+            assert!(refusal(|s| s.image = bad.to_owned()).contains("registry.k8s.io"), "{bad}");
+        }
+        assert!(refusal(|s| s.image = "mirror/external-dns:v0.21.0".to_owned()).contains("v0.21.0, not v0.23.0"));
+        assert!(refusal(|s| s.image = "mirror:5000/external-dns".to_owned()).contains("no tag"));
+        assert!(warnings(|s| s.image = "mirror/bitnami/external-dns:0.23.0".to_owned()).is_empty());
+        assert_eq!(warnings(|s| s.image = "mirror/external-dns@sha256:ab".to_owned()).len(), 1);
+        assert_eq!(warnings(|s| s.image = "mirror/external-dns:latest".to_owned()).len(), 1);
+    }
+
+    #[test]
+    fn k26_owner_ids() {
+        for copied in ["default", "my-hostedzone-identifier", "external-dns", "Z0123456789ABCDEFGHIJ"] {
+            assert!(warnings(|s| copied.clone_into(&mut s.owner_id))[0].contains("not unique"), "{copied}");
+        }
+        for bad in ["a,b", "a\"b", "a b", "a\tb", "ü", ""] {
+            refusal(|s| bad.clone_into(&mut s.owner_id));
+        }
+        assert!(warnings(|s| "team=platform".clone_into(&mut s.owner_id)).is_empty());
+        assert!(refusal_of("0.21.0", |s| "team=platform".clone_into(&mut s.owner_id)).contains("v0.22.0"));
+    }
+
+    #[test]
+    fn noop_never_syncs() {
+        let noop = |s: &mut Settings| s.registry = Registry::Noop;
+        assert_eq!(warnings(noop).len(), 1);
+        assert!(refusal(|s| (s.registry, s.policy) = (Registry::Noop, Policy::Sync)).contains("deletes every record"));
+        let mut settings = settings("0.23.0");
+        noop(&mut settings);
+        assert!(!settings.args().iter().any(|arg| arg.starts_with("--txt-")));
+    }
+
+    #[test]
+    fn names_replicas_intervals_and_sources() {
+        for bad in ["", "Ext", "a_b", "-a", "a.b"] {
+            refusal(|s| bad.clone_into(&mut s.name));
+            refusal(|s| bad.clone_into(&mut s.namespace));
+        }
+        assert!(refusal(|s| s.replicas = 2).contains("leader election"));
+        for bad in ["", "1", "0s", "1 m", "m", "-1m"] {
+            assert!(refusal(|s| bad.clone_into(&mut s.interval)).contains("duration"), "{bad}");
+        }
+        assert!(warnings(|s| "1m30.5s".clone_into(&mut s.interval)).is_empty());
+        assert!(refusal(|s| s.sources = vec![]).contains("no source"));
+        assert!(refusal_of("0.20.0", |s| s.sources = vec!["unstructured".to_owned()]).contains("v0.21.0"));
+    }
+
+    #[test]
+    fn filters_that_exclude_each_other() {
+        assert!(refusal(|s| s.label_filter = some("a b")).contains("--label-filter"));
+        assert!(refusal(|s| s.annotation_filter = some("a>3")).contains("> and <"));
+        let classes = refusal(|s| {
+            s.ingress_classes = vec!["alb".to_owned()];
+            s.annotation_filter = some("kubernetes.io/ingress.class in (alb)");
+        });
+        assert!(classes.contains("exclude each other"));
+        let crd = |s: &mut Settings| {
+            s.sources = vec!["crd".to_owned()];
+            s.annotation_filter = some("a=b");
+        };
+        assert!(refusal_of("0.22.0", crd).contains("v0.23.0"));
+        assert!(warnings(crd).is_empty());
+    }
+
+    #[test]
+    fn roles_are_assumed_within_a_partition() {
+        assert!(refusal(|s| s.assume_role = some("arn:aws-us-gov:iam::111122223333:role/x")).contains("partition"));
+        assert!(refusal(|s| s.assume_role = some("external-dns")).contains("not the ARN"));
+        assert!(refusal(|s| s.assume_role_external_id = some("x")).contains("needs --aws-assume-role"));
+    }
+
+    #[test]
+    fn gov_cloud_needs_cname_and_prefix() {
+        let gov = || Settings { txt_prefix: some("extdns-"), ..Settings::new("us-gov-west-1", "c1") };
+        assert_eq!(gov().validate(), Ok(vec![]));
+        let named = Settings { extra_args: vec!["--aws-prefer-cname".to_owned()], ..gov() };
+        assert_eq!(named.args(), gov().args());
+        assert!(gov().args().contains(&"--aws-prefer-cname".to_owned()));
+        let refused = |settings: Settings| settings.validate().unwrap_err();
+        assert!(refused(Settings { prefer_cname: false, ..gov() }).contains("--aws-prefer-cname"));
+        assert!(refused(Settings { txt_prefix: None, ..gov() }).contains("--txt-prefix"));
+        assert!(refused(Settings { zone_type: Some(ZoneType::Public), ..gov() }).contains("private zones only"));
+        let role = some("arn:aws:iam::111122223333:role/x");
+        assert!(refused(Settings { assume_role: role, ..gov() }).contains("partition"));
+    }
+
+    #[test]
+    fn regions_unknown_to_a_version() {
+        let mut settings = settings("0.18.0");
+        "ap-east-2".clone_into(&mut settings.region);
+        assert!(settings.validate().unwrap()[0].contains("v0.19.0"));
+    }
+
+    #[test]
+    fn extra_arguments_are_checked() {
+        let extra = |text: &str| refusal(|s| s.extra_args = vec![text.to_owned()]);
+        for (text, part) in [
+            ("--domain-filter=example.com", "use --domain-filter"),
+            ("--no-enable-legacy-annotation-prefix", "use --legacy-annotations"),
+            ("--aws-profile=other", "--aws-assume-role"),
+            ("--kubeconfig=/x", "its own cluster"),
+            ("--txt-encrypt-aes-key=secret", "--patch"),
+            ("--once", "over and over"),
+            ("--cloudflare-proxied", "another DNS provider"),
+            ("--txt-new-format-only", "removed in ExternalDNS v0.18.0"),
+            ("--nonsense", "no flag --nonsense"),
+            ("events", "expected --flag=value"),
+            ("--", "expected --flag=value"),
+            ("--events=maybe", "--events or --no-events"),
+            ("--aws-api-retries", "--aws-api-retries=VALUE"),
+            ("--log-level=loud", "panic, fatal"),
+            ("--create-ptr", "PTR"),
+            ("--ignore-hostname-annotation", "--fqdn-template"),
+        ] {
+            let refusal = extra(text);
+            assert!(refusal.contains(part), "{text}: {refusal}");
+        }
+        assert_eq!(warnings(|s| s.extra_args = vec!["--log-level=error".to_owned()]).len(), 1);
+        let twice = |text: &str| vec![text.to_owned(), text.to_owned()];
+        assert!(refusal(|s| s.extra_args = twice("--events")).contains("twice"));
+        assert!(warnings(|s| s.extra_args = twice("--managed-record-types=A")).is_empty());
+        assert!(!extra("--txt-encrypt-aes-key=secret").contains("secret"));
+        assert!(
+            refusal_of("0.18.0", |s| s.extra_args = vec!["--events-emit=RecordReady".to_owned()]).contains("v0.19.0")
+        );
+        assert!(refusal_of("0.15.1", |s| s.extra_args = vec!["--aws-zone-tags=a=b".to_owned()]).contains("v0.16.0"));
+        assert_eq!(warnings(|s| s.extra_args = vec!["--dry-run".to_owned()]).len(), 1);
+        assert_eq!(warnings(|s| s.extra_args = vec!["--no-dry-run".to_owned()]).len(), 0);
+    }
 }

@@ -1,0 +1,569 @@
+//! Which hostnames the objects of a cluster ask for, as an installation of ExternalDNS sees them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::args::Installed;
+use super::filter::DomainFilter;
+use super::registry::{Class, Owned, normalize};
+use super::selector::Selector;
+use super::settings::{Prefixes, Settings};
+use super::version::{LEGACY_PREFIX, PREFIX};
+
+const PUBLISH_INTERNAL: &str = "publish-internal-services";
+const IGNORE_ANNOTATION: &str = "ignore-hostname-annotation";
+const IGNORE_RULES: &str = "ignore-ingress-rules-spec";
+const IGNORE_TLS: &str = "ignore-ingress-tls-spec";
+
+/// Switches that decide which hosts are seen.
+const SWITCHES: &[&str] = &[PUBLISH_INTERNAL, IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS];
+
+/// What an installation looks at: the part of its settings that decides which hosts it sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// `--source`.
+    pub sources: Vec<String>,
+    /// Annotations that are read.
+    pub prefixes: Prefixes,
+    /// Domains looked after.
+    pub domains: DomainFilter,
+    /// `--ingress-class`.
+    pub ingress_classes: Vec<String>,
+    /// `--annotation-filter`.
+    pub annotations: Selector,
+    /// `--label-filter`.
+    pub labels: Selector,
+    /// `--namespace`; `None` for all.
+    pub namespace: Option<String>,
+    /// `--service-type-filter`; none means all.
+    pub service_types: Vec<String>,
+    /// `--managed-record-types` less `--exclude-record-types`.
+    pub record_types: Vec<String>,
+    /// Switches that are on: `publish-internal-services`, `ignore-hostname-annotation` and the like.
+    pub switches: Vec<&'static str>,
+    /// There is an `--fqdn-template`, so hosts can't be told from the objects.
+    pub templated: bool,
+}
+
+/// A host that an object asks for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Desired {
+    /// `kind/namespace/name`, as in ownership TXT records.
+    pub resource: String,
+    /// The host, normalised.
+    pub host: String,
+    /// False while there is nothing that its record could point to, such as the address of a load
+    /// balancer; then there is no record.
+    pub has_target: bool,
+}
+
+impl View {
+    fn on(&self, switch: &str) -> bool {
+        self.switches.contains(&switch)
+    }
+}
+
+impl From<&Settings> for View {
+    fn from(settings: &Settings) -> Self {
+        let all = |flag: &str| settings.extra_all(flag).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        Self {
+            sources: settings.sources.clone(),
+            prefixes: settings.prefixes(),
+            domains: DomainFilter::new(&settings.domain_filters, &settings.exclude_domains),
+            ingress_classes: settings.ingress_classes.clone(),
+            annotations: selector(settings.annotation_filter.as_deref()),
+            labels: selector(settings.label_filter.as_deref()),
+            namespace: settings.extra("namespace").filter(|text| !text.is_empty()).map(str::to_owned),
+            service_types: all("service-type-filter"),
+            record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
+            switches: SWITCHES.iter().copied().filter(|flag| settings.extra_switch(flag)).collect(),
+            templated: settings.extra("fqdn-template").is_some_and(|text| !text.is_empty()),
+        }
+    }
+}
+
+impl From<&Installed> for View {
+    fn from(installed: &Installed) -> Self {
+        let arguments = &installed.arguments;
+        let all = |flag: &str| arguments.all(flag).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        Self {
+            sources: installed.sources.clone(),
+            prefixes: installed.prefixes(),
+            domains: installed.domain_filter(),
+            ingress_classes: installed.ingress_classes.clone(),
+            annotations: selector(installed.annotation_filter.as_deref()),
+            labels: selector(installed.label_filter.as_deref()),
+            namespace: arguments.get("namespace").filter(|text| !text.is_empty()).map(str::to_owned),
+            service_types: all("service-type-filter"),
+            record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
+            switches: SWITCHES.iter().copied().filter(|flag| arguments.bool(flag) == Some(true)).collect(),
+            templated: arguments.get("fqdn-template").is_some_and(|text| !text.is_empty()),
+        }
+    }
+}
+
+fn selector(text: Option<&str>) -> Selector {
+    Selector::parse(text.unwrap_or_default()).unwrap_or_default()
+}
+
+fn record_types(managed: Vec<String>, excluded: &[String]) -> Vec<String> {
+    let managed = if managed.is_empty() { ["A", "AAAA", "CNAME"].map(str::to_owned).to_vec() } else { managed };
+    managed.into_iter().filter(|kind| !excluded.contains(kind)).collect()
+}
+
+/// Kinds of objects whose hosts can be read here, with their source and their name in TXT records.
+const KINDS: &[(&str, &str, &str)] = &[
+    ("Ingress", "ingress", "ingress"),
+    ("Service", "service", "service"),
+    ("DNSEndpoint", "crd", "crd"),
+    ("HTTPRoute", "gateway-httproute", "httproute"),
+    ("GRPCRoute", "gateway-grpcroute", "grpcroute"),
+    ("TLSRoute", "gateway-tlsroute", "tlsroute"),
+    ("TCPRoute", "gateway-tcproute", "tcproute"),
+    ("UDPRoute", "gateway-udproute", "udproute"),
+];
+
+/// Names in TXT records of kinds whose hosts can't be read here, with their sources.
+const OTHERS: &[(&str, &[&str])] = &[
+    ("node", &["node"]),
+    ("pod", &["pod"]),
+    ("gateway", &["istio-gateway"]),
+    ("virtualservice", &["istio-virtualservice"]),
+    ("httpproxy", &["contour-httpproxy"]),
+    ("proxy", &["gloo-proxy"]),
+    ("route", &["openshift-route"]),
+    ("routegroup", &["skipper-routegroup"]),
+    ("ingressroute", &["traefik-proxy"]),
+    ("ingressroutetcp", &["traefik-proxy"]),
+    ("ingressrouteudp", &["traefik-proxy"]),
+    ("host", &["ambassador-host"]),
+    ("tcpingress", &["kong-tcpingress"]),
+    ("f5-virtualserver", &["f5-virtualserver"]),
+    ("f5-transportserver", &["f5-transportserver"]),
+];
+
+/// The hosts that the objects (Ingress, Service, DNSEndpoint, routes of the Gateway API) ask for and
+/// that the installation looks after. A route without a host of its own takes those of its Gateway's
+/// listeners, and is not in here.
+pub fn desired_hosts(objects: &[Value], view: &View) -> BTreeSet<Desired> {
+    let selected = objects.iter().filter_map(|object| Some((object, selected(object, view)?)));
+    selected.flat_map(|(object, annotations)| asked(object, &annotations, view)).collect()
+}
+
+/// The installation's own records that a synchronisation with `after` would delete: those that
+/// nothing asks for in its view. Meaningful where its policy is `sync`.
+///
+/// A record counts as asked for where that can't be told (templates, kinds not read here).
+pub fn vanishing<'o>(audited: &'o [Owned], objects: &[Value], after: &View) -> Vec<&'o Owned> {
+    let desired = desired_hosts(objects, after);
+    let asked: BTreeSet<&str> = desired.iter().filter(|one| one.has_target).map(|one| one.host.as_str()).collect();
+    let seen = resources(objects, after);
+    let gone = |owned: &&Owned| {
+        let host = normalize(&owned.record.name);
+        let mine = matches!(owned.class, Class::Owned | Class::OwnedLegacy);
+        let managed = after.record_types.contains(&owned.record.record_type) && after.domains.matches(&host);
+        let below = || desired.iter().any(|one| one.resource.starts_with("service/") && below(&host, &one.host));
+        mine && managed && !asked.contains(host.as_str()) && !below() && !may_ask(owned, &seen, after)
+    };
+    audited.iter().filter(gone).collect()
+}
+
+/// Headless Services have records for their pods, NodePort Services for their ports.
+fn below(host: &str, parent: &str) -> bool {
+    host.strip_suffix(parent).is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// True if the object behind a record may ask for it in a way that can't be read here.
+fn may_ask(owned: &Owned, seen: &BTreeMap<String, bool>, view: &View) -> bool {
+    let Some(resource) = &owned.resource else { return view.templated };
+    let kind = resource.split('/').next().unwrap_or_default().to_ascii_lowercase();
+    if let Some((_, sources)) = OTHERS.iter().find(|(name, _)| *name == kind) {
+        return sources.iter().any(|source| view.sources.iter().any(|wanted| wanted == source));
+    }
+    if KINDS.iter().any(|(.., name)| *name == kind) {
+        return seen.get(resource).is_some_and(|open| *open || view.templated);
+    }
+    view.sources.iter().any(|source| source == "unstructured")
+}
+
+/// Selected objects by resource, and whether they ask for hosts that are written elsewhere.
+fn resources(objects: &[Value], view: &View) -> BTreeMap<String, bool> {
+    let selected = objects.iter().filter_map(|object| Some((object, selected(object, view)?)));
+    let open = |object: &Value, annotations: &Map<String, Value>| {
+        kind(object).is_some_and(|(_, _, name)| name.ends_with("route"))
+            && route_hosts(object, annotations, view).is_empty()
+    };
+    selected.filter_map(|(object, annotations)| Some((resource(object)?, open(object, &annotations)))).collect()
+}
+
+fn kind(object: &Value) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    let kind = object["kind"].as_str()?;
+    KINDS.iter().find(|(name, ..)| *name == kind)
+}
+
+fn resource(object: &Value) -> Option<String> {
+    let (.., name) = kind(object)?;
+    let metadata = &object["metadata"];
+    Some(format!("{name}/{}/{}", metadata["namespace"].as_str().unwrap_or("default"), metadata["name"].as_str()?))
+}
+
+/// The annotations of an object that the installation looks at; `None` if it doesn't.
+fn selected(object: &Value, view: &View) -> Option<Map<String, Value>> {
+    let (_, source, _) = kind(object)?;
+    if !view.sources.iter().any(|wanted| wanted == source) {
+        return None;
+    }
+    let metadata = &object["metadata"];
+    let namespace = metadata["namespace"].as_str().unwrap_or("default");
+    if view.namespace.as_deref().is_some_and(|wanted| wanted != namespace) {
+        return None;
+    }
+    let annotations = with_legacy(metadata["annotations"].as_object().cloned().unwrap_or_default(), &view.prefixes);
+    let controller = annotation(&annotations, view, "controller").is_none_or(|name| name == "dns-controller");
+    let chosen = view.labels.matches(metadata["labels"].as_object()) && view.annotations.matches(Some(&annotations));
+    let by_kind = match *source {
+        "ingress" => class_matches(object, &annotations, &view.ingress_classes),
+        "service" => {
+            let kind = object["spec"]["type"].as_str().unwrap_or("ClusterIP");
+            view.service_types.is_empty() || view.service_types.iter().any(|wanted| wanted == kind)
+        }
+        _ => true,
+    };
+    (controller && chosen && by_kind).then_some(annotations)
+}
+
+/// The old keys under the new prefix too; where both are set, the new one stays.
+fn with_legacy(mut annotations: Map<String, Value>, prefixes: &Prefixes) -> Map<String, Value> {
+    if !prefixes.legacy {
+        return annotations;
+    }
+    let twin = |(key, value): (&String, &Value)| {
+        let name = key.strip_prefix(LEGACY_PREFIX)?;
+        Some((format!("{}{name}", prefixes.prefix), value.clone()))
+    };
+    let twins: Vec<_> = annotations.iter().filter_map(twin).collect();
+    for (key, value) in twins {
+        annotations.entry(key).or_insert(value);
+    }
+    annotations
+}
+
+/// An annotation of ExternalDNS that an installation doesn't read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// `kind/namespace/name`.
+    pub resource: String,
+    /// The annotation's key.
+    pub key: String,
+    /// The annotation that is read instead and says something else; `None` if nothing is.
+    pub instead: Option<String>,
+}
+
+/// The annotations, under either of the prefixes that ExternalDNS has had, that an installation with
+/// these prefixes doesn't read and that say what no annotation that it reads says.
+pub fn unread_annotations(objects: &[Value], prefixes: &Prefixes) -> Vec<Unread> {
+    let read = prefixes.keys("");
+    let of_object = |object: &Value| {
+        let annotations = object["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        let resource = resource(object)?;
+        let ignored = |(key, value): (&String, &Value)| {
+            let prefix = [PREFIX, LEGACY_PREFIX].into_iter().find(|prefix| key.starts_with(prefix))?;
+            let name = &key[prefix.len()..];
+            let first = read.iter().map(|prefix| format!("{prefix}{name}")).find(|key| annotations.contains_key(key));
+            let said = first.as_ref().is_some_and(|first| annotations.get(first) == Some(value));
+            (!said).then(|| Unread { resource: resource.clone(), key: key.clone(), instead: first })
+        };
+        Some(annotations.iter().filter_map(ignored).collect::<Vec<_>>())
+    };
+    objects.iter().filter_map(of_object).flatten().collect()
+}
+
+fn annotation<'a>(annotations: &'a Map<String, Value>, view: &View, name: &str) -> Option<&'a str> {
+    annotations.get(&format!("{}{name}", view.prefixes.prefix))?.as_str()
+}
+
+/// The class in the spec counts before the one in the old annotation.
+fn class_matches(ingress: &Value, annotations: &Map<String, Value>, classes: &[String]) -> bool {
+    let in_spec = ingress["spec"]["ingressClassName"].as_str().filter(|class| !class.is_empty());
+    let class = in_spec.or_else(|| annotations.get("kubernetes.io/ingress.class")?.as_str());
+    classes.is_empty() || class.is_some_and(|class| classes.iter().any(|wanted| wanted == class))
+}
+
+fn asked(object: &Value, annotations: &Map<String, Value>, view: &View) -> Vec<Desired> {
+    let Some(resource) = resource(object) else { return Vec::new() };
+    let to_target = annotation(annotations, view, "target").is_some_and(|target| !target.trim().is_empty());
+    let status = || items(object.pointer("/status/loadBalancer/ingress")).next().is_some();
+    let hosts: Vec<(String, bool)> = match object["kind"].as_str() {
+        Some("Ingress") => {
+            let target = to_target || status();
+            ingress_hosts(object, annotations, view).into_iter().map(|host| (host, target)).collect()
+        }
+        Some("Service") => service_hosts(object, annotations, view, to_target),
+        Some("DNSEndpoint") => {
+            let endpoints = items(object.pointer("/spec/endpoints"));
+            endpoints.filter_map(|one| one["dnsName"].as_str()).map(|host| (host.to_owned(), true)).collect()
+        }
+        _ => route_hosts(object, annotations, view).into_iter().map(|host| (host, true)).collect(),
+    };
+    let hosts = hosts.into_iter().map(|(host, target)| (normalize(&host), target));
+    hosts
+        .filter(|(host, _)| !host.is_empty() && view.domains.matches(host))
+        .map(|(host, has_target)| Desired { resource: resource.clone(), host, has_target })
+        .collect()
+}
+
+fn ingress_hosts(ingress: &Value, annotations: &Map<String, Value>, view: &View) -> Vec<String> {
+    let mut defined: Vec<String> = Vec::new();
+    if !view.on(IGNORE_RULES) {
+        let rules = items(ingress.pointer("/spec/rules"));
+        defined.extend(rules.filter_map(|rule| rule["host"].as_str()).map(str::to_owned));
+    }
+    if !view.on(IGNORE_TLS) {
+        let hosts = items(ingress.pointer("/spec/tls")).flat_map(|tls| items(tls.get("hosts")));
+        defined.extend(hosts.filter_map(Value::as_str).map(str::to_owned));
+    }
+    chosen(defined, annotations, view, "ingress-hostname-source", true)
+}
+
+fn route_hosts(route: &Value, annotations: &Map<String, Value>, view: &View) -> Vec<String> {
+    let defined = items(route.pointer("/spec/hostnames")).filter_map(Value::as_str).map(str::to_owned);
+    chosen(defined.collect(), annotations, view, "gateway-hostname-source", false)
+}
+
+/// Hosts of spec and annotation, or of the one that an annotation names. An Ingress with another
+/// value there has none (`strict`).
+fn chosen(
+    mut defined: Vec<String>,
+    annotations: &Map<String, Value>,
+    view: &View,
+    source: &str,
+    strict: bool,
+) -> Vec<String> {
+    let listed = if view.on(IGNORE_ANNOTATION) { Vec::new() } else { list(annotation(annotations, view, "hostname")) };
+    let source = annotation(annotations, view, source).map(str::to_ascii_lowercase);
+    match source.as_deref() {
+        Some("annotation-only") => listed,
+        Some("defined-hosts-only") => defined,
+        Some(_) if strict => Vec::new(),
+        _ => {
+            defined.extend(listed);
+            defined
+        }
+    }
+}
+
+fn service_hosts(
+    service: &Value,
+    annotations: &Map<String, Value>,
+    view: &View,
+    to_target: bool,
+) -> Vec<(String, bool)> {
+    if view.on(IGNORE_ANNOTATION) {
+        return Vec::new();
+    }
+    let spec = &service["spec"];
+    let kind = spec["type"].as_str().unwrap_or("ClusterIP");
+    let balancer = items(service.pointer("/status/loadBalancer/ingress")).chain(items(spec.get("externalIPs")));
+    let headless = spec["clusterIP"] == "None";
+    let external = to_target
+        || match kind {
+            "LoadBalancer" => balancer.count() > 0,
+            "ClusterIP" => headless || view.on(PUBLISH_INTERNAL),
+            _ => true,
+        };
+    let internal = to_target || ["LoadBalancer", "ClusterIP"].contains(&kind) || external;
+    let hosts = list(annotation(annotations, view, "hostname")).into_iter().map(|host| (host, external));
+    let inner = list(annotation(annotations, view, "internal-hostname")).into_iter().map(|host| (host, internal));
+    hosts.chain(inner).collect()
+}
+
+fn list(annotation: Option<&str>) -> Vec<String> {
+    let text = annotation.unwrap_or_default().replace(' ', "");
+    text.split(',').filter(|host| !host.is_empty()).map(str::to_owned).collect()
+}
+
+fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+    value.and_then(Value::as_array).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::externaldns::registry::{Mapper, Record, audit};
+    use serde_json::json;
+
+    fn ingress(name: &str, host: &str, annotations: &Value) -> Value {
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {"name": name, "namespace": "default", "annotations": annotations, "labels": {"team": "a"}},
+            "spec": {"rules": if host.is_empty() { json!([]) } else { json!([{"host": host}]) }, "ingressClassName": "alb"},
+            "status": {"loadBalancer": {"ingress": [{"hostname": "k8s-web.us-east-1.elb.amazonaws.com"}]}},
+        })
+    }
+
+    fn settings(version: &str) -> Settings {
+        let mut settings = Settings::new("us-east-1", "c1");
+        settings.version = version.parse().unwrap();
+        settings
+    }
+
+    fn hosts(objects: &[Value], settings: &Settings) -> Vec<String> {
+        desired_hosts(objects, &settings.into()).into_iter().map(|one| one.host).collect()
+    }
+
+    #[test]
+    fn f6_annotations_are_read_under_the_right_prefix() {
+        let objects = [ingress("web", "", &json!({format!("{LEGACY_PREFIX}hostname"): "x.example.com"}))];
+        assert_eq!(hosts(&objects, &settings("0.21.0")), ["x.example.com"]);
+        let mut new = settings("0.22.0");
+        assert_eq!(hosts(&objects, &new), ["x.example.com"]);
+        new.annotation_prefix = Some(PREFIX.to_owned());
+        assert_eq!(hosts(&objects, &new), [""; 0]);
+        let mut newest = settings("0.23.0");
+        assert_eq!(hosts(&objects, &newest), ["x.example.com"]);
+        newest.legacy_annotations = Some(false);
+        assert_eq!(hosts(&objects, &newest), [""; 0]);
+    }
+
+    #[test]
+    fn f7_no_status_is_no_target() {
+        let mut object = ingress("web", "app.example.com", &json!({}));
+        object["status"] = json!({});
+        let desired = desired_hosts(&[object], &(&settings("0.23.0")).into());
+        assert!(desired.iter().all(|one| !one.has_target && one.resource == "ingress/default/web"));
+    }
+
+    #[test]
+    fn both_prefixes_the_configured_one_wins() {
+        let both = json!({format!("{LEGACY_PREFIX}hostname"): "old.example.com", format!("{PREFIX}hostname"): "new.example.com"});
+        assert_eq!(hosts(&[ingress("web", "", &both)], &settings("0.23.0")), ["new.example.com"]);
+    }
+
+    #[test]
+    fn unread_annotations_are_those_that_get_lost() {
+        let (old, new) = (format!("{LEGACY_PREFIX}hostname"), format!("{PREFIX}hostname"));
+        let objects = [
+            ingress("old", "", &json!({&old: "a.example.com", "other": "x"})),
+            ingress("same", "", &json!({&old: "a.example.com", &new: "a.example.com"})),
+            ingress("differs", "", &json!({&old: "a.example.com", &new: "b.example.com"})),
+        ];
+        let unread = |prefix: &str, legacy| {
+            let found = unread_annotations(&objects, &Prefixes { prefix: prefix.to_owned(), legacy });
+            found.into_iter().map(|one| (one.resource, one.key, one.instead)).collect::<Vec<_>>()
+        };
+        let differs =
+            |key: &str, instead: &str| ("ingress/default/differs".to_owned(), key.to_owned(), Some(instead.to_owned()));
+        let lost = ("ingress/default/old".to_owned(), old.clone(), None);
+        assert_eq!(unread(PREFIX, false), [lost, differs(&old, &new)]);
+        assert_eq!(unread(PREFIX, true), [differs(&old, &new)]);
+        assert_eq!(unread(LEGACY_PREFIX, false), [differs(&new, &old)]);
+    }
+
+    #[test]
+    fn ingress_hosts_are_of_rules_tls_and_annotation() {
+        let mut object =
+            ingress("web", "b.example.com", &json!({format!("{PREFIX}hostname"): "c.example.com, d.example.com."}));
+        object["spec"]["tls"] = json!([{"hosts": ["a.example.com"]}]);
+        let all = settings("0.23.0");
+        let every = ["a.example.com", "b.example.com", "c.example.com", "d.example.com"];
+        assert_eq!(hosts(&[object.clone()], &all), every);
+        let source = format!("{PREFIX}ingress-hostname-source");
+        object["metadata"]["annotations"][&source] = json!("annotation-only");
+        assert_eq!(hosts(&[object.clone()], &all), every[2..]);
+        object["metadata"]["annotations"][&source] = json!("Defined-Hosts-Only");
+        assert_eq!(hosts(&[object], &all), every[..2]);
+    }
+
+    #[test]
+    fn filters_leave_objects_out() {
+        let objects = [ingress("web", "app.example.com", &json!({}))];
+        let with = |change: &dyn Fn(&mut Settings)| {
+            let mut settings = settings("0.23.0");
+            change(&mut settings);
+            hosts(&objects, &settings).len()
+        };
+        assert_eq!(with(&|_| ()), 1);
+        assert_eq!(with(&|s| s.ingress_classes = vec!["nginx".to_owned()]), 0);
+        assert_eq!(with(&|s| s.ingress_classes = vec!["nginx".to_owned(), "alb".to_owned()]), 1);
+        assert_eq!(with(&|s| s.label_filter = Some("team=b".to_owned())), 0);
+        assert_eq!(with(&|s| s.annotation_filter = Some("dns".to_owned())), 0);
+        assert_eq!(with(&|s| s.domain_filters = vec!["example.org".to_owned()]), 0);
+        assert_eq!(with(&|s| s.extra_args = vec!["--namespace=other".to_owned()]), 0);
+        assert_eq!(with(&|s| s.sources = vec!["service".to_owned()]), 0);
+        let skipped = [ingress("web", "app.example.com", &json!({format!("{PREFIX}controller"): "other"}))];
+        assert_eq!(hosts(&skipped, &settings("0.23.0")).len(), 0);
+    }
+
+    #[test]
+    fn services_and_routes_and_endpoints() {
+        let objects = [
+            json!({"kind": "Service", "metadata": {"name": "s", "namespace": "a", "annotations": {
+                (format!("{PREFIX}hostname")): "s.example.com", (format!("{PREFIX}internal-hostname")): "i.example.com"}},
+                "spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1"}}),
+            json!({"kind": "HTTPRoute", "metadata": {"name": "r", "namespace": "a"}, "spec": {"hostnames": ["r.example.com"]}}),
+            json!({"kind": "DNSEndpoint", "metadata": {"name": "e", "namespace": "a"},
+                "spec": {"endpoints": [{"dnsName": "e.example.com"}]}}),
+        ];
+        let mut settings = settings("0.23.0");
+        settings.sources = ["service", "crd", "gateway-httproute"].map(str::to_owned).to_vec();
+        let desired = desired_hosts(&objects, &(&settings).into());
+        let shown: Vec<_> =
+            desired.iter().map(|one| (one.resource.as_str(), one.host.as_str(), one.has_target)).collect();
+        assert_eq!(
+            shown,
+            [
+                ("crd/a/e", "e.example.com", true),
+                ("httproute/a/r", "r.example.com", true),
+                ("service/a/s", "i.example.com", true),
+                ("service/a/s", "s.example.com", false),
+            ]
+        );
+    }
+
+    #[test]
+    fn vanishing_records_are_those_that_nothing_asks_for() {
+        let record = |name: &str, kind: &str, value: &str| Record {
+            name: name.to_owned(),
+            record_type: kind.to_owned(),
+            set_identifier: None,
+            alias: None,
+            values: vec![value.to_owned()],
+        };
+        let txt = |name: &str, resource: &str| {
+            record(
+                name,
+                "TXT",
+                &format!("\"heritage=external-dns,external-dns/owner=c1,external-dns/resource={resource}\""),
+            )
+        };
+        let records = [
+            record("app.example.com.", "A", "192.0.2.1"),
+            txt("a-app.example.com.", "ingress/default/web"),
+            record("old.example.com.", "A", "192.0.2.1"),
+            txt("a-old.example.com.", "ingress/default/web"),
+            record("gone.example.com.", "A", "192.0.2.1"),
+            txt("a-gone.example.com.", "ingress/default/gone"),
+            record("tr.example.com.", "A", "192.0.2.1"),
+            txt("a-tr.example.com.", "ingressroute/default/tr"),
+            record("else.example.org.", "A", "192.0.2.1"),
+            txt("a-else.example.org.", "ingress/default/gone"),
+            record("raw.example.com.", "A", "192.0.2.1"),
+        ];
+        let mut settings = settings("0.23.0");
+        settings.domain_filters = vec!["example.com".to_owned()];
+        settings.sources.push("traefik-proxy".to_owned());
+        let audited = audit(&records, &Mapper::new("", "", "", settings.version), Some("c1"));
+        let objects =
+            [ingress("web", "app.example.com", &json!({format!("{LEGACY_PREFIX}hostname"): "old.example.com"}))];
+        let names = |settings: &Settings| {
+            let gone = vanishing(&audited, &objects, &settings.into());
+            gone.into_iter().map(|owned| owned.record.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&settings), ["gone.example.com"]);
+        settings.legacy_annotations = Some(false);
+        assert_eq!(names(&settings), ["old.example.com", "gone.example.com"]);
+        settings.sources = vec!["service".to_owned()];
+        assert_eq!(names(&settings), ["app.example.com", "old.example.com", "gone.example.com", "tr.example.com"]);
+    }
+}

@@ -1,0 +1,213 @@
+//! Patches that users lay over the rendered objects.
+
+use serde_json::{Map, Value};
+
+/// Lists that are sets of named things, by the field that names them ("patchMergeKey" in the types
+/// of the Kubernetes API). Other lists are replaced as a whole.
+const MERGED: &[(&str, &str)] = &[
+    ("containers", "name"),
+    ("initContainers", "name"),
+    ("ephemeralContainers", "name"),
+    ("env", "name"),
+    ("volumes", "name"),
+    ("imagePullSecrets", "name"),
+    ("ports", "containerPort"),
+    ("volumeMounts", "mountPath"),
+    ("volumeDevices", "devicePath"),
+    ("hostAliases", "ip"),
+    ("topologySpreadConstraints", "topologyKey"),
+];
+
+/// Parses the documents of a patch file, YAML or JSON.
+///
+/// # Errors
+/// Quotes the place that doesn't parse, or counts to the document without a `kind`.
+pub fn parse(text: &str) -> Result<Vec<Value>, String> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|problem| problem.to_string())?;
+    let documents: Vec<Value> = documents.into_iter().filter(|document| !document.is_null()).collect();
+    for (at, document) in documents.iter().enumerate() {
+        let kind = document.get("kind").and_then(Value::as_str).is_some_and(|kind| !kind.is_empty());
+        if !kind {
+            return Err(format!(
+                "document {} has no kind: a patch is a partial object, such as kind: Deployment",
+                at + 1
+            ));
+        }
+    }
+    if documents.is_empty() {
+        return Err("it holds no document".to_owned());
+    }
+    Ok(documents)
+}
+
+/// Lays patches over the objects of their kind: maps merge, lists of named things merge by name,
+/// other lists are replaced, null removes.
+///
+/// # Errors
+/// Names the kind that isn't among the objects, or a field that a patch can't change.
+pub fn apply(objects: &mut [Value], patches: &[Value]) -> Result<(), String> {
+    for patch in patches {
+        let kind = patch["kind"].as_str().unwrap_or_default();
+        let known: Vec<String> =
+            objects.iter().filter_map(|object| object["kind"].as_str()).map(str::to_owned).collect();
+        let Some(object) = objects.iter_mut().find(|object| object["kind"] == kind && same_name(object, patch)) else {
+            let name = patch.pointer("/metadata/name").and_then(Value::as_str);
+            let named = name.filter(|_| known.iter().any(|one| one == kind)).map(|name| format!(" named {name}"));
+            return Err(format!(
+                "patch for kind {kind}{}: irsactl makes none here; there are {}",
+                named.unwrap_or_default(),
+                known.join(", ")
+            ));
+        };
+        check(object, patch)?;
+        merge(object, patch, "");
+    }
+    Ok(())
+}
+
+/// A patch with a name is for the object of that name.
+fn same_name(object: &Value, patch: &Value) -> bool {
+    ["name", "namespace"].iter().all(|key| {
+        let wanted = patch.pointer(&format!("/metadata/{key}"));
+        wanted.is_none_or(|wanted| object.pointer(&format!("/metadata/{key}")) == Some(wanted))
+    })
+}
+
+/// What identifies an object isn't a patch's to change.
+fn check(object: &Value, patch: &Value) -> Result<(), String> {
+    let kind = patch["kind"].as_str().unwrap_or_default();
+    for path in ["/apiVersion", "/spec/selector", "/roleRef"] {
+        let changed = patch.pointer(path).filter(|value| object.pointer(path) != Some(value));
+        if changed.is_some() {
+            return Err(format!("patch for kind {kind}: {path} can't be patched"));
+        }
+    }
+    Ok(())
+}
+
+fn merge(target: &mut Value, patch: &Value, key: &str) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => merge_maps(target, patch),
+        (Value::Array(target), Value::Array(patch)) => match merge_key(key, target, patch) {
+            Some(name) => merge_lists(target, patch, name),
+            None => patch.clone_into(target),
+        },
+        (target, patch) => *target = without_nulls(patch),
+    }
+}
+
+fn merge_maps(target: &mut Map<String, Value>, patch: &Map<String, Value>) {
+    for (key, value) in patch {
+        if value.is_null() {
+            target.remove(key);
+        } else {
+            merge(target.entry(key.clone()).or_insert(Value::Null), value, key);
+        }
+    }
+}
+
+/// The field by which two lists merge, if all their items have it.
+fn merge_key(key: &str, target: &[Value], patch: &[Value]) -> Option<&'static str> {
+    let (_, name) = MERGED.iter().find(|(list, _)| *list == key)?;
+    target.iter().chain(patch).all(|item| item.get(name).is_some()).then_some(name)
+}
+
+fn merge_lists(target: &mut Vec<Value>, patch: &[Value], name: &str) {
+    for item in patch {
+        let at = target.iter().position(|other| other[name] == item[name]);
+        let delete = item.get("$patch").is_some_and(|directive| directive == "delete");
+        match at {
+            Some(at) if delete => {
+                target.remove(at);
+            }
+            Some(at) => merge(&mut target[at], item, ""),
+            None if delete => {}
+            None => target.push(without_nulls(item)),
+        }
+    }
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(_, value)| !value.is_null());
+            kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect::<Map<_, _>>().into()
+        }
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::externaldns::manifest;
+    use crate::externaldns::settings::Settings;
+    use serde_json::json;
+
+    fn patched(text: &str) -> Result<Value, String> {
+        let mut objects = manifest::objects(&Settings::new("us-east-1", "c1"), None, true, true)?;
+        apply(&mut objects, &parse(text)?)?;
+        Ok(objects.into_iter().find(|object| object["kind"] == "Deployment").unwrap())
+    }
+
+    #[test]
+    fn maps_and_named_lists_merge_others_are_replaced() {
+        let deployment = patched(
+            "kind: Deployment
+spec:
+  template:
+    spec:
+      tolerations: [{key: dns, operator: Exists}]
+      nodeSelector: {kubernetes.io/arch: arm64}
+      volumes: [{name: tmp, emptyDir: {}}]
+      securityContext: {fsGroup: null}
+      containers:
+      - name: external-dns
+        resources: {limits: {memory: 1Gi}}
+        args: [--source=crd]
+        env:
+        - {name: AWS_REGION, value: eu-west-1}
+        - {name: HTTPS_PROXY, value: 'http://proxy:3128'}
+      - {name: sidecar, image: 'sidecar:1', command: null}
+---
+kind: Deployment
+metadata: {labels: {team: dns}}
+",
+        )
+        .unwrap();
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["tolerations"], json!([{"key": "dns", "operator": "Exists"}]));
+        assert_eq!(pod["securityContext"], json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}));
+        let container = &pod["containers"][0];
+        assert_eq!(container["args"], json!(["--source=crd"]));
+        assert_eq!(container["resources"]["requests"]["cpu"], "50m");
+        assert_eq!(container["resources"]["limits"]["memory"], "1Gi");
+        assert_eq!(container["env"][0], json!({"name": "AWS_REGION", "value": "eu-west-1"}));
+        assert_eq!(container["env"][1]["value"], "us-east-1");
+        assert_eq!(container["env"][2]["name"], "HTTPS_PROXY");
+        assert_eq!(pod["containers"][1], json!({"name": "sidecar", "image": "sidecar:1"}));
+        assert_eq!(deployment["metadata"]["labels"]["team"], "dns");
+        assert_eq!(deployment["metadata"]["labels"]["app.kubernetes.io/managed-by"], "irsactl");
+    }
+
+    #[test]
+    fn named_things_can_be_taken_out() {
+        let text = r#"{"kind": "Deployment", "spec": {"template": {"spec": {"containers": [
+            {"name": "external-dns", "env": [{"name": "AWS_DEFAULT_REGION", "$patch": "delete"}], "livenessProbe": null}]}}}}"#;
+        let container = patched(text).unwrap()["spec"]["template"]["spec"]["containers"][0].clone();
+        assert_eq!(container["env"].as_array().unwrap().len(), 1);
+        assert_eq!(container.get("livenessProbe"), None);
+    }
+
+    #[test]
+    fn patches_that_hit_nothing_are_refused() {
+        assert!(patched("kind: StatefulSet").unwrap_err().contains("Deployment"));
+        assert!(patched("kind: Deployment\nmetadata: {name: other}").unwrap_err().contains("named other"));
+        assert!(patched("spec: {}").unwrap_err().contains("document 1 has no kind"));
+        assert!(patched("[1, 2]").is_err());
+        assert!(patched("").is_err());
+        assert!(patched("kind: [").is_err());
+        let selector = "kind: Deployment\nspec: {selector: {matchLabels: {app: x}}}";
+        assert!(patched(selector).unwrap_err().contains("/spec/selector"));
+    }
+}

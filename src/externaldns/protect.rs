@@ -1,0 +1,331 @@
+//! Changes of a live installation that cost records.
+
+use super::args::Installed;
+use super::settings::{Policy, Registry, Settings};
+use super::version::{Feature, LEGACY_PREFIX, PREFIX};
+
+/// What happens to records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Risk {
+    /// Records lose their owner: nobody changes or deletes them any more.
+    Orphans,
+    /// Records may be deleted.
+    Deletes,
+}
+
+impl Risk {
+    /// The flag that consents to it.
+    pub fn consent(self) -> &'static str {
+        match self {
+            Self::Orphans => "--abandon-records",
+            Self::Deletes => "--allow-record-deletion",
+        }
+    }
+}
+
+/// What changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// `--txt-owner-id`.
+    Owner,
+    /// `--txt-prefix`.
+    TxtPrefix,
+    /// `--txt-suffix`.
+    TxtSuffix,
+    /// `--registry`.
+    Registry,
+    /// `--policy` becomes `sync`.
+    ToSync,
+    /// A domain filter goes, or the domains looked after change otherwise.
+    DomainFilter,
+    /// A zone id or zone type goes.
+    ZoneFilter,
+    /// A source goes.
+    DroppedSource,
+    /// Other annotations are read.
+    AnnotationPrefix,
+    /// Fewer objects are read: `--ingress-class`, `--label-filter`, `--annotation-filter`.
+    NarrowedSources,
+}
+
+/// A change of a live installation that costs records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtectedChange {
+    /// What changes.
+    pub what: What,
+    /// The flag of ExternalDNS that changes.
+    pub flag: &'static str,
+    /// Its value now, as text; empty if not set.
+    pub before: String,
+    /// Its value to be.
+    pub after: String,
+    /// What happens to records.
+    pub risk: Risk,
+}
+
+/// What a change from a live installation to other settings does to its records.
+///
+/// Records are deleted by `sync` only: where neither side syncs, nothing is, and what is listed as
+/// [`Risk::Deletes`] is what would vanish with `sync`. [`crate::externaldns::hosts::vanishing`]
+/// says which records that are.
+pub fn protected_changes(installed: &Installed, wanted: &Settings) -> Vec<ProtectedChange> {
+    let mut found = Found(Vec::new());
+    identity(installed, wanted, &mut found);
+    let syncs = installed.policy.as_deref() == Some("sync");
+    if wanted.policy == Policy::Sync && !syncs {
+        found.add(What::ToSync, "policy", installed.policy.as_deref().unwrap_or_default(), "sync", Risk::Deletes);
+    }
+    visibility(installed, wanted, &mut found);
+    found.0
+}
+
+/// Takes over from a live installation what can't change without losing records, unless it is
+/// `named` on the command line: registry, owner id, TXT prefix and suffix (the two go together), and
+/// an annotation prefix that irsactl's choice for the version wouldn't read.
+pub fn inherit(wanted: &mut Settings, installed: &Installed, named: &[What]) {
+    let free = |what: What| !named.contains(&what);
+    if free(What::Registry) {
+        match installed.registry.as_str() {
+            "noop" => wanted.registry = Registry::Noop,
+            "txt" => wanted.registry = Registry::Txt,
+            _ => {}
+        }
+    }
+    if installed.registry != "noop" {
+        if free(What::Owner) {
+            installed.owner_id.clone_into(&mut wanted.owner_id);
+        }
+        if free(What::TxtPrefix) && free(What::TxtSuffix) {
+            wanted.txt_prefix.clone_from(&installed.txt_prefix);
+            wanted.txt_suffix.clone_from(&installed.txt_suffix);
+        }
+    }
+    let can = wanted.version.supports(Feature::AnnotationPrefix);
+    if free(What::AnnotationPrefix) && wanted.annotation_prefix.is_none() && can && !read_by_default(wanted, installed)
+    {
+        wanted.annotation_prefix = Some(installed.annotation_prefix.clone());
+    }
+}
+
+/// True if all that a live installation reads is read by irsactl's choice too.
+fn read_by_default(wanted: &Settings, installed: &Installed) -> bool {
+    let read = wanted.prefixes().keys("");
+    let known = [PREFIX, LEGACY_PREFIX].contains(&installed.annotation_prefix.as_str());
+    let turned_off = wanted.legacy_annotations == Some(false);
+    (known && turned_off) || installed.prefixes().keys("").iter().all(|prefix| read.contains(prefix))
+}
+
+struct Found(Vec<ProtectedChange>);
+
+impl Found {
+    fn add(&mut self, what: What, flag: &'static str, before: &str, after: &str, risk: Risk) {
+        self.0.push(ProtectedChange { what, flag, before: before.to_owned(), after: after.to_owned(), risk });
+    }
+}
+
+fn identity(installed: &Installed, wanted: &Settings, found: &mut Found) {
+    if installed.registry != wanted.registry.as_str() {
+        found.add(What::Registry, "registry", &installed.registry, wanted.registry.as_str(), Risk::Orphans);
+        return;
+    }
+    if installed.registry == "noop" {
+        return;
+    }
+    let lower = |text: &Option<String>| text.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let pairs = [
+        (What::Owner, "txt-owner-id", installed.owner_id.clone(), wanted.owner_id.clone()),
+        (What::TxtPrefix, "txt-prefix", lower(&installed.txt_prefix), lower(&wanted.txt_prefix)),
+        (What::TxtSuffix, "txt-suffix", lower(&installed.txt_suffix), lower(&wanted.txt_suffix)),
+    ];
+    let migrated =
+        |what: What| what == What::Owner && wanted.extra("migrate-from-txt-owner") == Some(&installed.owner_id);
+    for (what, flag, before, after) in pairs {
+        if before != after && !migrated(what) {
+            found.add(what, flag, &before, &after, Risk::Orphans);
+        }
+    }
+}
+
+fn visibility(installed: &Installed, wanted: &Settings, found: &mut Found) {
+    let missing = |before: &[String], after: &[String]| before.iter().any(|one| !after.contains(one));
+    let mut lists = |what, flag, before: &[String], after: &[String]| {
+        found.add(what, flag, &before.join(", "), &after.join(", "), Risk::Deletes);
+    };
+    let (before, after) = (clean(&installed.domain_filters), clean(&wanted.domain_filters));
+    // Adding a first filter narrows too: records outside it are never looked at again.
+    if missing(&before, &after) || (before.is_empty() && !after.is_empty()) {
+        lists(What::DomainFilter, "domain-filter", &before, &after);
+    }
+    let (before, after) = (clean(&installed.exclude_domains), clean(&wanted.exclude_domains));
+    if before.iter().collect::<std::collections::BTreeSet<_>>() != after.iter().collect() {
+        lists(What::DomainFilter, "exclude-domains", &before, &after);
+    }
+    if missing(&installed.zone_id_filters, &wanted.zone_id_filters) {
+        lists(What::ZoneFilter, "zone-id-filter", &installed.zone_id_filters, &wanted.zone_id_filters);
+    }
+    if missing(&installed.sources, &wanted.sources) {
+        lists(What::DroppedSource, "source", &installed.sources, &wanted.sources);
+    }
+    let classes = (&installed.ingress_classes, &wanted.ingress_classes);
+    if !classes.1.is_empty() && (classes.0.is_empty() || missing(classes.0, classes.1)) {
+        lists(What::NarrowedSources, "ingress-class", classes.0, classes.1);
+    }
+    selectors(installed, wanted, found);
+}
+
+fn selectors(installed: &Installed, wanted: &Settings, found: &mut Found) {
+    let text = |option: &Option<String>| option.clone().unwrap_or_default();
+    let filters = [
+        ("label-filter", text(&installed.label_filter), text(&wanted.label_filter)),
+        ("annotation-filter", text(&installed.annotation_filter), text(&wanted.annotation_filter)),
+    ];
+    for (flag, before, after) in filters {
+        if before != after && !after.is_empty() {
+            found.add(What::NarrowedSources, flag, &before, &after, Risk::Deletes);
+        }
+    }
+    let zone_type = wanted.zone_type.map(super::settings::ZoneType::as_str);
+    if installed.zone_type.is_some() && installed.zone_type.as_deref() != zone_type {
+        let before = text(&installed.zone_type);
+        found.add(What::ZoneFilter, "aws-zone-type", &before, zone_type.unwrap_or_default(), Risk::Deletes);
+    }
+    let (before, after) = (installed.prefixes(), wanted.prefixes());
+    let read = after.keys("");
+    if before.keys("").iter().any(|prefix| !read.contains(prefix)) {
+        let shown = |prefixes: &super::settings::Prefixes| prefixes.keys("").join(", ");
+        found.add(What::AnnotationPrefix, "annotation-prefix", &shown(&before), &shown(&after), Risk::Deletes);
+    }
+}
+
+fn clean(domains: &[String]) -> Vec<String> {
+    domains
+        .iter()
+        .map(|domain| domain.trim().trim_end_matches('.').to_lowercase())
+        .filter(|text| !text.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn installed(args: &[&str], version: &str) -> Installed {
+        Installed::from_deployment(&json!({
+            "metadata": {"name": "external-dns", "namespace": "external-dns"},
+            "spec": {"template": {"spec": {"containers": [
+                {"name": "external-dns", "image": format!("registry.k8s.io/external-dns/external-dns:{version}"), "args": args},
+            ]}}},
+        }))
+        .unwrap()
+    }
+
+    fn changes(args: &[&str], version: &str, wanted: &Settings) -> Vec<(What, String, String)> {
+        let found = protected_changes(&installed(args, version), wanted);
+        found.into_iter().map(|change| (change.what, change.before, change.after)).collect()
+    }
+
+    fn text(what: What, before: &str, after: &str) -> (What, String, String) {
+        (what, before.to_owned(), after.to_owned())
+    }
+
+    #[test]
+    fn its_own_arguments_change_nothing() {
+        let mut wanted = Settings::new("us-east-1", "c1");
+        wanted.domain_filters = vec!["example.com".to_owned()];
+        let args = wanted.args();
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        assert_eq!(changes(&args, "v0.23.0", &wanted), []);
+        wanted.domain_filters.push("example.org".to_owned());
+        wanted.sources.push("crd".to_owned());
+        assert_eq!(changes(&args, "v0.23.0", &wanted), []);
+    }
+
+    #[test]
+    fn owner_affixes_and_registry_orphan() {
+        let wanted = Settings::new("us-east-1", "c1");
+        let base = ["--source=service", "--source=ingress", "--policy=upsert-only"];
+        let with = |more: &[&'static str]| changes(&[&base, more].concat(), "v0.21.0", &wanted);
+        assert_eq!(with(&[]), [text(What::Owner, "default", "c1")]);
+        assert_eq!(with(&["--txt-owner-id=c1", "--txt-prefix=x-"]), [text(What::TxtPrefix, "x-", "")]);
+        assert_eq!(with(&["--txt-owner-id=c1", "--registry=dynamodb"]), [text(What::Registry, "dynamodb", "txt")]);
+        let mut migrating = wanted.clone();
+        migrating.extra_args = vec!["--migrate-from-txt-owner=old".to_owned()];
+        assert_eq!(changes(&[&base[..], &["--txt-owner-id=old"]].concat(), "v0.21.0", &migrating), []);
+    }
+
+    #[test]
+    fn the_newest_reads_what_the_old_one_read() {
+        let mut wanted = Settings::new("us-east-1", "c1");
+        let args = ["--source=service", "--source=ingress", "--policy=sync", "--txt-owner-id=c1"];
+        assert_eq!(changes(&args, "v0.21.0", &wanted), []);
+        wanted.legacy_annotations = Some(false);
+        assert_eq!(
+            changes(&args, "v0.21.0", &wanted),
+            [text(What::AnnotationPrefix, "external-dns.alpha.kubernetes.io/", "external-dns.kubernetes.io/")]
+        );
+    }
+
+    #[test]
+    fn identity_is_inherited_unless_named() {
+        let args = [
+            "--source=service",
+            "--policy=sync",
+            "--txt-owner-id=old",
+            "--txt-suffix=-s",
+            "--annotation-prefix=dns.example.com/",
+        ];
+        let live = installed(&args, "v0.21.0");
+        let mut wanted = Settings::new("us-east-1", "c1");
+        inherit(&mut wanted, &live, &[]);
+        assert_eq!((wanted.owner_id.as_str(), wanted.txt_suffix.as_deref()), ("old", Some("-s")));
+        assert_eq!(wanted.annotation_prefix.as_deref(), Some("dns.example.com/"));
+        assert_eq!(protected_changes(&live, &wanted), []);
+        let mut named = Settings { txt_prefix: Some("p-".to_owned()), ..Settings::new("us-east-1", "c1") };
+        inherit(&mut named, &live, &[What::Owner, What::TxtPrefix, What::AnnotationPrefix]);
+        assert_eq!((named.owner_id.as_str(), named.txt_suffix, named.annotation_prefix), ("c1", None, None));
+    }
+
+    #[test]
+    fn known_prefixes_need_no_inheritance_where_both_are_read() {
+        let mut wanted = Settings::new("us-east-1", "c1");
+        for version in ["v0.19.0", "v0.21.0", "v0.22.0", "v0.23.0"] {
+            inherit(&mut wanted, &installed(&["--source=service"], version), &[]);
+            assert_eq!(wanted.annotation_prefix, None, "{version}");
+        }
+        wanted.version = "0.22.0".parse().unwrap();
+        inherit(&mut wanted, &installed(&["--source=service"], "v0.22.0"), &[]);
+        assert_eq!(wanted.annotation_prefix.as_deref(), Some(PREFIX));
+    }
+
+    #[test]
+    fn sync_and_narrower_views_may_delete() {
+        let mut wanted = Settings::new("us-east-1", "c1");
+        wanted.policy = Policy::Sync;
+        wanted.sources = vec!["ingress".to_owned()];
+        wanted.ingress_classes = vec!["alb".to_owned()];
+        let args = [
+            "--source=service",
+            "--source=ingress",
+            "--policy=upsert-only",
+            "--txt-owner-id=c1",
+            "--domain-filter=example.com",
+            "--zone-id-filter=/hostedzone/Z1",
+            "--aws-zone-type=public",
+        ];
+        let found = protected_changes(&installed(&args, "v0.23.0"), &wanted);
+        assert!(found.iter().all(|change| change.risk == Risk::Deletes));
+        assert_eq!(
+            found.iter().map(|change| change.what).collect::<Vec<_>>(),
+            [
+                What::ToSync,
+                What::DomainFilter,
+                What::ZoneFilter,
+                What::DroppedSource,
+                What::NarrowedSources,
+                What::ZoneFilter
+            ]
+        );
+        assert_eq!((found[2].before.as_str(), found[2].after.as_str()), ("Z1", ""));
+    }
+}
