@@ -1,10 +1,234 @@
 //! irsactl: IAM roles for Kubernetes service accounts on Amazon EKS, and ExternalDNS end to end.
+//!
+//! The way through the program: command line (`cli`) → reading AWS and Kubernetes (`observe`) → what to
+//! do, as data (`plan`) → shown, or carried out (`plan::execute`). `commands` has one function per verb and noun.
+
+#![forbid(unsafe_code)]
 
 pub mod aws;
+pub mod cli;
+mod commands;
+mod context;
 pub mod error;
 pub mod externaldns;
 pub mod iam;
+pub mod inventory;
 pub mod k8s;
+mod observe;
 pub mod plan;
 pub mod stack;
+pub mod ui;
 pub mod wait;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use cli::{Cli, Command};
+use context::Context;
+use error::{Error, ErrorCode, Result};
+use ui::{Output, Ui};
+use wait::Wait;
+
+/// The version of irsactl.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Where a command has no `--timeout`.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The whole program; gives the exit code.
+pub fn main() -> u8 {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match parse(&arguments) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    start_log(cli.global.verbose);
+    let output = cli.global.output.unwrap_or_default();
+    let ui = Ui::new(output, cli.global.quiet, cli.global.verbose > 0);
+    match start(cli, &ui) {
+        Ok(exit) => exit.code(),
+        Err(error) if ui::is_broken_pipe(&error) => 0,
+        Err(error) => {
+            ui.error(&error);
+            error.code.exit_code()
+        }
+    }
+}
+
+/// What a command that succeeded ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, or nothing to do.
+    Success,
+    /// An unapproved plan has changes, and `--detailed-exitcode` was given.
+    Changes,
+}
+
+impl Exit {
+    fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Changes => 3,
+        }
+    }
+}
+
+fn parse(arguments: &[OsString]) -> std::result::Result<Cli, u8> {
+    let color = color_of(arguments);
+    color.write_global();
+    let choice = match color {
+        anstream::ColorChoice::Always | anstream::ColorChoice::AlwaysAnsi => ColorChoice::Always,
+        anstream::ColorChoice::Never => ColorChoice::Never,
+        anstream::ColorChoice::Auto => ColorChoice::Auto,
+    };
+    let matches = Cli::command().color(choice).try_get_matches_from(arguments);
+    matches.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| refuse(&error, arguments))
+}
+
+/// The colours of usage errors and help are decided before the command line is understood.
+fn color_of(arguments: &[OsString]) -> anstream::ColorChoice {
+    match value_of(arguments, &["--color"]).as_deref() {
+        Some("always") => anstream::ColorChoice::Always,
+        Some("never") => anstream::ColorChoice::Never,
+        _ => anstream::ColorChoice::Auto,
+    }
+}
+
+/// The last value of a flag on a command line that may not hold.
+fn value_of(arguments: &[OsString], flags: &[&str]) -> Option<String> {
+    let words: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+    let mut found = None;
+    for (index, word) in words.iter().enumerate() {
+        for flag in flags {
+            match word.strip_prefix(flag) {
+                Some("") => found = words.get(index + 1).map(ToString::to_string).or(found),
+                Some(value) => {
+                    let inline = if flag.starts_with("--") {
+                        value.strip_prefix('=')
+                    } else {
+                        Some(value.trim_start_matches('='))
+                    };
+                    found = inline.map(str::to_owned).or(found);
+                }
+                None => {}
+            }
+        }
+    }
+    found
+}
+
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    if !error.use_stderr() {
+        // A reader that went away has seen enough of the help.
+        let _ = error.print();
+        return 0;
+    }
+    let output = match value_of(arguments, &["--output", "-o"]).as_deref() {
+        Some("json") => Output::Json,
+        Some("yaml") => Output::Yaml,
+        _ => {
+            let _ = error.print();
+            return ErrorCode::Usage.exit_code();
+        }
+    };
+    let rendered = error.render().to_string();
+    let message = rendered.trim().trim_start_matches("error: ");
+    let (message, rest) = message.split_once("\n\n").unwrap_or((message, ""));
+    let mut usage = Error::usage(message);
+    if !rest.trim().is_empty() {
+        usage = usage.hint(rest.trim());
+    }
+    Ui::new(output, false, false).error(&usage);
+    ErrorCode::Usage.exit_code()
+}
+
+/// Only what irsactl itself says at `-v`; the SDKs' own logs come with `-vv`, never at a level that shows requests.
+fn start_log(verbose: u8) {
+    let filter = match verbose {
+        0 => return,
+        1 => "irsactl=debug",
+        2 => "irsactl=trace,kube_client=info,aws_config=info",
+        _ => "irsactl=trace,kube_client=debug,aws_config=debug,hyper_util=debug",
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never);
+    subscriber.init();
+}
+
+fn start(cli: Cli, ui: &Ui) -> Result<Exit> {
+    match &cli.command {
+        Command::Completion(args) => return commands::completion::run(ui, args.shell),
+        Command::Version => return commands::version::run(ui),
+        _ => {}
+    }
+    // One provider is in the tree, and rustls wants to be told.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|e| Error::new(ErrorCode::Internal, format!("can't start: {e}")))?;
+    runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        tokio::spawn(watch_signals(cancel.clone(), ui.clone()));
+        let wait = Wait::new(cancel, timeout(&cli.command));
+        dispatch(&cli.command, &Context::new(ui.clone(), wait), cli.global.output).await
+    })
+}
+
+/// The first signal ends the run between calls, the second at once.
+async fn watch_signals(cancel: CancellationToken, ui: Ui) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        if cancel.is_cancelled() {
+            #[allow(clippy::exit, reason = "the second signal ends the process at once")]
+            std::process::exit(i32::from(ErrorCode::Interrupted.exit_code()));
+        }
+        ui.say("interrupted: stopping after the calls under way; once more stops at once");
+        cancel.cancel();
+    }
+}
+
+fn timeout(command: &Command) -> Duration {
+    use cli::{Create, Delete, Get, Install, Uninstall, Utils};
+    match command {
+        Command::Create(Create::Policy(args)) => args.plan.timeout.timeout,
+        Command::Create(Create::Iamserviceaccount(args)) => args.plan.timeout.timeout,
+        Command::Get(Get::Iamserviceaccount(args)) => args.timeout.timeout,
+        Command::Delete(Delete::Iamserviceaccount(args)) => args.plan.timeout.timeout,
+        Command::Install(Install::ExternalDns(args)) => args.plan.timeout.timeout,
+        Command::Uninstall(Uninstall::ExternalDns(args)) => args.plan.timeout.timeout,
+        Command::Utils(Utils::AssociateIamOidcProvider(args)) => args.plan.timeout.timeout,
+        Command::Render(_) | Command::Completion(_) | Command::Version => DEFAULT_TIMEOUT,
+    }
+}
+
+async fn dispatch(command: &Command, context: &Context, output: Option<Output>) -> Result<Exit> {
+    use cli::{Create, Delete, Get, Install, Uninstall, Utils};
+    match command {
+        Command::Create(Create::Policy(args)) => commands::create_policy::run(context, args).await,
+        Command::Create(Create::Iamserviceaccount(args)) => {
+            commands::create_iamserviceaccount::run(context, args).await
+        }
+        Command::Get(Get::Iamserviceaccount(args)) => commands::get_iamserviceaccount::run(context, args).await,
+        Command::Delete(Delete::Iamserviceaccount(args)) => {
+            commands::delete_iamserviceaccount::run(context, args).await
+        }
+        Command::Install(Install::ExternalDns(args)) => commands::install_external_dns::run(context, args).await,
+        Command::Uninstall(Uninstall::ExternalDns(args)) => commands::uninstall_external_dns::run(context, args).await,
+        Command::Render(what) => commands::render::run(context, what, output).await,
+        Command::Utils(Utils::AssociateIamOidcProvider(args)) => {
+            commands::associate_iam_oidc_provider::run(context, args).await
+        }
+        Command::Completion(args) => commands::completion::run(&context.ui, args.shell),
+        Command::Version => commands::version::run(&context.ui),
+    }
+}

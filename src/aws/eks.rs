@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Aws, found};
 use crate::error::{Error, ErrorCode, Result};
-use crate::iam::arn::Arn;
+use crate::iam::arn::{Arn, Partition};
 
 /// An EKS cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Cluster {
     /// The account of the ARN.
     pub account: String,
     /// The partition of the ARN.
-    pub partition: String,
+    pub partition: Partition,
     /// `ACTIVE`, `CREATING`, `UPDATING`, `DELETING`, `FAILED`, `PENDING`.
     pub status: String,
     /// URL of the Kubernetes API; empty while the cluster is being created.
@@ -94,7 +94,7 @@ impl Aws {
         Ok(Cluster {
             name: cluster.name.unwrap_or_else(|| name.to_owned()),
             account: parsed.as_ref().map(|arn| arn.account.clone()).unwrap_or_default(),
-            partition: parsed.map_or_else(|| self.partition().as_str().to_owned(), |arn| arn.partition),
+            partition: parsed.and_then(|arn| Partition::new(&arn.partition).ok()).unwrap_or_else(|| self.partition()),
             arn,
             status: cluster.status.map(|status| status.as_str().to_owned()).unwrap_or_default(),
             endpoint: cluster.endpoint.unwrap_or_default(),

@@ -171,6 +171,19 @@ impl Kubernetes {
         self.json(&Call { operation, method: Method::PATCH, path: url, body, repeatable: true }).await
     }
 
+    /// A JSON Patch (RFC 6902) of the object that `object` names; answers it as stored.
+    pub async fn json_patch(&self, object: &Value, operations: &[Value], dry_run: bool) -> Result<Value> {
+        let (kind, namespace, name) = identity(object)?;
+        let mut path = kind.path(namespace, Some(name));
+        let _ = write!(path, "?fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
+        if dry_run {
+            path.push_str("&dryRun=All");
+        }
+        let operation = Operation::new("change", describe(object));
+        let body = Some(("application/json-patch+json", json!(operations).to_string().into_bytes()));
+        self.json(&Call { operation, method: Method::PATCH, path, body, repeatable: false }).await
+    }
+
     /// Deletes an object, dependents in the background; with `uid` only if it is still that one. False where it
     /// doesn't exist.
     ///

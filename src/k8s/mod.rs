@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod connect;
+mod contents;
 pub mod diff;
 mod error;
 mod kind;

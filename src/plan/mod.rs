@@ -1,3 +1,332 @@
-//! Plans: what will be done, as data.
+//! Plans: what will be done, as data. A plan is printed, serialised and executed, the same object each time.
 
 pub mod diff;
+pub mod execute;
+pub mod externaldns;
+pub mod iamserviceaccount;
+pub mod policy;
+pub mod provider;
+pub mod removal;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::aws::cloudformation::Action as StackAction;
+use crate::iam::policy::PolicyDocument;
+use crate::k8s::Kind;
+use diff::Change;
+
+/// What a command will do, and, once it has run, what became of it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The EKS cluster, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The AWS region.
+    pub region: String,
+    /// The AWS account.
+    pub account: String,
+    /// True where `--approve` was given.
+    pub approved: bool,
+    /// How many steps change something.
+    pub changes: usize,
+    /// The steps, in the order in which they are shown.
+    pub steps: Vec<Step>,
+    /// What there is once the steps are done, as far as it is known.
+    pub outputs: Outputs,
+    /// What people should know and no step says.
+    #[serde(skip)]
+    pub notes: Vec<String>,
+}
+
+/// What others need to go on with.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Outputs {
+    /// The role, where the command is about one.
+    #[serde(rename = "roleARN", skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<String>,
+    /// The policy.
+    #[serde(rename = "policyARN", skip_serializing_if = "Option::is_none")]
+    pub policy_arn: Option<String>,
+    /// The IAM OIDC provider.
+    #[serde(rename = "providerARN", skip_serializing_if = "Option::is_none")]
+    pub provider_arn: Option<String>,
+    /// Each service account and its role.
+    #[serde(rename = "serviceAccounts", skip_serializing_if = "Vec::is_empty")]
+    pub service_accounts: Vec<ServiceAccountOutput>,
+}
+
+/// A service account and its role.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServiceAccountOutput {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its role's ARN, once known.
+    #[serde(rename = "roleARN", skip_serializing_if = "Option::is_none")]
+    pub role_arn: Option<String>,
+    /// Where the role's ARN comes from.
+    #[serde(skip)]
+    pub source: RoleSource,
+}
+
+/// What is done with a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is missing.
+    Create,
+    /// It differs.
+    Update,
+    /// It is not wanted any more.
+    Delete,
+    /// It is as it should be.
+    None,
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Not approved.
+    Planned,
+    /// Carried out.
+    Done,
+    /// Tried in vain.
+    Failed,
+    /// Not reached.
+    Skipped,
+}
+
+/// Names a step of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepId(usize);
+
+/// One thing, and what is done with it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// What is done.
+    pub action: Action,
+    /// `OidcProvider`, `Policy`, `Stack`, `Role`, `PolicyAttachment`, or a Kubernetes kind.
+    pub kind: String,
+    /// Name; `namespace/name` where it has a namespace.
+    pub name: String,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What differs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub diff: Vec<Change>,
+    /// What became of it; none for `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Outcome>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The steps that must be done before.
+    #[serde(skip)]
+    pub needs: Vec<StepId>,
+    /// What is sent.
+    #[serde(skip)]
+    pub op: Op,
+}
+
+/// Where a role's ARN comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoleSource {
+    /// It is known.
+    Known(String),
+    /// The output of this stack, which a step makes.
+    Stack(String),
+}
+
+/// A stack as it should be.
+#[derive(Clone, Debug)]
+pub struct StackSpec {
+    /// Its name.
+    pub name: String,
+    /// `namespace/name` of the service account.
+    pub service_account: String,
+    /// Its template.
+    pub template: Value,
+    /// All its tags.
+    pub tags: Vec<(String, String)>,
+    /// Protected from deletion.
+    pub protected: bool,
+    /// The trust policy of its role.
+    pub trust: PolicyDocument,
+    /// The managed policies of its role.
+    pub managed_policies: Vec<String>,
+    /// The permissions boundary of its role.
+    pub boundary: Option<String>,
+}
+
+/// The test of a role before pods rely on it: a token of the service account is exchanged at STS.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    /// The service account's namespace.
+    pub namespace: String,
+    /// Its name.
+    pub service_account: String,
+    /// The role.
+    pub role: RoleSource,
+    /// A role that the first one assumes, and its external id.
+    pub assume: Option<(String, Option<String>)>,
+}
+
+/// What a step sends.
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Nothing.
+    None,
+    /// Creates the IAM OIDC provider of `issuer` and marks the cluster.
+    CreateProvider { arn: String, issuer: String, tags: Vec<(String, String)>, cluster_arn: String },
+    /// Adds the audience `sts.amazonaws.com` to a provider.
+    AddAudience { arn: String },
+    /// Creates a managed policy.
+    CreatePolicy { name: String, document: PolicyDocument, tags: Vec<(String, String)> },
+    /// Makes `document` the default version of a managed policy.
+    ChangePolicy { arn: String, document: PolicyDocument },
+    /// Deletes a managed policy and its versions.
+    DeletePolicy { arn: String },
+    /// Creates a stack, after the deletion of its forerunner has ended.
+    CreateStack { stack: StackSpec, forerunner: Option<String> },
+    /// Waits for a stack that is under way, then mends its role.
+    WaitForStack { stack: StackSpec, id: String, action: StackAction },
+    /// Changes a stack through a change set, then mends its role; one whose rollback is stuck is freed before.
+    ChangeStack { stack: StackSpec, id: String, stuck: bool },
+    /// Deletes a stack that failed, and creates it anew.
+    ReplaceStack { stack: StackSpec, id: String, unprotect: bool },
+    /// Deletes a stack, after the policies that others attached to its role are detached.
+    DeleteStack { name: String, id: String, unprotect: bool, detach: Vec<(String, String)>, wait: bool },
+    /// Sets the trust policy of a role.
+    SetTrust { role: String, document: PolicyDocument },
+    /// Sets the permissions boundary of a role, or takes it off.
+    SetBoundary { role: String, boundary: Option<String> },
+    /// Attaches a managed policy to a role.
+    AttachPolicy { role: String, policy: String },
+    /// Applies a Kubernetes object; its `role-arn` annotation is filled in where a role is named. Conflicts with other
+    /// field managers were refused in planning: what is left (kubectl edit, eksctl) is taken back.
+    Apply { object: Value, role: Option<RoleSource> },
+    /// Takes an annotation off a ServiceAccount that others made.
+    Unannotate { namespace: String, name: String },
+    /// Proves the role, then applies a Deployment; a JSON Patch goes before where the live one has what an apply can't
+    /// take away.
+    ApplyDeployment { object: Value, before: Vec<Value>, proof: Option<Proof> },
+    /// Proves the role, then restarts the pods of a Deployment.
+    Restart { namespace: String, name: String, proof: Option<Proof> },
+    /// Deletes a Kubernetes object, if it is still the one that was read.
+    DeleteObject { kind: Kind, namespace: Option<String>, name: String, uid: Option<String> },
+    /// Deletes a namespace if nothing is left in it.
+    DeleteNamespace { name: String, uid: Option<String> },
+}
+
+impl Plan {
+    /// An empty plan.
+    pub fn new(cluster: Option<&str>, region: &str, account: &str) -> Self {
+        Self {
+            cluster: cluster.map(str::to_owned),
+            region: region.to_owned(),
+            account: account.to_owned(),
+            approved: false,
+            changes: 0,
+            steps: Vec::new(),
+            outputs: Outputs::default(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds a step.
+    pub fn push(&mut self, step: Step) -> StepId {
+        self.changes += usize::from(step.action != Action::None);
+        self.steps.push(step);
+        StepId(self.steps.len() - 1)
+    }
+
+    /// Adds what people should know.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    /// The step of that id.
+    pub fn step(&self, id: StepId) -> &Step {
+        &self.steps[id.0]
+    }
+
+    /// True where `id` changes something.
+    pub fn is_change(&self, id: StepId) -> bool {
+        self.step(id).action != Action::None
+    }
+
+    /// True where a step of this kind changes something.
+    pub fn changes_kind(&self, kind: &str) -> bool {
+        self.steps.iter().any(|step| step.kind == kind && step.action != Action::None)
+    }
+
+    /// Gives every step that changes something the same result, before any is carried out.
+    pub fn mark(&mut self, outcome: Outcome) {
+        for step in self.steps.iter_mut().filter(|step| step.action != Action::None) {
+            step.result = Some(outcome);
+        }
+    }
+
+    /// Fills in the roles that the stacks gave.
+    pub fn resolve(&mut self, roles: &BTreeMap<String, String>) {
+        for account in &mut self.outputs.service_accounts {
+            account.role_arn = match &account.source {
+                RoleSource::Known(arn) => Some(arn.clone()),
+                RoleSource::Stack(stack) => roles.get(stack).cloned(),
+            };
+        }
+        if let [only] = self.outputs.service_accounts.as_slice() {
+            self.outputs.role_arn.clone_from(&only.role_arn);
+        }
+    }
+}
+
+impl Step {
+    /// A step without differences.
+    pub fn new(action: Action, kind: &str, name: impl Into<String>, op: Op) -> Self {
+        Self {
+            action,
+            kind: kind.to_owned(),
+            name: name.into(),
+            reason: None,
+            diff: Vec::new(),
+            result: None,
+            error: None,
+            needs: Vec::new(),
+            op,
+        }
+    }
+
+    /// Something that is as it should be.
+    pub fn unchanged(kind: &str, name: impl Into<String>) -> Self {
+        Self::new(Action::None, kind, name, Op::None)
+    }
+
+    /// Says why.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    /// Says what differs.
+    #[must_use]
+    pub fn with_diff(mut self, diff: Vec<Change>) -> Self {
+        self.diff = diff;
+        self
+    }
+
+    /// Says what must be done before.
+    #[must_use]
+    pub fn after(mut self, needs: impl IntoIterator<Item = StepId>) -> Self {
+        self.needs.extend(needs);
+        self
+    }
+}

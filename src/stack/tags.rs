@@ -46,6 +46,12 @@ pub fn cluster_tags(cluster: &str, version: &str, user: &Tags) -> Vec<(String, S
     tags
 }
 
+/// The tags of what belongs to no cluster, such as a shared policy.
+pub fn own_tags(version: &str, user: &Tags) -> Vec<(String, String)> {
+    let own = (IRSACTL_VERSION.to_owned(), version.to_owned());
+    std::iter::once(own).chain(user.iter().filter(|(key, _)| !OURS.contains(&key.as_str())).cloned()).collect()
+}
+
 /// The value of a tag.
 pub fn value<'a>(tags: &'a Tags, key: &str) -> Option<&'a str> {
     tags.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())

@@ -1,0 +1,166 @@
+//! `create|get|delete iamserviceaccount`.
+
+use clap::Args;
+
+use super::{shared, values};
+
+/// Which service account: `NAME` or `--name NAME`, as in eksctl.
+#[derive(Args, Clone, Debug)]
+#[group(id = "service-account", multiple = false)]
+pub struct Name {
+    /// ServiceAccount
+    #[arg(value_name = "NAME", value_parser = values::service_account)]
+    argument: Option<String>,
+
+    /// ServiceAccount (the same as the argument)
+    #[arg(long, value_parser = values::service_account)]
+    name: Option<String>,
+}
+
+impl Name {
+    /// The name, given in either way.
+    pub fn get(&self) -> Option<&str> {
+        self.argument.as_deref().or(self.name.as_deref())
+    }
+}
+
+/// Gives a service account an IAM role.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  # Show what would be done
+  irsactl create iamserviceaccount --cluster eksdemo1 --name external-dns --attach-policy-arn policy/AllowExternalDNSUpdates
+
+  # Do it
+  irsactl create iamserviceaccount --cluster eksdemo1 --namespace web --name uploads \\
+    --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess --approve
+
+  # Let it use a role that others made
+  irsactl create iamserviceaccount --cluster eksdemo1 --name jobs --attach-role-arn arn:aws:iam::111122223333:role/jobs --approve")]
+#[group(id = "permissions", required = true, multiple = true, args = ["attach_policy_arn", "attach_role_arn"])]
+pub struct Create {
+    #[command(flatten)]
+    pub cluster: shared::Cluster,
+
+    #[command(flatten)]
+    pub name: Name,
+
+    /// Namespace of the ServiceAccount
+    #[arg(long, default_value = "default", value_parser = values::namespace)]
+    pub namespace: String,
+
+    /// Managed policies of the role; policy/NAME is completed for the account (can be repeated)
+    #[arg(long, value_name = "ARN", value_delimiter = ',', value_parser = values::policy)]
+    pub attach_policy_arn: Vec<String>,
+
+    /// Use this role as it is: no stack, no policies
+    #[arg(long, value_name = "ARN", value_parser = values::role_arn,
+          conflicts_with_all = ["attach_policy_arn", "role_name", "role_only", "role_path", "permissions_boundary",
+                                "subject_pattern", "tags", "termination_protection"])]
+    pub attach_role_arn: Option<String>,
+
+    /// Name of the role (default: CloudFormation's choice)
+    #[arg(long, value_name = "NAME", value_parser = values::role_name)]
+    pub role_name: Option<String>,
+
+    /// Path of the role
+    #[arg(long, value_name = "PATH", value_parser = values::iam_path)]
+    pub role_path: Option<String>,
+
+    /// Make the role only; Kubernetes is never touched
+    #[arg(long)]
+    pub role_only: bool,
+
+    /// Permissions boundary of the role
+    #[arg(long, value_name = "ARN", value_parser = values::policy)]
+    pub permissions_boundary: Option<String>,
+
+    /// Let every ServiceAccount of the namespace that matches assume the role
+    #[arg(long, value_name = "PATTERN", value_parser = values::subject_pattern)]
+    pub subject_pattern: Option<String>,
+
+    /// Annotate a ServiceAccount that neither irsactl nor eksctl made
+    #[arg(long)]
+    pub override_existing_serviceaccounts: bool,
+
+    /// Protect the stack from deletion
+    #[arg(long)]
+    pub termination_protection: bool,
+
+    /// Take fields of the ServiceAccount over from other field managers
+    #[arg(long)]
+    pub force_conflicts: bool,
+
+    #[command(flatten)]
+    pub tags: shared::Tags,
+    #[command(flatten)]
+    pub plan: shared::Plan,
+    #[command(flatten)]
+    pub aws: shared::Aws,
+    #[command(flatten)]
+    pub kube: shared::Kube,
+}
+
+/// Lists the service accounts with IAM roles.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  irsactl get iamserviceaccount --cluster eksdemo1
+  irsactl get iamserviceaccount --cluster eksdemo1 --namespace web -o wide
+  irsactl get iamserviceaccount external-dns --cluster eksdemo1 -o json | jq -r '.[].status.roleARN'")]
+pub struct Get {
+    #[command(flatten)]
+    pub cluster: shared::Cluster,
+
+    #[command(flatten)]
+    pub name: Name,
+
+    /// Only this namespace (default: all)
+    #[arg(long, value_parser = values::namespace)]
+    pub namespace: Option<String>,
+
+    #[command(flatten)]
+    pub timeout: shared::Timeout,
+    #[command(flatten)]
+    pub aws: shared::Aws,
+    #[command(flatten)]
+    pub kube: shared::Kube,
+}
+
+/// Removes the IAM role of a service account, and the ServiceAccount if irsactl or eksctl made it.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  irsactl delete iamserviceaccount --cluster eksdemo1 --namespace web --name uploads
+  irsactl delete iamserviceaccount --cluster eksdemo1 --namespace web --name uploads --approve")]
+pub struct Delete {
+    #[command(flatten)]
+    pub cluster: shared::Cluster,
+
+    #[command(flatten)]
+    pub name: Name,
+
+    /// Namespace of the ServiceAccount
+    #[arg(long, default_value = "default", value_parser = values::namespace)]
+    pub namespace: String,
+
+    /// Leave Kubernetes alone
+    #[arg(long)]
+    pub role_only: bool,
+
+    /// Wait until the stack is gone (--wait=false returns early)
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
+          hide_possible_values = true)]
+    pub wait: bool,
+
+    /// Detach the policies that others attached to the role
+    #[arg(long)]
+    pub detach_foreign_policies: bool,
+
+    #[command(flatten)]
+    pub plan: shared::Plan,
+    #[command(flatten)]
+    pub aws: shared::Aws,
+    #[command(flatten)]
+    pub kube: shared::Kube,
+}

@@ -1,0 +1,34 @@
+//! `utils associate-iam-oidc-provider`.
+
+use super::run::{self, Ended};
+use crate::Exit;
+use crate::cli::policy::AssociateOidcProvider;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::plan::{Plan, provider};
+use crate::stack::tags;
+
+/// Creates the IAM OIDC provider of the cluster's issuer, or adds the audience that it lacks.
+pub(crate) async fn run(context: &Context, args: &AssociateOidcProvider) -> Result<Exit> {
+    tags::check_user_tags(&args.tags.tags).map_err(|e| Error::usage(format!("--tags: {e}")))?;
+    let aws = context.aws(&args.aws).await?;
+    let (cluster, issuer) = context.cluster(&args.aws, &args.cluster.cluster).await?;
+    let arn = issuer.provider_arn(&cluster.partition, &cluster.account);
+    let found = aws.oidc_provider(&arn).await?;
+    let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
+    plan.push(provider::step(
+        &cluster,
+        &issuer,
+        &arn,
+        found.as_ref(),
+        &tags::cluster_tags(&cluster.name, crate::VERSION, &args.tags.tags),
+    ));
+    plan.outputs.provider_arn = Some(arn.clone());
+    match run::plan(context, &args.plan, plan, aws, None).await? {
+        Ended::Shown(exit) => Ok(exit),
+        Ended::Done(plan) => {
+            run::report(&context.ui, &plan, &[format!("provider ARN: {arn}")])?;
+            Ok(Exit::Success)
+        }
+    }
+}

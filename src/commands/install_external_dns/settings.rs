@@ -1,0 +1,158 @@
+//! From flags to the settings of ExternalDNS: what an installation has is kept unless it is named.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::cli::externaldns as cli;
+use crate::error::{Error, ErrorCode, Result};
+use crate::externaldns::args::Installed;
+use crate::externaldns::owner::derived_owner_id;
+use crate::externaldns::patch;
+use crate::externaldns::protect::{What, inherit};
+use crate::externaldns::settings::{Policy, Registry, Settings, ZoneType};
+use crate::externaldns::version::{NEWEST, Version, image_tag};
+use crate::iam::arn::Partition;
+
+/// Where the installation is, or is to be.
+pub(crate) struct Facts<'a> {
+    /// The cluster.
+    pub(crate) cluster: &'a str,
+    /// Its ARN.
+    pub(crate) cluster_arn: &'a str,
+    /// Its region.
+    pub(crate) region: &'a str,
+    /// Its partition.
+    pub(crate) partition: &'a Partition,
+    /// The minor version of its Kubernetes, where that is known.
+    pub(crate) kubernetes_minor: Option<u32>,
+    /// What is there.
+    pub(crate) installed: Option<&'a Installed>,
+}
+
+/// The settings, complete, and what people should know about them.
+pub(crate) fn settings(args: &cli::Settings, facts: &Facts<'_>) -> Result<(Settings, Vec<String>)> {
+    let mut settings = build(args, facts)?;
+    if let Some(installed) = facts.installed {
+        inherit(&mut settings, installed, &named(args));
+    }
+    let mut warnings = settings.validate().map_err(Error::usage)?;
+    if let Some(minor) = facts.kubernetes_minor {
+        let supported = settings.version.check_kubernetes(minor);
+        supported.map_err(|e| Error::new(ErrorCode::UnsupportedVersion, e))?;
+    }
+    warnings.extend(settings.version.warning());
+    Ok((settings, warnings))
+}
+
+/// Refuses what can be refused without knowing the cluster.
+pub(crate) fn check_offline(args: &cli::Settings) -> Result<()> {
+    let region = "us-east-1";
+    let facts = Facts {
+        cluster: "c",
+        cluster_arn: "arn:aws:eks:us-east-1:000000000000:cluster/c",
+        region,
+        partition: &Partition::of_region(region),
+        kubernetes_minor: None,
+        installed: None,
+    };
+    build(args, &facts)?.validate().map_err(Error::usage).map(drop)
+}
+
+/// The zones that a policy of this installation's own is for.
+pub(super) fn least_privilege(zones: Vec<String>) -> Result<Vec<String>> {
+    if zones.is_empty() {
+        return Err(Error::new(ErrorCode::ZoneNotFound, "--least-privilege: no hosted zone matches the filters")
+            .hint("aws route53 list-hosted-zones lists the zones that there are"));
+    }
+    Ok(zones)
+}
+
+/// The partial objects of `--patch`.
+pub(crate) fn patches(files: &[PathBuf]) -> Result<Vec<Value>> {
+    let mut found = Vec::new();
+    for file in files {
+        let name = file.display();
+        let text = std::fs::read_to_string(file).map_err(|e| Error::usage(format!("--patch {name}: {e}")))?;
+        found.extend(patch::parse(&text).map_err(|e| Error::usage(format!("--patch {name}: {e}")))?);
+    }
+    Ok(found)
+}
+
+fn build(args: &cli::Settings, facts: &Facts<'_>) -> Result<Settings> {
+    let (version, image) = version_and_image(args)?;
+    Ok(Settings {
+        name: args.name.clone(),
+        namespace: args.namespace.clone(),
+        version,
+        image,
+        sources: args.source.clone(),
+        domain_filters: args.domain_filter.clone(),
+        exclude_domains: args.exclude_domains.clone(),
+        zone_id_filters: args.zone_id_filter.clone(),
+        policy: match args.policy {
+            cli::PolicyMode::UpsertOnly => Policy::UpsertOnly,
+            cli::PolicyMode::Sync => Policy::Sync,
+            cli::PolicyMode::CreateOnly => Policy::CreateOnly,
+        },
+        registry: match args.registry {
+            Some(cli::Registry::Noop) => Registry::Noop,
+            Some(cli::Registry::Txt) | None => Registry::Txt,
+        },
+        owner_id: args
+            .txt_owner_id
+            .clone()
+            .unwrap_or_else(|| derived_owner_id(facts.cluster, facts.cluster_arn, &args.name)),
+        txt_prefix: args.txt_prefix.clone(),
+        txt_suffix: args.txt_suffix.clone(),
+        zone_type: args.aws_zone_type.map(|zone_type| match zone_type {
+            cli::ZoneType::Public => ZoneType::Public,
+            cli::ZoneType::Private => ZoneType::Private,
+        }),
+        assume_role: args.aws_assume_role.clone(),
+        assume_role_external_id: args.aws_assume_role_external_id.clone(),
+        interval: args.interval.clone(),
+        ingress_classes: args.ingress_class.clone(),
+        annotation_filter: args.annotation_filter.clone(),
+        label_filter: args.label_filter.clone(),
+        annotation_prefix: args.annotation_prefix.clone(),
+        legacy_annotations: args.legacy_annotations,
+        replicas: args.replicas,
+        extra_args: args.extra_arg.clone(),
+        prefer_cname: args.aws_prefer_cname || facts.partition.is_gov(),
+        region: facts.region.to_owned(),
+        partition: facts.partition.clone(),
+    })
+}
+
+/// What the command line says about the identity of an installation; the rest is kept.
+fn named(args: &cli::Settings) -> Vec<What> {
+    let flags = [
+        (args.registry.is_some(), What::Registry),
+        (args.txt_owner_id.is_some(), What::Owner),
+        (args.txt_prefix.is_some(), What::TxtPrefix),
+        (args.txt_suffix.is_some(), What::TxtSuffix),
+        (args.annotation_prefix.is_some(), What::AnnotationPrefix),
+    ];
+    flags.into_iter().filter_map(|(named, what)| named.then_some(what)).collect()
+}
+
+/// The image's tag is the version; a flag that says otherwise is refused.
+fn version_and_image(args: &cli::Settings) -> Result<(Version, String)> {
+    let parse = |text: &str| text.parse::<Version>();
+    let named = args.external_dns_version.as_deref().map(parse).transpose();
+    let named = named.map_err(|e| Error::usage(format!("--external-dns-version: {e}")))?;
+    let Some(image) = &args.image else {
+        let version = named.unwrap_or(NEWEST);
+        return Ok((version, version.image()));
+    };
+    let tag = image_tag(image)
+        .ok_or_else(|| Error::usage(format!("--image {image}: a tag such as :{} is needed", NEWEST)))?;
+    match (parse(tag), named) {
+        (Ok(tagged), Some(named)) if tagged != named => {
+            Err(Error::usage(format!("--image {image} is {tagged}, and --external-dns-version says {named}")))
+        }
+        (Ok(tagged), _) => Ok((tagged, image.clone())),
+        (Err(e), _) => Err(Error::usage(format!("--image {image}: the tag must be the version: {e}"))),
+    }
+}

@@ -1,0 +1,14 @@
+//! One function per verb and noun: reads, plans, shows, and carries out what is approved.
+
+pub(crate) mod associate_iam_oidc_provider;
+pub(crate) mod completion;
+pub(crate) mod create_iamserviceaccount;
+pub(crate) mod create_policy;
+pub(crate) mod delete_iamserviceaccount;
+pub(crate) mod get_iamserviceaccount;
+pub(crate) mod install_external_dns;
+pub(crate) mod preflight;
+pub(crate) mod render;
+mod run;
+pub(crate) mod uninstall_external_dns;
+pub(crate) mod version;

@@ -1,0 +1,88 @@
+//! What can be refused is refused before the first write: every object goes through a server-side dry run, or, where
+//! its namespace doesn't exist yet, through access reviews.
+
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+
+use crate::error::{Error, ErrorCode, Result};
+use crate::k8s::{Apply, Kind, Kubernetes, Review};
+use crate::plan::iamserviceaccount::ROLE_ANNOTATION;
+use crate::plan::{Action, Op, Plan, RoleSource};
+use crate::ui::Ui;
+
+/// A role that stands for one that a stack will make.
+const STAND_IN: &str = "arn:aws:iam::123456789012:role/known-once-the-stack-is-there";
+
+/// Tries all that the plan will do in Kubernetes.
+///
+/// # Errors
+/// The refusal, before anything was changed.
+pub(crate) async fn check(plan: &Plan, kubernetes: Option<&Kubernetes>, ui: &Ui) -> Result<()> {
+    let Some(kubernetes) = kubernetes else { return Ok(()) };
+    let _task = ui.task("checking that the cluster accepts the objects");
+    let missing = created(plan, "Namespace");
+    let tries = plan.steps.iter().filter(|step| step.action != Action::None).map(|step| async {
+        match &step.op {
+            Op::Apply { object, role } => {
+                let object = stand_in(object, role.as_ref());
+                try_apply(kubernetes, &object, &missing, plan).await
+            }
+            // The apply would be refused until the patch is in.
+            Op::ApplyDeployment { object, before, .. } if !before.is_empty() => {
+                kubernetes.json_patch(object, before, true).await.map(drop)
+            }
+            Op::ApplyDeployment { object, .. } => try_apply(kubernetes, object, &missing, plan).await,
+            Op::Restart { namespace, .. } => {
+                review(kubernetes, vec![Review::new("patch", &Kind::DEPLOYMENT, Some(namespace))]).await
+            }
+            Op::Unannotate { namespace, .. } => {
+                review(kubernetes, vec![Review::new("patch", &Kind::SERVICE_ACCOUNT, Some(namespace))]).await
+            }
+            Op::DeleteObject { kind, namespace, .. } => {
+                review(kubernetes, vec![Review::new("delete", kind, namespace.as_deref())]).await
+            }
+            Op::DeleteNamespace { .. } => review(kubernetes, vec![Review::new("delete", &Kind::NAMESPACE, None)]).await,
+            _ => Ok(()),
+        }
+    });
+    try_join_all(tries).await.map(drop).map_err(|error| error.or_hint(|| "nothing was changed".to_owned()))
+}
+
+fn created(plan: &Plan, kind: &str) -> Vec<String> {
+    let steps = plan.steps.iter().filter(|step| step.kind == kind && step.action == Action::Create);
+    steps.map(|step| step.name.clone()).collect()
+}
+
+fn stand_in(object: &Value, role: Option<&RoleSource>) -> Value {
+    let mut object = object.clone();
+    if let Some(RoleSource::Stack(_)) = role {
+        object["metadata"]["annotations"][ROLE_ANNOTATION] = json!(STAND_IN);
+    }
+    object
+}
+
+async fn try_apply(kubernetes: &Kubernetes, object: &Value, missing: &[String], plan: &Plan) -> Result<()> {
+    let kind = Kind::of(object).ok_or_else(|| Error::new(ErrorCode::Internal, "an object without kind"))?;
+    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
+    if let Some(namespace) = namespace.filter(|namespace| missing.iter().any(|name| name == namespace)) {
+        let verbs = ["create", "patch"];
+        let reviews = verbs.map(|verb| Review::new(verb, &kind, Some(namespace)));
+        return review(kubernetes, reviews.into()).await;
+    }
+    match kubernetes.apply(object, Apply { dry_run: true, force: true }).await {
+        // A binding can't be tried before its role is there.
+        Err(error) if kind.kind == "ClusterRoleBinding" && error.code == ErrorCode::NotFound => {
+            if created(plan, "ClusterRole").is_empty() { Err(error) } else { Ok(()) }
+        }
+        other => other.map(drop),
+    }
+}
+
+async fn review(kubernetes: &Kubernetes, reviews: Vec<Review>) -> Result<()> {
+    let answers = kubernetes.can_i(&reviews).await?;
+    let denied = answers.into_iter().find(|(_, allowed)| !allowed);
+    denied.map_or(Ok(()), |(review, _)| {
+        Err(Error::new(ErrorCode::ClusterForbidden, format!("the caller may not {review}"))
+            .hint("ask an administrator of the cluster for this right; nothing was changed"))
+    })
+}

@@ -1,0 +1,173 @@
+//! `render …`: prints what would be sent. Flags suffice; what they don't say is asked of the cluster.
+
+use serde_json::Value;
+
+use super::create_iamserviceaccount::required;
+use super::install_external_dns::{Facts, patches, settings};
+use crate::Exit;
+use crate::cli::render::{Manifest, Place, Policy, Render, Stack, TrustPolicy};
+use crate::context::Context;
+use crate::error::{Error, ErrorCode, Result};
+use crate::externaldns::settings::Settings;
+use crate::externaldns::{helm, manifest, patch};
+use crate::iam::arn::{Arn, Partition, policy_arn};
+use crate::iam::policy::external_dns;
+use crate::iam::trust::{Issuer, Subject, trust_policy};
+use crate::observe::iamserviceaccount::place;
+use crate::stack::names;
+use crate::stack::template::{RoleSpec, template};
+use crate::ui::{Output, to_json, to_yaml};
+
+/// Prints what would be sent.
+pub(crate) async fn run(context: &Context, what: &Render, output: Option<Output>) -> Result<Exit> {
+    match what {
+        Render::Policy(args) => print(context, output, Output::Json, &policy(args)),
+        Render::TrustPolicy(args) => print(context, output, Output::Json, &trust(context, args).await?),
+        Render::Stack(args) => print(context, output, Output::Json, &stack(context, args).await?),
+        Render::Manifest(args) => objects(context, args, output).await,
+        Render::HelmValues(args) => {
+            let (settings, role) = installation(context, args).await?;
+            print(context, output, Output::Yaml, &helm::values(&settings, Some(&role)))
+        }
+    }
+}
+
+fn print(context: &Context, asked: Option<Output>, default: Output, value: &Value) -> Result<Exit> {
+    let text = if format(asked, default) == Output::Yaml { to_yaml(value)? } else { to_json(value)? };
+    context.ui.print_raw(&text)?;
+    Ok(Exit::Success)
+}
+
+fn format(asked: Option<Output>, default: Output) -> Output {
+    asked.filter(|output| output.is_document()).unwrap_or(default)
+}
+
+fn policy(args: &Policy) -> Value {
+    let of_region = || args.region.as_deref().map_or_else(Partition::aws, Partition::of_region);
+    external_dns(&args.partition.clone().unwrap_or_else(of_region), &args.zone_id_filter).0
+}
+
+/// Issuer, account and partition, from flags or from the cluster.
+struct Located {
+    issuer: Issuer,
+    account: String,
+    partition: Partition,
+}
+
+async fn located(context: &Context, place: &Place) -> Result<Located> {
+    if let (Some(issuer), Some(account)) = (&place.oidc_issuer, &place.account_id) {
+        let issuer = Issuer::parse(issuer).map_err(|e| Error::usage(format!("--oidc-issuer: {e}")))?;
+        let of_region = || place.aws.region.as_deref().map_or_else(Partition::aws, Partition::of_region);
+        return Ok(Located {
+            issuer,
+            account: account.clone(),
+            partition: place.partition.clone().unwrap_or_else(of_region),
+        });
+    }
+    let missing = if place.oidc_issuer.is_none() { "--oidc-issuer" } else { "--account-id" };
+    let Some(cluster) = &place.cluster else { return Err(is_missing(missing)) };
+    let (cluster, issuer) = context.cluster(&place.aws, cluster).await?;
+    Ok(Located { issuer, account: cluster.account, partition: cluster.partition })
+}
+
+fn is_missing(flag: &str) -> Box<Error> {
+    Error::usage(format!("{flag} must be set")).hint("or give --cluster, which is then asked")
+}
+
+async fn trust(context: &Context, args: &TrustPolicy) -> Result<Value> {
+    let subject = Subject {
+        namespace: args.namespace.clone(),
+        name: required(&args.name)?.to_owned(),
+        pattern: args.subject_pattern.clone(),
+    };
+    let located = located(context, &args.place).await?;
+    Ok(trust_policy(&located.issuer, &located.partition, &located.account, Some(&subject)).0)
+}
+
+async fn stack(context: &Context, args: &Stack) -> Result<Value> {
+    let name = required(&args.name)?;
+    let located = located(context, &args.place).await?;
+    let complete = |arn: &String| policy_arn(arn, &located.partition, Some(&located.account)).map_err(Error::usage);
+    let cluster = args.place.cluster.as_deref().unwrap_or("cluster");
+    let stack_name = names::candidates(cluster, &args.namespace, name).swap_remove(0);
+    let spec = RoleSpec {
+        namespace: args.namespace.clone(),
+        name: name.to_owned(),
+        managed_policies: args.attach_policy_arn.iter().map(complete).collect::<Result<_>>()?,
+        inline: None,
+        well_known: Vec::new(),
+        boundary: args.permissions_boundary.as_ref().map(complete).transpose()?,
+        role_name: args.role_name.clone(),
+        role_path: args.role_path.clone(),
+        subject_pattern: args.subject_pattern.clone(),
+        issuer: located.issuer,
+        partition: located.partition,
+        account: located.account,
+    };
+    Ok(template(&spec, &stack_name))
+}
+
+async fn objects(context: &Context, args: &Manifest, output: Option<Output>) -> Result<Exit> {
+    let patches = patches(&args.settings.patch)?;
+    let (settings, role) = installation(context, args).await?;
+    let internal = |e: String| Error::new(ErrorCode::Internal, format!("rendering the manifest: {e}"));
+    let with_namespace = settings.namespace != "default";
+    let mut objects = manifest::objects(&settings, Some(&role), with_namespace, true).map_err(internal)?;
+    patch::apply(&mut objects, &patches).map_err(|e| Error::usage(format!("--patch: {e}")))?;
+    if format(output, Output::Yaml) == Output::Json {
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        context.ui.print_raw(&to_json(&list)?)?;
+    } else {
+        context.ui.print_raw(&manifest::to_yaml(&objects))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Settings and role. The role's account and the region give the cluster's ARN, so that flags suffice.
+async fn installation(context: &Context, args: &Manifest) -> Result<(Settings, String)> {
+    let place = &args.place;
+    let role = role(context, args).await?;
+    let arn: Arn = role.parse().map_err(Error::usage)?;
+    let region = match &place.aws.region {
+        Some(region) => region.clone(),
+        None => context.aws(&place.aws).await?.region().to_owned(),
+    };
+    let cluster = match (&place.cluster, &args.settings.txt_owner_id) {
+        (Some(cluster), _) => cluster.as_str(),
+        // Only the owner id would need it.
+        (None, Some(_)) => "",
+        (None, None) => {
+            return Err(Error::usage("--txt-owner-id must be set")
+                .hint("or give --cluster: the owner id is then made from the cluster's ARN"));
+        }
+    };
+    let account = place.account_id.clone().unwrap_or_else(|| arn.account.clone());
+    let partition = place.partition.clone().unwrap_or_else(|| Partition::of_region(&region));
+    let cluster_arn = format!("arn:{partition}:eks:{region}:{account}:cluster/{cluster}");
+    let facts = Facts {
+        cluster,
+        cluster_arn: &cluster_arn,
+        region: &region,
+        partition: &partition,
+        kubernetes_minor: None,
+        installed: None,
+    };
+    let (settings, warnings) = settings(&args.settings, &facts)?;
+    warnings.iter().for_each(|warning| context.ui.warn(warning));
+    Ok((settings, role))
+}
+
+async fn role(context: &Context, args: &Manifest) -> Result<String> {
+    if let Some(role) = &args.role_arn {
+        return Ok(role.clone());
+    }
+    let Some(cluster) = &args.place.cluster else { return Err(is_missing("--role-arn")) };
+    let aws = context.aws(&args.place.aws).await?;
+    let (namespace, name) = (&args.settings.namespace, &args.settings.name);
+    let found = place(aws, cluster, namespace, name).await?.stack;
+    let role = found.as_ref().and_then(|found| found.stack.outputs.get("Role1")).cloned();
+    role.ok_or_else(|| {
+        Error::new(ErrorCode::NotFound, format!("cluster {cluster} has no stack with a role for {namespace}/{name}"))
+            .hint("give --role-arn, or make the role first: irsactl create iamserviceaccount")
+    })
+}

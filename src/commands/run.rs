@@ -1,0 +1,85 @@
+//! From a plan to its end: shown, or approved, tested and carried out, and reported.
+
+use crate::Exit;
+use crate::aws::Aws;
+use crate::cli::shared;
+use crate::context::Context;
+use crate::error::{ErrorCode, Result};
+use crate::k8s::Kubernetes;
+use crate::plan::execute::{Tools, execute};
+use crate::plan::{Outcome, Plan};
+use crate::ui::{Ui, plan as text};
+
+use super::preflight;
+
+/// What became of a plan.
+pub(super) enum Ended {
+    /// It was only shown.
+    Shown(Exit),
+    /// Everything in it is done.
+    Done(Plan),
+}
+
+/// Shows the plan, and carries it out where that is approved. The caller reports the end of an approved plan.
+pub(super) async fn plan(
+    context: &Context,
+    options: &shared::Plan,
+    mut plan: Plan,
+    aws: &Aws,
+    kubernetes: Option<&Kubernetes>,
+) -> Result<Ended> {
+    let ui = &context.ui;
+    plan.approved = options.approve;
+    plan.resolve(&std::collections::BTreeMap::default());
+    if !options.approve {
+        plan.mark(Outcome::Planned);
+        return show_only(context, options, &plan).map(Ended::Shown);
+    }
+    if !ui.output().is_document() {
+        ui.print(&text::text(&plan))?;
+    }
+    if plan.changes == 0 {
+        return Ok(Ended::Done(plan));
+    }
+    plan.mark(Outcome::Skipped);
+    let tools = Tools::new(aws, kubernetes, ui, &context.wait);
+    let result = async {
+        preflight::check(&plan, kubernetes, ui).await?;
+        execute(&mut plan, &tools).await
+    }
+    .await;
+    match result {
+        Ok(()) => Ok(Ended::Done(plan)),
+        Err(error) => {
+            // Nothing is left half done without saying so.
+            if ui.output().is_document() {
+                ui.document(&plan)?;
+            } else {
+                ui.say(&text::progress(&plan));
+            }
+            let again = "run the same command again: it goes on where this run stopped";
+            Err(if error.code == ErrorCode::Usage { error } else { error.or_hint(|| again.to_owned()) })
+        }
+    }
+}
+
+fn show_only(context: &Context, options: &shared::Plan, plan: &Plan) -> Result<Exit> {
+    let ui = &context.ui;
+    if ui.output().is_document() {
+        ui.document(plan)?;
+    } else {
+        ui.print(&text::text(plan))?;
+    }
+    if plan.changes > 0 {
+        ui.say("No changes were applied: run again with --approve");
+    }
+    Ok(if plan.changes > 0 && options.detailed_exitcode { Exit::Changes } else { Exit::Success })
+}
+
+/// Reports a plan that is done: the document, or a few lines for people.
+pub(super) fn report(ui: &Ui, plan: &Plan, lines: &[String]) -> Result<()> {
+    if ui.output().is_document() {
+        return ui.document(plan);
+    }
+    lines.iter().try_for_each(|line| ui.print(&format!("{line}\n")))
+}

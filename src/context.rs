@@ -1,0 +1,101 @@
+//! What every command needs: the terminal, the clock, and the clients, built when they are first used.
+
+use tokio::sync::OnceCell;
+
+use crate::aws::eks::Cluster;
+use crate::aws::{Aws, Options};
+use crate::cli::shared;
+use crate::error::{Error, ErrorCode, Result};
+use crate::iam::trust::Issuer;
+use crate::k8s::Kubernetes;
+use crate::ui::Ui;
+use crate::wait::Wait;
+
+/// The surroundings of a command.
+pub(crate) struct Context {
+    /// The terminal.
+    pub(crate) ui: Ui,
+    /// Deadline and interruption.
+    pub(crate) wait: Wait,
+    aws: OnceCell<Aws>,
+}
+
+impl Context {
+    pub(crate) fn new(ui: Ui, wait: Wait) -> Self {
+        Self { ui, wait, aws: OnceCell::new() }
+    }
+
+    /// AWS, as the caller.
+    pub(crate) async fn aws(&self, args: &shared::Aws) -> Result<&Aws> {
+        let options = Options { region: args.region.clone(), profile: args.profile.clone() };
+        self.aws.get_or_try_init(|| Aws::connect(&options, self.wait.clone())).await
+    }
+
+    /// The cluster, which must be usable, and its issuer.
+    pub(crate) async fn cluster(&self, args: &shared::Aws, name: &str) -> Result<(Cluster, Issuer)> {
+        let cluster = self.aws(args).await?.cluster(name).await?;
+        cluster.check_usable()?;
+        let issuer = issuer(&cluster)?;
+        Ok((cluster, issuer))
+    }
+
+    /// The cluster's Kubernetes API: its endpoint with an EKS token, or a kubeconfig that must be of the same cluster.
+    pub(crate) async fn kubernetes(
+        &self,
+        cluster: &Cluster,
+        aws: &shared::Aws,
+        kube: &shared::Kube,
+    ) -> Result<Kubernetes> {
+        if kube.kubeconfig.is_none() && kube.context.is_none() {
+            let caller = self.aws(aws).await?.clone();
+            let name = cluster.name.clone();
+            let token = move || {
+                let (caller, name) = (caller.clone(), name.clone());
+                async move { caller.cluster_token(&name).await }
+            };
+            return Kubernetes::eks(&cluster.endpoint, &cluster.ca, token, self.wait.clone()).await;
+        }
+        let file = kube.kubeconfig.as_ref().map(|file| file.to_string_lossy());
+        let kubernetes = Kubernetes::kubeconfig(file.as_deref(), kube.context.as_deref(), self.wait.clone()).await?;
+        check_same_cluster(&kubernetes, cluster).await?;
+        Ok(kubernetes)
+    }
+
+    /// Says how the caller becomes known to the cluster, where it isn't (401).
+    pub(crate) async fn explain_access(&self, error: Box<Error>, aws: &shared::Aws, cluster: &str) -> Box<Error> {
+        if error.code != ErrorCode::ClusterUnauthorized {
+            return error;
+        }
+        let Ok(aws) = self.aws(aws).await else { return error };
+        let Ok(caller) = aws.caller().await else { return error };
+        let (principal, region) = (caller.principal(), aws.region());
+        error.hint(format!(
+            "make the caller known to the cluster: aws eks create-access-entry --cluster-name {cluster} --region {region} \
+             --principal-arn {principal} && aws eks associate-access-policy --cluster-name {cluster} --region {region} \
+             --principal-arn {principal} --access-scope type=cluster \
+             --policy-arn arn:{}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy",
+            caller.partition
+        ))
+    }
+}
+
+fn issuer(cluster: &Cluster) -> Result<Issuer> {
+    let url = cluster.issuer.as_deref().ok_or_else(|| {
+        Error::new(ErrorCode::ClusterNotActive, format!("cluster {} has no OIDC issuer yet", cluster.name))
+    })?;
+    Issuer::parse(url).map_err(|e| Error::new(ErrorCode::Aws, format!("cluster {}: {e}", cluster.name)))
+}
+
+/// A kubeconfig is of the cluster if it trusts the same CA, or its API server issues tokens in the cluster's name.
+async fn check_same_cluster(kubernetes: &Kubernetes, cluster: &Cluster) -> Result<()> {
+    if kubernetes.has_ca(&cluster.ca) {
+        return Ok(());
+    }
+    let issuer = kubernetes.issuer().await?;
+    if issuer.is_some() && issuer == cluster.issuer {
+        return Ok(());
+    }
+    Err(Error::new(ErrorCode::ClusterMismatch, format!("the kubeconfig isn't of cluster {}", cluster.name))
+        .cause(format!("it leads to {}, the cluster's endpoint is {}", kubernetes.server(), cluster.endpoint))
+        .hint(format!("aws eks update-kubeconfig --name {} writes one; or choose another --context", cluster.name)))
+}

@@ -1,0 +1,144 @@
+//! The records of the zones that an installation looks after.
+
+use futures::future::try_join;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde_json::Value;
+
+use crate::aws::Aws;
+use crate::error::{ErrorCode, Result};
+use crate::externaldns::args::Installed;
+use crate::externaldns::filter::{Zone, select_zones};
+use crate::externaldns::protect::protected_changes;
+use crate::externaldns::registry::{Class, Mapper, Owned, audit};
+use crate::externaldns::settings::{Registry, Settings};
+use crate::k8s::{Kind, Kubernetes};
+use crate::ui::Ui;
+
+/// Route53 answers five requests a second per account.
+const AT_ONCE: usize = 4;
+
+/// The records of one zone that an owner has.
+pub(crate) struct Zoned {
+    /// The zone.
+    pub(crate) zone: Zone,
+    /// Its records, sorted by owner.
+    pub(crate) records: Vec<Owned>,
+}
+
+/// Reads the records that `owner` has in these zones; none where they can't be read.
+pub(crate) async fn owned(
+    aws: &Aws,
+    ui: &Ui,
+    zones: &[&Zone],
+    mapper: &Mapper,
+    owner: &str,
+) -> Result<Option<Vec<Zoned>>> {
+    let reads = zones.iter().map(|zone| async move {
+        let records = aws.records(&zone.id).await?;
+        let mut records = audit(&records, mapper, Some(owner));
+        records.retain(|record| record.owner.as_deref() == Some(owner) && is_own(record.class));
+        Ok(Zoned { zone: (*zone).clone(), records })
+    });
+    match stream::iter(reads).buffered(AT_ONCE).try_collect().await {
+        Ok(zones) => Ok(Some(zones)),
+        Err(error) => unreadable(ui, error),
+    }
+}
+
+fn is_own(class: Class) -> bool {
+    matches!(class, Class::Owned | Class::OwnedLegacy | Class::OrphanTxt | Class::ObsoleteTxt)
+}
+
+fn unreadable<T>(ui: &Ui, error: Box<crate::error::Error>) -> Result<Option<T>> {
+    if error.code != ErrorCode::AccessDenied {
+        return Err(error);
+    }
+    ui.warn(&format!("the records of the zones can't be read: {error}"));
+    Ok(None)
+}
+
+/// The records that a change could cost, and what asks for them.
+#[derive(Default)]
+pub(crate) struct AtStake {
+    /// The owner's records; none where they can't be read.
+    pub(crate) records: Option<Vec<Owned>>,
+    /// The Ingresses and Services of the cluster.
+    pub(crate) objects: Vec<Value>,
+}
+
+/// Reads what an installation could take over or lose: the records of the owner id of a new one, or those of a live one
+/// whose identity or view changes. Nothing is read where nothing is at stake.
+pub(crate) async fn at_stake(
+    aws: &Aws,
+    ui: &Ui,
+    kubernetes: Option<&Kubernetes>,
+    installed: Option<&Installed>,
+    settings: &Settings,
+    zones: &[Zone],
+) -> Result<AtStake> {
+    let Some(kubernetes) = kubernetes.filter(|_| settings.assume_role.is_none()) else { return Ok(AtStake::default()) };
+    let selected = select_zones(zones, settings);
+    let (zones, mapper, owner) = match installed {
+        None if settings.registry == Registry::Txt => (selected, settings.mapper(), settings.owner_id.as_str()),
+        Some(installed) if !protected_changes(installed, settings).is_empty() => {
+            (looked_after(installed, zones), installed.mapper(), installed.owner_id.as_str())
+        }
+        _ => return Ok(AtStake { records: Some(Vec::new()), objects: Vec::new() }),
+    };
+    let found = owned(aws, ui, &zones, &mapper, owner).await?;
+    let records: Option<Vec<_>> = found.map(|zones| zones.into_iter().flat_map(|zone| zone.records).collect());
+    if records.as_ref().is_none_or(Vec::is_empty) {
+        return Ok(AtStake { records, objects: Vec::new() });
+    }
+    let (ingresses, services) =
+        try_join(kubernetes.list(&Kind::INGRESS, None, None, None), kubernetes.list(&Kind::SERVICE, None, None, None))
+            .await?;
+    Ok(AtStake { records, objects: ingresses.into_iter().chain(services).collect() })
+}
+
+/// The zones that a live installation looks after.
+fn looked_after<'z>(installed: &Installed, zones: &'z [Zone]) -> Vec<&'z Zone> {
+    let filter = installed.domain_filter();
+    let by_id = |zone: &Zone| installed.zone_id_filters.is_empty() || installed.zone_id_filters.contains(&zone.id);
+    zones.iter().filter(|zone| filter.matches(&zone.name) && by_id(zone)).collect()
+}
+
+/// Records that stay in a zone when an installation goes.
+pub(crate) struct Leftover {
+    /// The zone's name.
+    pub(crate) name: String,
+    /// The zone's id.
+    pub(crate) id: String,
+    /// The records, as `name TYPE`.
+    pub(crate) names: Vec<String>,
+}
+
+/// What an installation that goes leaves in the zones that it looked after.
+pub(crate) async fn leftovers(aws: &Aws, ui: &Ui, installed: Option<&Installed>) -> Result<Vec<Leftover>> {
+    let Some(installed) = installed.filter(|found| found.registry == "txt" && found.assume_role.is_none()) else {
+        return Ok(Vec::new());
+    };
+    let zones = match aws.zones().await {
+        Ok(zones) => zones,
+        Err(error) => {
+            return unreadable(ui, error).map(|none: Option<()>| none.map(|()| Vec::new()).unwrap_or_default());
+        }
+    };
+    let found = owned(aws, ui, &looked_after(installed, &zones), &installed.mapper(), &installed.owner_id)
+        .await?
+        .unwrap_or_default();
+    let with_records = found.into_iter().filter(|zoned| !zoned.records.is_empty());
+    Ok(with_records
+        .map(|zoned| Leftover {
+            name: zoned.zone.name,
+            id: zoned.zone.id,
+            names: zoned.records.iter().flat_map(names).collect(),
+        })
+        .collect())
+}
+
+/// The record and the TXT record that says whose it is.
+fn names(owned: &Owned) -> Vec<String> {
+    let record = format!("{} {}", owned.record.name, owned.record.record_type);
+    std::iter::once(record).chain(owned.txt.iter().map(|txt| format!("{txt} TXT"))).collect()
+}

@@ -1,0 +1,75 @@
+//! The proof of a role: a token of the service account is exchanged at STS, and the zones listed with it.
+
+use std::time::Duration;
+
+use super::Tools;
+use crate::error::{ErrorCode, Result};
+use crate::iam::trust::AUDIENCE;
+use crate::plan::Proof;
+use crate::ui::Task;
+
+/// IAM is eventually consistent: a new role is refused for seconds ("Changes that I make are not
+/// always immediately visible", IAM User Guide).
+const PROPAGATION: Duration = Duration::from_secs(120);
+
+/// The shortest lifetime that Kubernetes grants a token (TokenRequest), in seconds.
+const TOKEN_SECONDS: u32 = 600;
+
+/// Proves that the service account may use its role, as often as it takes until IAM has heard of it.
+///
+/// # Errors
+/// `RoleNotUsable` where it is still refused after two minutes.
+pub async fn prove(proof: &Proof, tools: &Tools<'_>, task: &Task) -> Result<()> {
+    let role = tools.role(&proof.role)?;
+    task.detail("a token of the service account is exchanged at STS");
+    let kubernetes = tools.kubernetes()?;
+    let token = kubernetes.token(&proof.namespace, &proof.service_account, AUDIENCE, TOKEN_SECONDS).await?;
+    let wait = tools.wait.at_most(PROPAGATION);
+    let mut pause = Duration::from_millis(200);
+    loop {
+        let refusal = match attempt(proof, &role, &token, tools).await {
+            Ok(()) => return Ok(()),
+            Err(error) if may_pass(error.code) => error,
+            Err(error) => return Err(error),
+        };
+        task.detail("STS refuses the role still: a new one takes seconds");
+        if let Err(end) = wait.pause(pause).await {
+            return Err(if end.code == ErrorCode::Interrupted { end } else { unusable(proof, &role, &refusal) });
+        }
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+async fn attempt(proof: &Proof, role: &str, token: &str, tools: &Tools<'_>) -> Result<()> {
+    let assumed = tools.aws.assume_role_with_web_identity(role, token, "irsactl").await?;
+    match &proof.assume {
+        Some((second, external_id)) => {
+            assumed.assume_role(second, external_id.as_deref()).await?.zones().await.map(drop)
+        }
+        None => assumed.zones().await.map(drop),
+    }
+}
+
+fn may_pass(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::RoleNotUsable | ErrorCode::AccessDenied | ErrorCode::ExpiredCredentials | ErrorCode::NotFound
+    )
+}
+
+fn unusable(proof: &Proof, role: &str, refusal: &crate::error::Error) -> Box<crate::error::Error> {
+    let account = format!("{}/{}", proof.namespace, proof.service_account);
+    let mut error = crate::error::Error::new(
+        ErrorCode::RoleNotUsable,
+        format!("ServiceAccount {account} can't use role {role}; the pod wasn't started"),
+    )
+    .cause(refusal.to_string());
+    if let Some((second, _)) = &proof.assume {
+        error = error.hint(format!("check that {second} trusts {role} and may list hosted zones"));
+    }
+    error.or_hint(|| {
+        "the trust policy and the role's policies were just checked: look for a service control policy of the \
+         organisation, or a permissions boundary, that denies it"
+            .to_owned()
+    })
+}

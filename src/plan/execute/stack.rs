@@ -1,0 +1,121 @@
+//! Steps of stacks.
+
+use super::Tools;
+use crate::aws::cloudformation::{Action, Changed, NewStack, Operation, Stack, StackChange};
+use crate::error::{Error, ErrorCode, Result};
+use crate::iam::arn::Arn;
+use crate::observe::iamserviceaccount::observed_role;
+use crate::plan::iamserviceaccount::{ObservedRole, ROLE_OUTPUT, mends};
+use crate::plan::{Op, StackSpec};
+use crate::stack::tags;
+use crate::stack::template::needs_named_capability;
+use crate::ui::Task;
+
+pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
+    match op {
+        Op::CreateStack { stack, forerunner } => {
+            if let Some(id) = forerunner {
+                wait(&operation(id, &stack.name, Action::Delete), tools, task).await?;
+            }
+            create(stack, tools, task).await
+        }
+        Op::ReplaceStack { stack, id, unprotect } => {
+            delete(id, &stack.name, *unprotect, true, tools, task).await?;
+            create(stack, tools, task).await
+        }
+        Op::WaitForStack { stack, id, action } => {
+            let found = wait(&operation(id, &stack.name, *action), tools, task).await?;
+            finish(stack, found, tools).await
+        }
+        Op::ChangeStack { stack, id, stuck } => change(stack, id, *stuck, tools, task).await,
+        Op::DeleteStack { name, id, unprotect, detach, wait } => {
+            for (role, policy) in detach {
+                tools.aws.detach_policy(role, policy).await?;
+            }
+            delete(id, name, *unprotect, *wait, tools, task).await
+        }
+        _ => Ok(()),
+    }
+}
+
+fn operation(id: &str, name: &str, action: Action) -> Operation {
+    Operation { id: id.to_owned(), name: name.to_owned(), action, token: None }
+}
+
+async fn wait(operation: &Operation, tools: &Tools<'_>, task: &Task) -> Result<Option<Stack>> {
+    tools.aws.wait_stack(operation, |stack| task.detail(&stack.status)).await
+}
+
+async fn create(spec: &StackSpec, tools: &Tools<'_>, task: &Task) -> Result<()> {
+    let new = NewStack {
+        name: spec.name.clone(),
+        template: spec.template.clone(),
+        tags: spec.tags.clone(),
+        named_capability: needs_named_capability(&spec.template),
+        protected: spec.protected,
+        role_arn: None,
+        disable_rollback: false,
+    };
+    let operation = tools.aws.create_stack(&new).await?;
+    let stack = wait(&operation, tools, task).await?;
+    keep_role(spec, stack.as_ref(), tools).map(drop)
+}
+
+async fn change(spec: &StackSpec, id: &str, stuck: bool, tools: &Tools<'_>, task: &Task) -> Result<()> {
+    if stuck {
+        let operation = tools.aws.continue_rollback(id, None).await?;
+        wait(&operation, tools, task).await?;
+    }
+    let before = tools.aws.stack(id).await?;
+    let change = StackChange {
+        name: id.to_owned(),
+        template: spec.template.clone(),
+        tags: before.as_ref().map_or_else(|| spec.tags.clone(), |stack| tags::merged(&stack.tags, &spec.tags)),
+        capabilities: before.as_ref().map(|stack| stack.capabilities.clone()).unwrap_or_default(),
+        named_capability: needs_named_capability(&spec.template),
+        role_arn: None,
+        description: format!("updating iamserviceaccount {}", spec.service_account),
+    };
+    let stack = match tools.aws.change_stack(&change).await? {
+        Changed::Yes(operation) => wait(&operation, tools, task).await?,
+        Changed::No => before,
+    };
+    finish(spec, stack, tools).await
+}
+
+/// What was changed behind CloudFormation's back is mended, too: an update that doesn't touch it leaves it.
+async fn finish(spec: &StackSpec, stack: Option<Stack>, tools: &Tools<'_>) -> Result<()> {
+    let role = keep_role(spec, stack.as_ref(), tools)?;
+    let found: Option<ObservedRole> = observed_role(tools.aws, role.name()).await?;
+    let Some(found) = found else { return Ok(()) };
+    for step in mends(spec, &found) {
+        match &step.op {
+            Op::SetTrust { role, document } => tools.aws.set_trust(role, document).await?,
+            Op::SetBoundary { role, boundary } => tools.aws.set_boundary(role, boundary.as_deref()).await?,
+            Op::AttachPolicy { role, policy } => tools.aws.attach_policy(role, policy).await?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Remembers the stack's role for the steps that come after.
+fn keep_role(spec: &StackSpec, stack: Option<&Stack>, tools: &Tools<'_>) -> Result<Arn> {
+    let output = stack.and_then(|stack| stack.outputs.get(ROLE_OUTPUT));
+    let missing = || Error::new(ErrorCode::StackFailed, format!("stack {} has no output {ROLE_OUTPUT}", spec.name));
+    let text = output.ok_or_else(missing)?;
+    let arn = text.parse().map_err(|e: String| missing().cause(e))?;
+    tools.set_role(&spec.name, text.clone());
+    Ok(arn)
+}
+
+async fn delete(id: &str, name: &str, unprotect: bool, until_gone: bool, tools: &Tools<'_>, task: &Task) -> Result<()> {
+    if unprotect {
+        tools.aws.unprotect(id).await?;
+    }
+    let operation = tools.aws.delete_stack(id, None).await?;
+    if until_gone {
+        wait(&Operation { name: name.to_owned(), ..operation }, tools, task).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! An installation of ExternalDNS: policy, role and ServiceAccount, RBAC and Deployment.
+
+pub mod guards;
+pub mod records;
+
+use serde_json::Value;
+
+use super::iamserviceaccount::{self as entry, MANAGED_BY, label, reason, refuse_conflicts};
+use super::{Action, Op, Plan, Proof, RoleSource, Step, StepId, policy};
+use crate::aws::iam::Policy;
+use crate::error::{Error, ErrorCode, Result};
+use crate::externaldns::manifest;
+use crate::externaldns::patch;
+use crate::externaldns::settings::Settings;
+use crate::k8s::diff::differences;
+use crate::k8s::{FIELD_MANAGER, Kind};
+
+/// An installation as it should be.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// What ExternalDNS is told.
+    pub settings: Settings,
+    /// Partial objects that are merged into the manifest.
+    pub patches: Vec<Value>,
+    /// The policy, unless others bring one.
+    pub policy: Option<policy::Desired>,
+    /// Role and ServiceAccount.
+    pub entry: entry::Desired,
+    /// Take over a Deployment that others made.
+    pub adopt: bool,
+    /// Take fields over from other field managers.
+    pub force: bool,
+}
+
+/// What was found in AWS and in the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The policy.
+    pub policy: Option<Policy>,
+    /// To whom else the policy is attached; none where that can't be read.
+    pub policy_users: Option<Vec<String>>,
+    /// Stack, role, namespace and ServiceAccount.
+    pub entry: entry::Observed,
+    /// The cluster's objects; none with `--aws-only`.
+    pub objects: Option<Objects>,
+}
+
+/// What was found in the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Objects {
+    /// The ClusterRole of that name.
+    pub cluster_role: Option<Value>,
+    /// The ClusterRoleBinding of that name.
+    pub cluster_role_binding: Option<Value>,
+    /// The Deployment of that namespace and name.
+    pub deployment: Option<Value>,
+    /// Every Deployment of ExternalDNS in the cluster.
+    pub installations: Vec<Value>,
+    /// The pods of the namespace.
+    pub pods: Vec<Value>,
+}
+
+/// Adds the steps of an installation; those of the provider are there already.
+///
+/// # Errors
+/// Where something of others is in the way.
+pub fn add(plan: &mut Plan, desired: &Desired, observed: &Observed, provider: StepId) -> Result<()> {
+    let mut needs = Vec::new();
+    if let Some(policy) = &desired.policy {
+        let step = policy::step(policy, observed.policy.as_ref(), observed.policy_users.as_deref())?;
+        needs.push(plan.push(step));
+        plan.outputs.policy_arn = Some(policy.arn.clone());
+    }
+    let entry = entry::add(plan, &desired.entry, &observed.entry, &needs)?;
+    let Some(objects) = &observed.objects else { return Ok(()) };
+    let rendered = rendered(desired, objects)?;
+    let mut before: Vec<_> = [provider].into_iter().chain(needs).chain(entry.aws.clone()).collect();
+    before.extend(entry.service_account);
+    for (kind, live) in
+        [(&Kind::CLUSTER_ROLE, &objects.cluster_role), (&Kind::CLUSTER_ROLE_BINDING, &objects.cluster_role_binding)]
+    {
+        let step = object_step(desired, kind, live.as_ref(), find(&rendered, kind)?)?;
+        before.push(plan.push(step));
+    }
+    let deployment = find(&rendered, &Kind::DEPLOYMENT)?;
+    let step = deployment_step(desired, objects, deployment, &entry.role)?;
+    plan.push(step.after(before));
+    Ok(())
+}
+
+/// The manifest with patches, and with the selector of a Deployment that is there: it can't be changed.
+fn rendered(desired: &Desired, objects: &Objects) -> Result<Vec<Value>> {
+    let internal = |e: String| Error::new(ErrorCode::Internal, format!("rendering the manifest: {e}"));
+    let mut rendered = manifest::objects(&desired.settings, None, false, false).map_err(internal)?;
+    patch::apply(&mut rendered, &desired.patches).map_err(|e| Error::usage(format!("--patch: {e}")))?;
+    if let Some(live) = &objects.deployment {
+        manifest::adopt(&mut rendered, live);
+    }
+    Ok(rendered)
+}
+
+fn find<'a>(objects: &'a [Value], kind: &Kind) -> Result<&'a Value> {
+    let missing = || Error::new(ErrorCode::Internal, format!("the manifest has no {}", kind.kind));
+    objects.iter().find(|object| object["kind"] == kind.kind).ok_or_else(missing)
+}
+
+/// `namespace/name`, or the name alone.
+pub fn full_name(object: &Value) -> String {
+    let text = |path| object.pointer(path).and_then(Value::as_str);
+    let name = text("/metadata/name").unwrap_or_default();
+    text("/metadata/namespace").map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
+}
+
+/// Brings one object of ours to what is rendered.
+fn object_step(desired: &Desired, kind: &Kind, live: Option<&Value>, object: &Value) -> Result<Step> {
+    let name = full_name(object);
+    let op = Op::Apply { object: object.clone(), role: None };
+    let Some(live) = live else {
+        return Ok(Step::new(Action::Create, kind.kind, name, op).because("it doesn't exist"));
+    };
+    match compare(desired, kind, &name, live, object)? {
+        None => Ok(Step::unchanged(kind.kind, name)),
+        Some(step) => Ok(Step { op, ..step }),
+    }
+}
+
+/// The step that an existing object needs, without its op.
+fn compare(desired: &Desired, kind: &Kind, name: &str, live: &Value, object: &Value) -> Result<Option<Step>> {
+    let ours = label(live, MANAGED_BY) == Some(FIELD_MANAGER);
+    if !ours && !desired.adopt {
+        return Err(guards::foreign(kind, name, live));
+    }
+    let fields = differences(live, object, FIELD_MANAGER);
+    if fields.is_empty() {
+        return Ok(None);
+    }
+    if !desired.force && !desired.adopt {
+        refuse_conflicts(kind.kind, name, live, object)?;
+    }
+    let why = if ours { reason(&fields, "it differs from what is asked for") } else { "it is taken over".to_owned() };
+    let diff = fields.into_iter().map(|field| field.change).collect();
+    Ok(Some(Step::new(Action::Update, kind.kind, name, Op::None).because(why).with_diff(diff)))
+}
+
+fn deployment_step(desired: &Desired, objects: &Objects, object: &Value, role: &RoleSource) -> Result<Step> {
+    let name = full_name(object);
+    let proof = (desired.settings.replicas > 0).then(|| proof(desired, role));
+    let before = objects.deployment.as_ref().map(|live| manifest::takeover_patch(live, object)).unwrap_or_default();
+    let apply = Op::ApplyDeployment { object: object.clone(), before, proof: proof.clone() };
+    let Some(live) = &objects.deployment else {
+        let why = format!("ExternalDNS {} isn't installed", desired.settings.version);
+        return Ok(Step::new(Action::Create, "Deployment", name, apply).because(why));
+    };
+    if let Some(step) = compare(desired, &Kind::DEPLOYMENT, &name, live, object)? {
+        return Ok(Step { op: apply, ..step });
+    }
+    let Some(why) = restart_reason(desired, live, &objects.pods, role) else {
+        return Ok(Step::unchanged("Deployment", name));
+    };
+    let (namespace, name_only) = (desired.settings.namespace.clone(), desired.settings.name.clone());
+    let op = Op::Restart { namespace, name: name_only, proof };
+    Ok(Step::new(Action::Update, "Deployment", name, op).because(why))
+}
+
+fn proof(desired: &Desired, role: &RoleSource) -> Proof {
+    let settings = &desired.settings;
+    Proof {
+        namespace: settings.namespace.clone(),
+        service_account: settings.name.clone(),
+        role: role.clone(),
+        assume: settings.assume_role.clone().map(|role| (role, settings.assume_role_external_id.clone())),
+    }
+}
+
+/// Pods get their role when they are made; those from before must be made anew.
+fn restart_reason(desired: &Desired, live: &Value, pods: &[Value], role: &RoleSource) -> Option<String> {
+    if desired.settings.replicas == 0 {
+        return None;
+    }
+    let RoleSource::Known(arn) = role else {
+        return Some("its pods must be restarted to get the new role".to_owned());
+    };
+    let own = pods.iter().filter(|pod| belongs_to(pod, live) && pod.pointer("/metadata/deletionTimestamp").is_none());
+    let without = own.filter(|pod| injected_role(pod) != Some(arn)).count();
+    (without > 0).then(|| "its pods run without the role: they are restarted".to_owned())
+}
+
+/// True where the labels of the pod are those that the Deployment selects.
+pub fn belongs_to(pod: &Value, deployment: &Value) -> bool {
+    let selector = deployment.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    selector.is_some_and(|labels| labels.iter().all(|(key, value)| label(pod, key) == value.as_str()))
+}
+
+/// The role that the pod identity webhook gave to a pod.
+pub fn injected_role(pod: &Value) -> Option<&str> {
+    let containers = pod.pointer("/spec/containers")?.as_array()?;
+    let env = containers.iter().filter_map(|container| container.get("env")?.as_array()).flatten();
+    env.into_iter().find(|variable| variable["name"] == "AWS_ROLE_ARN")?.get("value")?.as_str()
+}

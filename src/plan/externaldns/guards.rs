@@ -1,0 +1,118 @@
+//! What an installation must not run into: others' installations, others' objects, others' records.
+
+use serde_json::Value;
+
+use super::super::Plan;
+use super::super::iamserviceaccount::{MANAGED_BY, label};
+use super::full_name;
+use crate::aws::eks::{Addon, Association};
+use crate::error::{Error, ErrorCode, Result};
+use crate::externaldns::args::Installed;
+use crate::externaldns::filter::{self, Zone};
+use crate::externaldns::settings::Settings;
+use crate::k8s::Kind;
+
+/// An object that others made.
+pub fn foreign(kind: &Kind, name: &str, live: &Value) -> Box<Error> {
+    let maker = label(live, MANAGED_BY).map_or("nobody's label is on it".to_owned(), |by| format!("it is {by}'s"));
+    let code = if kind.kind == "Deployment" { ErrorCode::ForeignInstallation } else { ErrorCode::ForeignObject };
+    let owner = Installed::from_deployment(live).map(|installed| format!("; its owner id is {}", installed.owner_id));
+    Error::new(code, format!("{} {name} exists, and irsactl didn't make it", kind.kind))
+        .cause(maker + owner.as_deref().unwrap_or_default())
+        .hint("--adopt takes it over; another --name installs beside it")
+}
+
+/// A Pod Identity association overrides the annotation: the pod would get another role.
+///
+/// # Errors
+/// `PodIdentity`, with the command that removes it.
+pub fn pod_identity(settings: &Settings, cluster: &str, association: Option<&Association>) -> Result<()> {
+    let Some(association) = association else { return Ok(()) };
+    let account = format!("{}/{}", settings.namespace, settings.name);
+    Err(Error::new(ErrorCode::PodIdentity, format!("a Pod Identity association gives {account} another role"))
+        .cause(format!("{} overrides the ServiceAccount's annotation", association.id))
+        .hint(format!(
+            "aws eks delete-pod-identity-association --cluster-name {cluster} --association-id {} --region {}",
+            association.id, settings.region
+        )))
+}
+
+/// Another installation of ExternalDNS: two with one owner id delete each other's records.
+///
+/// # Errors
+/// `ForeignInstallation`, naming it and its owner id.
+pub fn installations(
+    plan: &mut Plan,
+    settings: &Settings,
+    installed: bool,
+    others: &[Value],
+    addon: Option<&Addon>,
+) -> Result<()> {
+    let own = format!("{}/{}", settings.namespace, settings.name);
+    for other in others.iter().filter(|deployment| full_name(deployment) != own) {
+        let name = full_name(other);
+        let owner = Installed::from_deployment(other).map(|found| found.owner_id).unwrap_or_default();
+        let maker = label(other, MANAGED_BY).map(|by| format!(" ({by})")).unwrap_or_default();
+        let same_name = name.rsplit('/').next() == Some(settings.name.as_str());
+        if owner == settings.owner_id || (!installed && (same_name || settings.name == "external-dns")) {
+            return Err(beside(format!(
+                "ExternalDNS is installed already: Deployment {name}{maker}, owner id {owner}"
+            )));
+        }
+        plan.note(format!("there is another ExternalDNS: Deployment {name}{maker}, owner id {owner}"));
+    }
+    match addon {
+        Some(addon) if !installed && settings.name == "external-dns" => {
+            Err(beside(format!("ExternalDNS is installed already: EKS add-on {} {}", addon.name, addon.version)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn beside(message: String) -> Box<Error> {
+    Error::new(ErrorCode::ForeignInstallation, message)
+        .hint("remove it, or install beside it with another --name and --txt-owner-id")
+}
+
+/// A ClusterRoleBinding of this name that serves another namespace.
+///
+/// # Errors
+/// `ForeignInstallation`.
+pub fn binding(settings: &Settings, live: Option<&Value>) -> Result<()> {
+    let subjects = live.and_then(|binding| binding["subjects"].as_array()).into_iter().flatten();
+    let elsewhere =
+        subjects.filter_map(|subject| subject["namespace"].as_str()).find(|namespace| *namespace != settings.namespace);
+    elsewhere.map_or(Ok(()), |namespace| {
+        let message = format!("ClusterRoleBinding {}-viewer serves namespace {namespace}", settings.name);
+        Err(Error::new(ErrorCode::ForeignInstallation, message)
+            .hint(format!("install beside it with another --name, or into it with --namespace {namespace}")))
+    })
+}
+
+/// The zones that the settings select; an installation that selects none isn't wrong, but does nothing.
+///
+/// # Errors
+/// `ZoneNotFound` for an id that doesn't exist, `ZoneAmbiguous` for twins of one name.
+pub fn zones<'a>(plan: &mut Plan, settings: &Settings, zones: &'a [Zone]) -> Result<Vec<&'a Zone>> {
+    if settings.assume_role.is_some() {
+        plan.note("the zones are another account's: whether the filters match any can't be seen from here");
+        return Ok(Vec::new());
+    }
+    if let Some(id) = settings.zone_id_filters.iter().find(|id| !zones.iter().any(|zone| zone.id == **id)) {
+        return Err(Error::new(ErrorCode::ZoneNotFound, format!("--zone-id-filter: there is no hosted zone {id}"))
+            .hint("aws route53 list-hosted-zones lists the zones that there are"));
+    }
+    let selected = filter::select_zones(zones, settings);
+    if let Some([twin, ..]) = filter::twins(&selected).first().map(Vec::as_slice) {
+        return Err(Error::new(
+            ErrorCode::ZoneAmbiguous,
+            format!("there are several hosted zones named {}", twin.name),
+        )
+        .cause("each record would be written to all of them")
+        .hint("choose with --aws-zone-type public|private, or with --zone-id-filter"));
+    }
+    if selected.is_empty() {
+        plan.note("no hosted zone matches the filters: ExternalDNS will run and write no record");
+    }
+    Ok(selected)
+}

@@ -1,0 +1,130 @@
+//! DNS records that a plan could cost: deleted, orphaned or taken over ones are named before anything happens.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::super::Plan;
+use crate::error::{Error, ErrorCode, Result};
+use crate::externaldns::args::Installed;
+use crate::externaldns::hosts::{View, vanishing};
+use crate::externaldns::protect::{ProtectedChange, Risk, protected_changes};
+use crate::externaldns::registry::Owned;
+use crate::externaldns::settings::{Policy, Settings};
+
+/// How many records a message names.
+const NAMED: usize = 10;
+
+/// What the user accepts.
+#[derive(Clone, Copy, Debug)]
+pub struct Consent {
+    /// `--allow-record-deletion`.
+    pub delete: bool,
+    /// `--abandon-records`.
+    pub abandon: bool,
+}
+
+/// Refuses a change of a live installation that would cost records, unless it is consented to. `records` are its own;
+/// none where they can't be read, which counts as all of them at stake.
+///
+/// # Errors
+/// `RecordsAtRisk`, naming the change, the records and the flag.
+pub fn change(
+    plan: &mut Plan,
+    installed: &Installed,
+    settings: &Settings,
+    consent: &Consent,
+    records: Option<&[Owned]>,
+    objects: &[Value],
+) -> Result<()> {
+    let changes = protected_changes(installed, settings);
+    let of = |risk: Risk| changes.iter().filter(|change| change.risk == risk).map(said).collect::<Vec<_>>();
+    let orphaning = of(Risk::Orphans);
+    if !orphaning.is_empty() {
+        let names = records.map_or_else(unreadable, |records| name(records.iter()));
+        let message =
+            format!("{} would leave the records of {} without an owner", orphaning.join(", "), installed.owner_id);
+        consented(plan, consent.abandon, Risk::Orphans, &message, &names)?;
+    }
+    let deleting = of(Risk::Deletes);
+    if deleting.is_empty() || settings.policy != Policy::Sync {
+        return Ok(());
+    }
+    let gone = records.map(|records| vanishing(records, objects, &View::from(settings)));
+    if gone.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(());
+    }
+    let names = gone.map_or_else(unreadable, |gone| name(gone.into_iter()));
+    let message = format!("{} would let ExternalDNS delete records", deleting.join(", "));
+    consented(plan, consent.delete, Risk::Deletes, &message, &names)
+}
+
+fn said(change: &ProtectedChange) -> String {
+    let value = |text: &str| if text.is_empty() { "(none)".to_owned() } else { text.to_owned() };
+    format!("--{} {} → {}", change.flag, value(&change.before), value(&change.after))
+}
+
+fn consented(plan: &mut Plan, consent: bool, risk: Risk, message: &str, records: &str) -> Result<()> {
+    if consent {
+        plan.note(format!("{message}: {records}"));
+        return Ok(());
+    }
+    Err(Error::new(ErrorCode::RecordsAtRisk, message)
+        .cause(format!("these are at stake: {records}"))
+        .hint(format!("keep the setting as it is, or accept it with {}", risk.consent())))
+}
+
+/// A new installation with an owner id that has records: with an id that was chosen, those of objects that this cluster
+/// doesn't have are probably another cluster's; with the derived one, they are this cluster's from before.
+///
+/// # Errors
+/// `RecordsAtRisk` for a chosen id.
+pub fn takeover(
+    plan: &mut Plan,
+    settings: &Settings,
+    chosen: bool,
+    records: &[Owned],
+    objects: &[Value],
+) -> Result<()> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let here: BTreeSet<_> = objects.iter().filter_map(resource).collect();
+    let strangers: Vec<_> = records
+        .iter()
+        .filter(|record| record.resource.as_ref().is_none_or(|resource| !here.contains(resource)))
+        .collect();
+    let owner = &settings.owner_id;
+    if chosen && !strangers.is_empty() {
+        let message = format!("owner id {owner} owns records of objects that this cluster doesn't have");
+        return Err(Error::new(ErrorCode::RecordsAtRisk, message)
+            .cause(format!("another cluster may look after them: {}", name(strangers.into_iter())))
+            .hint("leave --txt-owner-id out, choose another one, or take them over with --take-over-records"));
+    }
+    plan.note(format!("it takes over the records that {owner} owns already: {}", name(records.iter())));
+    Ok(())
+}
+
+/// `kind/namespace/name`, as ExternalDNS writes it.
+fn resource(object: &Value) -> Option<String> {
+    let text = |path| object.pointer(path).and_then(Value::as_str);
+    let kind = text("/kind")?.to_lowercase();
+    Some(format!("{kind}/{}/{}", text("/metadata/namespace")?, text("/metadata/name")?))
+}
+
+fn unreadable() -> String {
+    "its records, which can't be read".to_owned()
+}
+
+fn name<'a>(records: impl Iterator<Item = &'a Owned>) -> String {
+    let mut names: Vec<_> =
+        records.map(|owned| format!("{} {}", owned.record.name, owned.record.record_type)).collect();
+    names.dedup();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    match (names.is_empty(), more) {
+        (true, _) => "no records so far".to_owned(),
+        (false, 0) => names.join(", "),
+        (false, more) => format!("{} and {more} more", names.join(", ")),
+    }
+}

@@ -1,0 +1,398 @@
+//! A service account with an IAM role: the stack, its role, the namespace and the ServiceAccount.
+
+use serde_json::{Value, json};
+
+use super::diff::Change;
+use super::{Action, Op, Plan, RoleSource, ServiceAccountOutput, StackSpec, Step, StepId};
+use crate::aws::cloudformation::{self, Stack};
+use crate::aws::iam::Role;
+use crate::error::{Error, ErrorCode, Result};
+use crate::iam::policy::PolicyDocument;
+use crate::k8s::diff::{conflicting_owners, differences};
+use crate::stack::events::Failure;
+use crate::stack::status::Health;
+use crate::stack::{tags, template};
+
+/// The output of a stack that holds its role's ARN.
+pub const ROLE_OUTPUT: &str = template::ROLE;
+/// The annotation that names the role (amazon-eks-pod-identity-webhook).
+pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
+/// The label by which tools know what they made.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// A service account as it should be.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// Its cluster.
+    pub cluster: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: DesiredRole,
+    /// The Kubernetes half, unless only the role is wanted.
+    pub object: Option<DesiredObject>,
+}
+
+/// Where the role comes from.
+#[derive(Clone, Debug)]
+pub enum DesiredRole {
+    /// A stack makes it.
+    Stack(StackSpec),
+    /// Others made it.
+    Existing(String),
+}
+
+/// The ServiceAccount as it should be.
+#[derive(Clone, Debug, Default)]
+pub struct DesiredObject {
+    /// Consent to annotate a ServiceAccount that neither irsactl nor eksctl made.
+    pub take_over: bool,
+    /// Take fields over from other field managers.
+    pub force: bool,
+    /// Further labels of the namespace, where it must be made.
+    pub namespace_label: Option<(String, String)>,
+}
+
+/// A stack that was found.
+#[derive(Clone, Debug)]
+pub struct ObservedStack {
+    /// The stack.
+    pub stack: Stack,
+    /// Its template.
+    pub template: Value,
+    /// Its role as IAM has it; none where it is gone.
+    pub role: Option<ObservedRole>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// A role as IAM has it.
+#[derive(Clone, Debug)]
+pub struct ObservedRole {
+    /// The role.
+    pub role: Role,
+    /// The managed policies attached to it, as (name, ARN).
+    pub attached: Vec<(String, String)>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The stack of that name.
+    pub stack: Option<ObservedStack>,
+    /// The role that `--role-name` asks for, where no stack of ours has it.
+    pub role_taken: Option<String>,
+    /// The namespace.
+    pub namespace: Option<Value>,
+    /// The ServiceAccount.
+    pub service_account: Option<Value>,
+}
+
+/// The steps of one entry, for those that come after.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where the role's ARN comes from.
+    pub role: RoleSource,
+    /// All steps of the AWS half.
+    pub aws: Vec<StepId>,
+    /// The namespace.
+    pub namespace: Option<StepId>,
+    /// The ServiceAccount.
+    pub service_account: Option<StepId>,
+}
+
+/// Adds the steps that bring one service account to what is desired; the stack comes after `needs`.
+///
+/// # Errors
+/// Where something of others is in the way.
+pub fn add(plan: &mut Plan, desired: &Desired, observed: &Observed, needs: &[StepId]) -> Result<Entry> {
+    let (role, aws) = match &desired.role {
+        DesiredRole::Existing(arn) => (RoleSource::Known(arn.clone()), needs.to_vec()),
+        DesiredRole::Stack(spec) => add_role(plan, desired, spec, observed, needs)?,
+    };
+    plan.outputs.service_accounts.push(ServiceAccountOutput {
+        namespace: desired.namespace.clone(),
+        name: desired.name.clone(),
+        role_arn: None,
+        source: role.clone(),
+    });
+    let mut entry = Entry { role, aws, namespace: None, service_account: None };
+    if let Some(object) = &desired.object {
+        let namespace = add_namespace(plan, desired, object, observed)?;
+        let account = service_account(desired, object, observed, &entry.role)?;
+        entry.namespace = Some(namespace);
+        entry.service_account = Some(plan.push(account.after(entry.aws.iter().copied().chain([namespace]))));
+    }
+    Ok(entry)
+}
+
+fn add_role(
+    plan: &mut Plan,
+    desired: &Desired,
+    spec: &StackSpec,
+    observed: &Observed,
+    needs: &[StepId],
+) -> Result<(RoleSource, Vec<StepId>)> {
+    let Some(found) = &observed.stack else {
+        if let Some(role) = &observed.role_taken {
+            return Err(Error::new(
+                ErrorCode::AlreadyExists,
+                format!("a role named {role} exists and isn't this stack's"),
+            )
+            .hint(
+                "give the role another --role-name, or use it as it is with --attach-role-arn (install: --role-arn)",
+            ));
+        }
+        let op = Op::CreateStack { stack: spec.clone(), forerunner: None };
+        let step = Step::new(Action::Create, "Stack", &spec.name, op).because("the service account has no role yet");
+        let id = plan.push(step.after(needs.iter().copied()));
+        return Ok((RoleSource::Stack(spec.name.clone()), vec![id]));
+    };
+    check_ours(&desired.cluster, &spec.service_account, &found.stack)?;
+    let step = stack_step(spec, found);
+    let source = match (&found.role, step.action) {
+        (Some(role), Action::None) => RoleSource::Known(role.role.arn.clone()),
+        (Some(role), Action::Update) if keeps_role(&step, role) => RoleSource::Known(role.role.arn.clone()),
+        _ => RoleSource::Stack(spec.name.clone()),
+    };
+    let changed = step.action != Action::None;
+    let mut ids = vec![plan.push(step.after(needs.iter().copied()))];
+    if let (Some(role), false) = (&found.role, changed) {
+        ids.extend(mends(spec, role).into_iter().map(|step| plan.push(step.after(needs.iter().copied()))));
+        note_foreign_policies(plan, spec, role);
+    }
+    Ok((source, ids))
+}
+
+/// A change that CloudFormation makes without replacing the role.
+fn keeps_role(step: &Step, role: &ObservedRole) -> bool {
+    let replaces = |change: &Change| change.path.ends_with("/RoleName") || change.path.ends_with("/Path");
+    matches!(step.op, Op::ChangeStack { .. }) && !step.diff.iter().any(replaces) && !role.role.arn.is_empty()
+}
+
+/// A stack of the right name is ours only if its tags say so.
+///
+/// # Errors
+/// `StackNotOurs`.
+pub fn check_ours(cluster: &str, service_account: &str, stack: &Stack) -> Result<()> {
+    let owner = tags::owner(&stack.tags).map(|(namespace, name)| format!("{namespace}/{name}"));
+    if tags::cluster(&stack.tags) == Some(cluster) && owner.as_deref() == Some(service_account) {
+        return Ok(());
+    }
+    let whose = match (tags::cluster(&stack.tags), owner) {
+        (Some(cluster), Some(owner)) => format!("its tags say that it is for {owner} of cluster {cluster}"),
+        _ => "its tags don't say that it is a service account's".to_owned(),
+    };
+    Err(Error::new(
+        ErrorCode::StackNotOurs,
+        format!("stack {} isn't for {service_account} of cluster {cluster}", stack.name),
+    )
+    .cause(whose)
+    .hint("it is left alone; delete it if nothing needs it, or give the ServiceAccount another name"))
+}
+
+fn stack_step(spec: &StackSpec, found: &ObservedStack) -> Step {
+    let stack = &found.stack;
+    let update = |op| Step::new(Action::Update, "Stack", &spec.name, op);
+    let id = stack.id.clone();
+    match Health::of(&stack.status) {
+        Health::Gone => {
+            let op = Op::CreateStack { stack: spec.clone(), forerunner: None };
+            Step::new(Action::Create, "Stack", &spec.name, op).because("the service account has no role yet")
+        }
+        Health::Deleting => {
+            let op = Op::CreateStack { stack: spec.clone(), forerunner: Some(id) };
+            Step::new(Action::Create, "Stack", &spec.name, op).because("the old one is being deleted")
+        }
+        Health::InProgress => update(Op::WaitForStack { stack: spec.clone(), id, action: under_way(&stack.status) })
+            .because(format!("it is {}: waits for it", stack.status)),
+        Health::Replace { why } => {
+            let why = found.failure.as_ref().map_or(why, |failure| format!("{}: {}", stack.status, failure.reason));
+            update(Op::ReplaceStack { stack: spec.clone(), id, unprotect: stack.protected })
+                .because(format!("replaced, because it is {why}"))
+        }
+        Health::ContinueRollback => update(Op::ChangeStack { stack: spec.clone(), id, stuck: true })
+            .because(format!("it is {}: its rollback is continued", stack.status))
+            .with_diff(template::differences(&found.template, &spec.template)),
+        Health::Usable => changed_stack(spec, found, update),
+    }
+}
+
+fn under_way(status: &str) -> cloudformation::Action {
+    match status.split('_').next() {
+        Some("CREATE" | "ROLLBACK") => cloudformation::Action::Create,
+        Some("UPDATE") => cloudformation::Action::Update,
+        _ => cloudformation::Action::Other,
+    }
+}
+
+fn changed_stack(spec: &StackSpec, found: &ObservedStack, update: impl Fn(Op) -> Step) -> Step {
+    let id = found.stack.id.clone();
+    if found.role.is_none() {
+        let op = Op::ReplaceStack { stack: spec.clone(), id, unprotect: found.stack.protected };
+        return update(op).because("replaced, because its role is gone");
+    }
+    let mut diff = template::differences(&found.template, &spec.template);
+    diff.extend(tags::differences(&found.stack.tags, &tags::merged(&found.stack.tags, &spec.tags)));
+    if diff.is_empty() {
+        return Step::unchanged("Stack", &spec.name);
+    }
+    update(Op::ChangeStack { stack: spec.clone(), id, stuck: false })
+        .because("it differs from what is asked for")
+        .with_diff(diff)
+}
+
+/// What was changed behind CloudFormation's back is mended at the role itself.
+pub fn mends(spec: &StackSpec, found: &ObservedRole) -> Vec<Step> {
+    let role = &found.role;
+    let mut steps = Vec::new();
+    if !role.trust.same_as(&spec.trust) {
+        let op = Op::SetTrust { role: role.name.clone(), document: spec.trust.clone() };
+        steps.push(
+            Step::new(Action::Update, "Role", &role.name, op)
+                .because("its trust policy was changed outside of the stack")
+                .with_diff(super::diff::changes(&role.trust.0, &spec.trust.0)),
+        );
+    }
+    if role.boundary != spec.boundary {
+        let op = Op::SetBoundary { role: role.name.clone(), boundary: spec.boundary.clone() };
+        let value = |boundary: &Option<String>| boundary.as_ref().map(|arn| json!(arn));
+        let change = Change::new("/PermissionsBoundary", value(&role.boundary), value(&spec.boundary));
+        steps.push(
+            Step::new(Action::Update, "Role", &role.name, op)
+                .because("its permissions boundary was changed outside of the stack")
+                .with_diff(vec![change]),
+        );
+    }
+    let lost = spec.managed_policies.iter().filter(|arn| !found.attached.iter().any(|(_, attached)| attached == *arn));
+    for arn in lost {
+        let name = arn.rsplit('/').next().unwrap_or(arn);
+        let op = Op::AttachPolicy { role: role.name.clone(), policy: arn.clone() };
+        steps.push(
+            Step::new(Action::Create, "PolicyAttachment", name, op)
+                .because(format!("it was detached from role {}", role.name)),
+        );
+    }
+    steps
+}
+
+fn note_foreign_policies(plan: &mut Plan, spec: &StackSpec, found: &ObservedRole) {
+    let foreign = found.attached.iter().filter(|(_, arn)| !spec.managed_policies.contains(arn));
+    let names: Vec<_> = foreign.map(|(name, _)| name.as_str()).collect();
+    if !names.is_empty() {
+        let list = names.join(", ");
+        plan.note(format!("role {} has policies that others attached, which are left alone: {list}", found.role.name));
+    }
+}
+
+fn add_namespace(plan: &mut Plan, desired: &Desired, object: &DesiredObject, observed: &Observed) -> Result<StepId> {
+    let name = &desired.namespace;
+    let Some(found) = &observed.namespace else {
+        let mut labels = serde_json::Map::new();
+        labels.insert(MANAGED_BY.to_owned(), json!("irsactl"));
+        if let Some((key, value)) = &object.namespace_label {
+            labels.insert(key.clone(), json!(value));
+        }
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        let op = Op::Apply { object: namespace, role: None };
+        return Ok(plan.push(Step::new(Action::Create, "Namespace", name, op).because("it doesn't exist")));
+    };
+    if found.pointer("/status/phase").and_then(Value::as_str) == Some("Terminating") {
+        return Err(Error::new(ErrorCode::NamespaceTerminating, format!("namespace {name} is being deleted"))
+            .hint(format!("wait until it is gone (kubectl get namespace {name}), then run the same command again")));
+    }
+    Ok(plan.push(Step::unchanged("Namespace", name)))
+}
+
+/// True where irsactl or eksctl made it.
+pub fn is_ours(service_account: &Value) -> bool {
+    label(service_account, MANAGED_BY) == Some("eksctl")
+}
+
+/// A label of a Kubernetes object.
+pub fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    object.get("metadata")?.get("labels")?.get(key)?.as_str()
+}
+
+/// An annotation of a Kubernetes object.
+pub fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    object.get("metadata")?.get("annotations")?.get(key)?.as_str()
+}
+
+fn service_account(desired: &Desired, wanted: &DesiredObject, observed: &Observed, role: &RoleSource) -> Result<Step> {
+    let name = format!("{}/{}", desired.namespace, desired.name);
+    let found = observed.service_account.as_ref();
+    let arn = match role {
+        RoleSource::Known(arn) => arn.clone(),
+        RoleSource::Stack(stack) => format!("(known once stack {stack} is there)"),
+    };
+    let mut object = json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {
+            "name": desired.name,
+            "namespace": desired.namespace,
+            "annotations": {ROLE_ANNOTATION: arn},
+        },
+    });
+    let foreign = found.is_some_and(|found| !is_ours(found));
+    if !foreign {
+        object["metadata"]["labels"] = json!({MANAGED_BY: "eksctl"});
+    }
+    let op = |object: &Value| Op::Apply { object: object.clone(), role: Some(role.clone()) };
+    let Some(found) = found else {
+        return Ok(Step::new(Action::Create, "ServiceAccount", name, op(&object)).because("it doesn't exist"));
+    };
+    let fields = differences(found, &object, crate::k8s::FIELD_MANAGER);
+    if fields.is_empty() {
+        return Ok(Step::unchanged("ServiceAccount", name));
+    }
+    if foreign && !wanted.take_over {
+        return Err(foreign_service_account(&name, found));
+    }
+    if !wanted.force {
+        refuse_conflicts("ServiceAccount", &name, found, &object)?;
+    }
+    let reason = reason(&fields, "it doesn't name the role");
+    let diff = fields.into_iter().map(|field| field.change).collect();
+    Ok(Step::new(Action::Update, "ServiceAccount", name, op(&object)).because(reason).with_diff(diff))
+}
+
+/// Why a Kubernetes object is changed: who changed it, where that is known.
+pub fn reason(fields: &[crate::k8s::diff::FieldChange], otherwise: &str) -> String {
+    let mut by: Vec<_> = fields.iter().filter_map(|field| field.changed_by.as_deref()).collect();
+    by.sort_unstable();
+    by.dedup();
+    if by.is_empty() { otherwise.to_owned() } else { format!("it was changed by {}", by.join(", ")) }
+}
+
+fn foreign_service_account(name: &str, found: &Value) -> Box<Error> {
+    let maker = label(found, MANAGED_BY).unwrap_or("someone else");
+    Error::new(
+        ErrorCode::ForeignObject,
+        format!("ServiceAccount {name} exists, and neither irsactl nor eksctl made it"),
+    )
+    .cause(format!("it was made by {maker}"))
+    .hint("--override-existing-serviceaccounts annotates it all the same; its labels stay as they are")
+}
+
+/// Fields that another field manager holds are its own.
+///
+/// # Errors
+/// `Conflict`, naming manager and fields.
+pub fn refuse_conflicts(kind: &str, name: &str, found: &Value, object: &Value) -> Result<()> {
+    let conflicts = conflicting_owners(found, object);
+    let Some((_, manager)) = conflicts.first() else { return Ok(()) };
+    let fields: Vec<_> = conflicts.iter().map(|(path, manager)| format!("{path} ({manager})")).collect();
+    Err(Error::new(ErrorCode::Conflict, format!("{kind} {name} has fields that {manager} manages"))
+        .cause(fields.join(", "))
+        .hint("--force-conflicts takes them over"))
+}
+
+/// The trust policy of a template's role.
+pub fn trust_of(template: &Value) -> PolicyDocument {
+    let trust = template.pointer("/Resources/Role1/Properties/AssumeRolePolicyDocument");
+    PolicyDocument(trust.cloned().unwrap_or_default())
+}

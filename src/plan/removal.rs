@@ -1,0 +1,161 @@
+//! Removing what was made: stack, ServiceAccount, policy.
+
+use serde_json::Value;
+
+use super::iamserviceaccount::{ObservedRole, ObservedStack, ROLE_ANNOTATION, annotation, check_ours, is_ours};
+use super::{Action, Op, Plan, Step, StepId};
+use crate::aws::iam::Policy;
+use crate::error::{Error, ErrorCode, Result};
+use crate::k8s::Kind;
+use crate::stack::status::Health;
+use crate::stack::{tags, template};
+
+/// How a stack is removed.
+#[derive(Clone, Copy, Debug)]
+pub struct StackRemoval<'a> {
+    /// The cluster that it must be of.
+    pub cluster: &'a str,
+    /// `namespace/name` that it must be of.
+    pub service_account: &'a str,
+    /// Wait until it is gone.
+    pub wait: bool,
+    /// Detach the policies that others attached.
+    pub detach_foreign: bool,
+}
+
+/// Adds the deletion of a stack.
+///
+/// # Errors
+/// `StackNotOurs`, or `PolicyInUse` where others attached policies to the role: then CloudFormation couldn't delete it.
+pub fn add_stack(
+    plan: &mut Plan,
+    removal: StackRemoval<'_>,
+    found: &ObservedStack,
+    needs: &[StepId],
+) -> Result<StepId> {
+    check_ours(removal.cluster, removal.service_account, &found.stack)?;
+    let foreign = found.role.as_ref().map(|role| foreign_policies(found, role)).unwrap_or_default();
+    if let (Some(role), false, false) = (&found.role, foreign.is_empty(), removal.detach_foreign) {
+        return Err(refuse_foreign(&role.role.name, &foreign));
+    }
+    let role = found.role.as_ref().map(|role| role.role.name.clone()).unwrap_or_default();
+    let op = Op::DeleteStack {
+        name: found.stack.name.clone(),
+        id: found.stack.id.clone(),
+        unprotect: found.stack.protected,
+        detach: foreign.iter().map(|(_, arn)| (role.clone(), arn.clone())).collect(),
+        wait: removal.wait,
+    };
+    let reason = match Health::of(&found.stack.status) {
+        Health::Deleting => "it is being deleted: waits for it".to_owned(),
+        _ => format!("it holds the role {}", if role.is_empty() { "that is gone" } else { &role }),
+    };
+    let step = Step::new(Action::Delete, "Stack", &found.stack.name, op).because(reason);
+    Ok(plan.push(step.after(needs.iter().copied())))
+}
+
+/// The policies attached to the role that the stack's template doesn't name.
+fn foreign_policies(found: &ObservedStack, role: &ObservedRole) -> Vec<(String, String)> {
+    let own = template::read(&found.template).unwrap_or_default();
+    let is_own = |arn: &str| own.managed_policies.iter().any(|policy| names_policy(policy, arn));
+    role.attached.iter().filter(|(_, arn)| !is_own(arn)).cloned().collect()
+}
+
+/// True where a template's entry is the policy of this ARN; its partition may be left to CloudFormation.
+pub fn names_policy(entry: &Value, arn: &str) -> bool {
+    let without_partition = |text: &str| text.splitn(3, ':').nth(2).map(str::to_owned);
+    let text = entry.as_str().or_else(|| entry["Fn::Sub"].as_str()).unwrap_or_default();
+    text == arn || (text.starts_with("arn:${AWS::Partition}:") && without_partition(text) == without_partition(arn))
+}
+
+fn refuse_foreign(role: &str, foreign: &[(String, String)]) -> Box<Error> {
+    let names: Vec<_> = foreign.iter().map(|(name, _)| name.as_str()).collect();
+    let detach: Vec<_> = foreign
+        .iter()
+        .map(|(_, arn)| format!("aws iam detach-role-policy --role-name {role} --policy-arn {arn}"))
+        .collect();
+    Error::new(ErrorCode::PolicyInUse, format!("role {role} has policies that others attached: {}", names.join(", ")))
+        .hint(format!("detach them ({}), or let --detach-foreign-policies do it", detach.join("; ")))
+}
+
+/// Adds the deletion of a ServiceAccount that irsactl or eksctl made; others lose the annotation that names the role.
+pub fn add_service_account(
+    plan: &mut Plan,
+    (namespace, name): (&str, &str),
+    found: &Value,
+    role_arn: Option<&str>,
+    needs: &[StepId],
+) -> Option<StepId> {
+    let full = format!("{namespace}/{name}");
+    let annotated = annotation(found, ROLE_ANNOTATION);
+    let step = if is_ours(found) {
+        let op = Op::DeleteObject {
+            kind: Kind::SERVICE_ACCOUNT,
+            namespace: Some(namespace.to_owned()),
+            name: name.to_owned(),
+            uid: uid(found),
+        };
+        Step::new(Action::Delete, "ServiceAccount", full, op)
+    } else if annotated.is_some() && annotated == role_arn {
+        let op = Op::Unannotate { namespace: namespace.to_owned(), name: name.to_owned() };
+        let gone = super::diff::Change::new(
+            format!("/metadata/annotations/{}", super::diff::escape(ROLE_ANNOTATION)),
+            annotated.map(Value::from),
+            None,
+        );
+        Step::new(Action::Update, "ServiceAccount", full, op)
+            .because("others made it: it only loses the role")
+            .with_diff(vec![gone])
+    } else {
+        plan.note(format!("ServiceAccount {full} was made by others and is left alone"));
+        return None;
+    };
+    Some(plan.push(step.after(needs.iter().copied())))
+}
+
+/// Adds the deletion of a Kubernetes object that irsactl made; one of others is left alone.
+pub fn add_object(plan: &mut Plan, kind: &Kind, found: Option<&Value>, needs: &[StepId]) -> Option<StepId> {
+    let found = found?;
+    let name = found.pointer("/metadata/name")?.as_str()?.to_owned();
+    let namespace = found.pointer("/metadata/namespace").and_then(Value::as_str).map(str::to_owned);
+    let full = namespace.as_ref().map_or(name.clone(), |namespace| format!("{namespace}/{name}"));
+    if super::iamserviceaccount::label(found, super::iamserviceaccount::MANAGED_BY) != Some("irsactl") {
+        plan.note(format!("{} {full} wasn't made by irsactl and is left alone", kind.kind));
+        return None;
+    }
+    let op = Op::DeleteObject { kind: *kind, namespace, name, uid: uid(found) };
+    Some(plan.push(Step::new(Action::Delete, kind.kind, full, op).after(needs.iter().copied())))
+}
+
+/// Adds the deletion of a policy, if irsactl made it and only `own_role` has it.
+pub fn add_policy(
+    plan: &mut Plan,
+    policy: &Policy,
+    users: Option<&[String]>,
+    own_role: Option<&str>,
+    needs: &[StepId],
+) {
+    if !policy.tags.contains_key(tags::IRSACTL_VERSION) {
+        plan.note(format!("policy {} wasn't made by irsactl and is left alone", policy.name));
+        return;
+    }
+    let own = own_role.map(|role| format!("role/{role}"));
+    let others: Option<Vec<_>> = users.map(|users| users.iter().filter(|user| Some(*user) != own.as_ref()).collect());
+    match others.as_deref() {
+        Some([]) => {
+            let op = Op::DeletePolicy { arn: policy.arn.clone() };
+            let step = Step::new(Action::Delete, "Policy", &policy.name, op).because("nothing else has it");
+            plan.push(step.after(needs.iter().copied()));
+        }
+        Some(others) => {
+            let list: Vec<_> = others.iter().map(|user| user.as_str()).collect();
+            plan.note(format!("policy {} stays: {} has it, too", policy.name, list.join(", ")));
+        }
+        None => plan.note(format!("policy {} stays: who has it can't be read", policy.name)),
+    }
+}
+
+/// The uid of an object, so that only what was read is deleted.
+pub fn uid(object: &Value) -> Option<String> {
+    object.pointer("/metadata/uid").and_then(Value::as_str).map(str::to_owned)
+}

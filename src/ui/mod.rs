@@ -1,0 +1,255 @@
+//! The one door to the terminal: stdout carries the product, stderr the narration.
+
+pub mod plan;
+mod progress;
+pub mod table;
+
+use std::io::{self, IsTerminal, Write};
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::error::{Error, ErrorCode, Result};
+
+pub use progress::Task;
+
+/// How the product is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For people, with more columns.
+    Wide,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+impl Output {
+    /// True where a program reads.
+    pub fn is_document(self) -> bool {
+        matches!(self, Self::Json | Self::Yaml)
+    }
+}
+
+/// Success, for finished things.
+pub const GREEN: Style = AnsiColor::Green.on_default();
+/// Changes.
+pub const YELLOW: Style = AnsiColor::Yellow.on_default();
+/// Errors and deletions.
+pub const RED: Style = AnsiColor::Red.on_default().bold();
+/// Hints and commands.
+pub const CYAN: Style = AnsiColor::Cyan.on_default();
+/// What is of less interest.
+pub const DIM: Style = Style::new().dimmed();
+
+/// Text in a style; colours that the stream doesn't take are stripped when it is written.
+pub fn paint(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Text from AWS or Kubernetes, with control characters made visible, so that no terminal obeys them.
+pub fn clean(text: &str) -> String {
+    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    text.chars().map(|c| if harmless(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
+}
+
+/// What a command prints through.
+#[derive(Clone)]
+pub struct Ui {
+    output: Output,
+    quiet: bool,
+    progress: progress::Progress,
+}
+
+impl Ui {
+    /// A door for `output`; `quiet` keeps narration (not warnings and errors) back, `verbose`
+    /// turns progress bars into plain lines, since the log would break them.
+    pub fn new(output: Output, quiet: bool, verbose: bool) -> Self {
+        let bars = io::stderr().is_terminal() && !quiet && !verbose;
+        Self { output, quiet, progress: progress::Progress::new(bars) }
+    }
+
+    /// The format of the product.
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
+    /// Prints text of the product, for people.
+    ///
+    /// # Errors
+    /// Where stdout can't be written.
+    pub fn print(&self, text: &str) -> Result<()> {
+        self.progress
+            .suspend(|| write_all(&mut AutoStream::auto(io::stdout().lock()), text))
+            .map_err(|e| write_error(&e))
+    }
+
+    /// Prints text of the product for programs: as it is.
+    ///
+    /// # Errors
+    /// Where stdout can't be written.
+    pub fn print_raw(&self, text: &str) -> Result<()> {
+        self.progress.suspend(|| write_all(&mut io::stdout().lock(), text)).map_err(|e| write_error(&e))
+    }
+
+    /// Prints the product as a document, in JSON or YAML as asked for (JSON where a person's format is).
+    ///
+    /// # Errors
+    /// Where stdout can't be written.
+    pub fn document(&self, value: &impl Serialize) -> Result<()> {
+        let text = if self.output == Output::Yaml { to_yaml(value)? } else { to_json(value)? };
+        self.print_raw(&text)
+    }
+
+    /// Narrates, on stderr.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            self.to_stderr(text);
+        }
+    }
+
+    /// Warns, on stderr, also when quiet.
+    pub fn warn(&self, text: &str) {
+        self.to_stderr(&format!("{} {text}", paint(YELLOW.bold(), "warning:")));
+    }
+
+    /// Says what went wrong, on stderr.
+    pub fn error(&self, error: &Error) {
+        match self.output {
+            Output::Json | Output::Yaml => self.error_document(error),
+            Output::Table | Output::Wide => self.to_stderr(error_text(error).trim_end()),
+        }
+    }
+
+    fn error_document(&self, error: &Error) {
+        let document = ErrorDocument { error: error.into() };
+        let text = if self.output == Output::Yaml { to_yaml(&document) } else { to_json(&document) };
+        if let Ok(text) = text {
+            let _ = write_all(&mut io::stderr().lock(), &text);
+        }
+    }
+
+    /// Begins something that takes time: a spinner on a terminal, a plain line elsewhere.
+    pub fn task(&self, what: &str) -> Task {
+        if !self.quiet && !self.progress.has_bars() {
+            self.to_stderr(what);
+        }
+        self.progress.task(what)
+    }
+
+    fn to_stderr(&self, text: &str) {
+        // Nobody is left to be told when stderr itself is closed.
+        let _ = self.progress.suspend(|| write_all(&mut AutoStream::auto(io::stderr().lock()), &format!("{text}\n")));
+    }
+}
+
+fn write_all(stream: &mut impl Write, text: &str) -> io::Result<()> {
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
+}
+
+/// A reader that went away (`irsactl … | head`) ends the program quietly: see [`is_broken_pipe`].
+const BROKEN_PIPE: &str = "stdout was closed";
+
+fn write_error(error: &io::Error) -> Box<Error> {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Error::new(ErrorCode::Io, BROKEN_PIPE);
+    }
+    Error::new(ErrorCode::Io, "can't write to stdout").cause(error.to_string())
+}
+
+/// True for the error of a pipe whose reader is gone.
+pub fn is_broken_pipe(error: &Error) -> bool {
+    error.code == ErrorCode::Io && error.message == BROKEN_PIPE
+}
+
+/// Pretty JSON with a line end.
+///
+/// # Errors
+/// `Internal` where the value can't be serialised.
+pub fn to_json(value: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string_pretty(value);
+    text.map(|text| text + "\n").map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
+}
+
+/// YAML with a line end.
+///
+/// # Errors
+/// `Internal` where the value can't be serialised.
+pub fn to_yaml(value: &impl Serialize) -> Result<String> {
+    let text = serde_saphyr::to_string(value).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
+    Ok(if text.ends_with('\n') { text } else { text + "\n" })
+}
+
+#[derive(Serialize)]
+struct ErrorDocument<'a> {
+    error: ErrorFields<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorFields<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    causes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+impl<'a> From<&'a Error> for ErrorFields<'a> {
+    fn from(error: &'a Error) -> Self {
+        Self {
+            code: error.code.as_str(),
+            message: &error.message,
+            causes: &error.causes,
+            hint: error.hint.as_deref(),
+            request_id: error.request_id.as_deref(),
+        }
+    }
+}
+
+/// An error for people: what, why, what next.
+fn error_text(error: &Error) -> String {
+    let mut text = format!("{} {}\n", paint(RED, "error:"), clean(&error.message));
+    for cause in &error.causes {
+        let cause = clean(cause).replace('\n', "\n  ");
+        text += &format!("  {} {cause}\n", paint(DIM, "because:"));
+    }
+    if let Some(id) = &error.request_id {
+        text += &format!("  {} {}\n", paint(DIM, "request id:"), clean(id));
+    }
+    if let Some(hint) = &error.hint {
+        text += &format!("{} {}\n", paint(CYAN, "hint:"), clean(hint));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_made_visible() {
+        assert_eq!(clean("a\u{1b}[31mred\r\n\tb"), "a\\u{1b}[31mred\\r\n\tb");
+    }
+
+    #[test]
+    fn an_error_says_what_why_and_what_next() {
+        let error = Error::new(ErrorCode::AccessDenied, "can't read the policy")
+            .cause("AccessDenied: no")
+            .hint("irsactl version")
+            .request_id(Some("r-1"));
+        let text = anstream::adapter::strip_str(&error_text(&error)).to_string();
+        assert_eq!(
+            text,
+            "error: can't read the policy\n  because: AccessDenied: no\n  request id: r-1\nhint: irsactl version\n"
+        );
+    }
+}
