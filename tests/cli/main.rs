@@ -1,0 +1,12 @@
+//! Black-box tests: the real binary, the real parts.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
+#![allow(unreachable_pub, reason = "a test binary has no public face")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod iamserviceaccount;
+mod install;
+mod offline;
+mod reference;

@@ -1,0 +1,88 @@
+//! The Kubernetes API with all rights, for what a test sets up and looks at.
+
+use std::time::{Duration, Instant};
+
+use kube::{Client, Config};
+use serde_json::{Value, json};
+
+use super::{RUNTIME, Sandbox};
+
+impl Sandbox {
+    /// A call to the Kubernetes API; none for 404.
+    pub fn kube(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Value> {
+        let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", content)
+            .body(body.map(Value::to_string).unwrap_or_default().into_bytes())
+            .unwrap();
+        RUNTIME.block_on(async {
+            match self.client().await.request::<Value>(request).await {
+                Ok(answer) => Some(answer),
+                Err(kube::Error::Api(status)) if status.code == 404 => None,
+                Err(error) => panic!("{method} {path}: {error}"),
+            }
+        })
+    }
+
+    async fn client(&self) -> Client {
+        let text = std::fs::read_to_string(self.fact("kubeconfig")).unwrap();
+        let kubeconfig = kube::config::Kubeconfig::from_yaml(&text).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default());
+        Client::try_from(config.await.unwrap()).unwrap()
+    }
+
+    /// The object at this path, which must exist.
+    #[track_caller]
+    pub fn object(&self, path: &str) -> Value {
+        self.kube("GET", path, None).unwrap_or_else(|| panic!("there is no {path}"))
+    }
+
+    /// Creates an object at this collection.
+    pub fn create(&self, collection: &str, object: &Value) {
+        self.kube("POST", collection, Some(object)).unwrap();
+    }
+
+    /// Creates a namespace.
+    pub fn create_namespace(&self, name: &str) {
+        self.create("/api/v1/namespaces", &json!({"metadata": {"name": name}}));
+    }
+
+    /// Changes an object by a merge patch.
+    pub fn patch(&self, path: &str, patch: &Value) {
+        self.kube("PATCH", path, Some(patch)).unwrap();
+    }
+
+    /// Deletes an object.
+    pub fn delete(&self, path: &str) {
+        self.kube("DELETE", path, None);
+    }
+
+    /// An Ingress in `default` with a load balancer, as the AWS load balancer controller would leave it.
+    pub fn create_ingress(&self, name: &str, host: &str) {
+        let collection = "/apis/networking.k8s.io/v1/namespaces/default/ingresses";
+        let backend = json!({"service": {"name": name, "port": {"number": 80}}});
+        let paths = json!([{"path": "/", "pathType": "Prefix", "backend": backend}]);
+        self.create(
+            collection,
+            &json!({"metadata": {"name": name}, "spec": {"rules": [{"host": host, "http": {"paths": paths}}]}}),
+        );
+        let balancer = "k8s-default-web-0a1b2c3d4e-1234567890.us-west-2.elb.amazonaws.com";
+        let status = json!({"status": {"loadBalancer": {"ingress": [{"hostname": balancer}]}}});
+        self.patch(&format!("{collection}/{name}/status"), &status);
+    }
+}
+
+/// Waits until it holds, and says what didn't otherwise.
+#[track_caller]
+pub fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(value) = holds() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
