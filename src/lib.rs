@@ -37,7 +37,7 @@ use wait::Wait;
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Where a command has no `--timeout`.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The whole program; gives the exit code.
 pub fn main() -> u8 {
@@ -49,7 +49,7 @@ pub fn main() -> u8 {
     start_log(cli.global.verbose);
     let output = cli.global.output.unwrap_or_default();
     let ui = Ui::new(output, cli.global.quiet, cli.global.verbose > 0);
-    match start(cli, &ui) {
+    match start(&cli, &ui) {
         Ok(exit) => exit.code(),
         Err(error) if ui::is_broken_pipe(&error) => 0,
         Err(error) => {
@@ -161,7 +161,7 @@ fn start_log(verbose: u8) {
     subscriber.init();
 }
 
-fn start(cli: Cli, ui: &Ui) -> Result<Exit> {
+fn start(cli: &Cli, ui: &Ui) -> Result<Exit> {
     match &cli.command {
         Command::Completion(args) => return commands::completion::run(ui, args.shell),
         Command::Version => return commands::version::run(ui),

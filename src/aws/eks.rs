@@ -194,7 +194,7 @@ mod tests {
             name: "demo".to_owned(),
             arn: "arn:aws:eks:us-west-2:123456789012:cluster/demo".to_owned(),
             account: "123456789012".to_owned(),
-            partition: "aws".to_owned(),
+            partition: Partition::aws(),
             status: status.to_owned(),
             endpoint: String::new(),
             ca: String::new(),

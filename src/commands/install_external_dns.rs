@@ -67,20 +67,12 @@ pub(crate) async fn run(context: &Context, args: &Install) -> Result<Exit> {
     let stake =
         observe::records::at_stake(aws, &context.ui, kubernetes, installed.as_ref(), &settings, &seen.account.zones)
             .await?;
-    match &installed {
-        Some(installed) => {
-            records::change(&mut plan, installed, &settings, &consent(args), stake.records.as_deref(), &stake.objects)?;
-        }
-        None => {
-            let chosen = args.settings.txt_owner_id.is_some() && !args.consent.take_over_records;
-            records::takeover(
-                &mut plan,
-                &settings,
-                chosen,
-                stake.records.as_deref().unwrap_or_default(),
-                &stake.objects,
-            )?;
-        }
+    let (own, objects) = (stake.records.as_deref(), stake.objects.as_slice());
+    if let Some(installed) = &installed {
+        records::change(&mut plan, installed, &settings, consent(args), own, objects)?;
+    } else {
+        let chosen = args.settings.txt_owner_id.is_some() && !args.consent.take_over_records;
+        records::takeover(&mut plan, &settings, chosen, own.unwrap_or_default(), objects)?;
     }
 
     let desired = desired(args, &seen, settings, patches, aws)?;
@@ -176,7 +168,7 @@ fn desired(args: &Install, seen: &Seen, settings: Settings, patches: Vec<Value>,
         Some(arn) => DesiredRole::Existing(arn.clone()),
         None => DesiredRole::Stack(stack(args, seen, &settings, policy.as_ref())?),
     };
-    let object = (!args.role.aws_only).then(|| DesiredObject {
+    let object = (!args.role.aws_only).then_some(DesiredObject {
         take_over: args.consent.override_existing_serviceaccounts || args.consent.adopt,
         force: args.consent.force_conflicts || args.consent.adopt,
         namespace_label: None,

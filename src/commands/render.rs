@@ -153,7 +153,9 @@ async fn installation(context: &Context, args: &Manifest) -> Result<(Settings, S
         installed: None,
     };
     let (settings, warnings) = settings(&args.settings, &facts)?;
-    warnings.iter().for_each(|warning| context.ui.warn(warning));
+    for warning in &warnings {
+        context.ui.warn(warning);
+    }
     Ok((settings, role))
 }
 

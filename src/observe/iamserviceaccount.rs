@@ -127,7 +127,9 @@ pub(crate) async fn check_trust(
     };
     match verdict(&role.trust, issuer, provider_arn, namespace, name) {
         Verdict::Allows { warnings } => {
-            warnings.iter().for_each(|warning| ui.warn(&format!("role {}: {warning}", arn.name())));
+            for warning in warnings {
+                ui.warn(&format!("role {}: {warning}", arn.name()));
+            }
             Ok(())
         }
         Verdict::Refuses { reasons } => {

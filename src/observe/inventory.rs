@@ -21,21 +21,19 @@ use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
 pub(crate) async fn read(context: &Context, args: &Get) -> Result<Seen> {
     let aws = context.aws(&args.aws).await?;
     let name = &args.cluster.cluster;
-    match (&args.namespace, args.name.get()) {
-        (Some(namespace), Some(account)) => one(context, aws, args, (namespace, account)).await,
-        _ => {
-            let (cluster, stacks, roles) = join3(aws.cluster(name), aws.stacks(), aws.roles()).await;
-            let cluster = cluster?;
-            let mut seen = Seen { stacks: stacks?, ..begin(&cluster) };
-            seen.roles = readable(context, "the roles", roles)?.map(by_arn);
-            let objects = async {
-                let kubernetes = context.kubernetes(&cluster, &args.aws, &args.kube).await?;
-                kubernetes.list(&Kind::SERVICE_ACCOUNT, args.namespace.as_deref(), None, None).await
-            };
-            seen.service_accounts = unless_unreachable(context, objects.await);
-            Ok(seen)
-        }
+    if let (Some(namespace), Some(account)) = (&args.namespace, args.name.get()) {
+        return one(context, aws, args, (namespace, account)).await;
     }
+    let (cluster, stacks, roles) = join3(aws.cluster(name), aws.stacks(), aws.roles()).await;
+    let cluster = cluster?;
+    let mut seen = Seen { stacks: stacks?, ..begin(&cluster) };
+    seen.roles = readable(context, "the roles", roles)?.map(by_arn);
+    let objects = async {
+        let kubernetes = context.kubernetes(&cluster, &args.aws, &args.kube).await?;
+        kubernetes.list(&Kind::SERVICE_ACCOUNT, args.namespace.as_deref(), None, None).await
+    };
+    seen.service_accounts = unless_unreachable(context, objects.await);
+    Ok(seen)
 }
 
 async fn one(context: &Context, aws: &Aws, args: &Get, (namespace, name): (&str, &str)) -> Result<Seen> {

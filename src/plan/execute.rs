@@ -149,6 +149,7 @@ async fn run(step: &Step, tools: &Tools<'_>, task: &crate::ui::Task) -> Result<(
     }
 }
 
+#[allow(clippy::vec_box, reason = "errors come boxed")]
 fn conclude(mut failures: Vec<Box<Error>>, plan: &Plan, wait: &Wait) -> Result<()> {
     let pending = plan.steps.iter().any(|step| step.result == Some(Outcome::Skipped));
     if failures.is_empty() {

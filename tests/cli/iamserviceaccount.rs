@@ -1,1 +1,1 @@
-use crate::support::Sandbox;
+//! `create|get|delete iamserviceaccount`.

@@ -6,7 +6,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod drift;
 mod iamserviceaccount;
 mod install;
 mod offline;
+mod policy;
 mod reference;
+mod refusals_aws;
+mod refusals_kubernetes;
+mod uninstall;

@@ -29,8 +29,8 @@ impl Sandbox {
     async fn client(&self) -> Client {
         let text = std::fs::read_to_string(self.fact("kubeconfig")).unwrap();
         let kubeconfig = kube::config::Kubeconfig::from_yaml(&text).unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default());
-        Client::try_from(config.await.unwrap()).unwrap()
+        let options = kube::config::KubeConfigOptions::default();
+        Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap()).unwrap()
     }
 
     /// The object at this path, which must exist.
@@ -77,7 +77,7 @@ impl Sandbox {
 /// Waits until it holds, and says what didn't otherwise.
 #[track_caller]
 pub fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         if let Some(value) = holds() {
             return value;

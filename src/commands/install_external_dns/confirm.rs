@@ -85,10 +85,10 @@ async fn wait_for_sync(ui: &Ui, wait: &Wait, kubernetes: &Kubernetes, settings: 
     let task = ui.task("waiting for the first synchronisation");
     let mut refusals = Vec::new();
     loop {
-        if let Some(pod) = pod(kubernetes, settings).await? {
-            if synced(kubernetes, settings, &pod, &mut refusals, &task).await? {
-                return Ok(());
-            }
+        if let Some(pod) = pod(kubernetes, settings).await?
+            && synced(kubernetes, settings, &pod, &mut refusals, &task).await?
+        {
+            return Ok(());
         }
         // The log ended: the pod did, too. The rollout says why, unless it comes up again.
         wait.pause(Duration::from_millis(500)).await.map_err(|error| not_synced(error, &refusals))?;

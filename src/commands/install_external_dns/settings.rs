@@ -146,8 +146,8 @@ fn version_and_image(args: &cli::Settings) -> Result<(Version, String)> {
         let version = named.unwrap_or(NEWEST);
         return Ok((version, version.image()));
     };
-    let tag = image_tag(image)
-        .ok_or_else(|| Error::usage(format!("--image {image}: a tag such as :{} is needed", NEWEST)))?;
+    let tag =
+        image_tag(image).ok_or_else(|| Error::usage(format!("--image {image}: a tag such as :{NEWEST} is needed")))?;
     match (parse(tag), named) {
         (Ok(tagged), Some(named)) if tagged != named => {
             Err(Error::usage(format!("--image {image} is {tagged}, and --external-dns-version says {named}")))

@@ -10,7 +10,7 @@ use crate::ui::Task;
 
 /// IAM is eventually consistent: a new role is refused for seconds ("Changes that I make are not
 /// always immediately visible", IAM User Guide).
-const PROPAGATION: Duration = Duration::from_secs(120);
+const PROPAGATION: Duration = Duration::from_mins(2);
 
 /// The shortest lifetime that Kubernetes grants a token (TokenRequest), in seconds.
 const TOKEN_SECONDS: u32 = 600;

@@ -76,11 +76,11 @@ async fn change(spec: &StackSpec, id: &str, stuck: bool, tools: &Tools<'_>, task
         role_arn: None,
         description: format!("updating iamserviceaccount {}", spec.service_account),
     };
-    let stack = match tools.aws.change_stack(&change).await? {
+    let changed = match tools.aws.change_stack(&change).await? {
         Changed::Yes(operation) => wait(&operation, tools, task).await?,
         Changed::No => before,
     };
-    finish(spec, stack, tools).await
+    finish(spec, changed, tools).await
 }
 
 /// What was changed behind CloudFormation's back is mended, too: an update that doesn't touch it leaves it.

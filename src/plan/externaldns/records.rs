@@ -33,7 +33,7 @@ pub fn change(
     plan: &mut Plan,
     installed: &Installed,
     settings: &Settings,
-    consent: &Consent,
+    consent: Consent,
     records: Option<&[Owned]>,
     objects: &[Value],
 ) -> Result<()> {

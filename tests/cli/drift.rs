@@ -1,0 +1,1 @@
+//! What was changed or deleted is planned and repaired, and nothing else.

@@ -1,0 +1,1 @@
+//! `create policy`, `utils associate-iam-oidc-provider`.

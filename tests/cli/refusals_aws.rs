@@ -1,0 +1,1 @@
+//! Bad input and bad circumstances in AWS: a clear error, nothing changed.
