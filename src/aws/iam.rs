@@ -323,6 +323,12 @@ impl Aws {
         Ok(roles)
     }
 
+    /// A role, and the managed policies attached to it as (name, ARN), read at the same time.
+    pub async fn role_with_policies(&self, name: &str) -> Result<Option<(Role, Vec<(String, String)>)>> {
+        let (role, attached) = futures::future::try_join(self.role(name), self.attached_policies(name)).await?;
+        Ok(role.map(|role| (role, attached)))
+    }
+
     /// Managed policies of a role: name and ARN; none where the role is gone.
     pub async fn attached_policies(&self, role: &str) -> Result<Vec<(String, String)>> {
         let mut policies = Vec::new();

@@ -29,7 +29,8 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
         tags: tags::own_tags(crate::VERSION, &args.tags.tags),
         allow_shared_change: args.allow_shared_policy_change,
     };
-    let (found, others) = observe::policy::policy(aws, &desired, None).await?;
+    let found = aws.policy(&desired.arn).await?;
+    let others = observe::policy::others(aws, &desired, found.as_ref(), None).await?;
     let mut plan = Plan::new(None, aws.region(), &caller.account);
     plan.push(policy::step(&desired, found.as_ref(), others.as_deref())?);
     plan.outputs.policy_arn = Some(desired.arn.clone());

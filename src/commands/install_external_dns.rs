@@ -3,17 +3,19 @@
 mod confirm;
 mod settings;
 
-use futures::future::{try_join_all, try_join3};
+use futures::future::{try_join_all, try_join3, try_join4};
 use serde_json::Value;
 
 use super::run::{self, Ended};
 use crate::Exit;
 use crate::aws::Aws;
 use crate::aws::eks::Cluster;
+use crate::aws::iam::{Policy, Provider};
 use crate::cli::externaldns::Install;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::externaldns::args::Installed;
+use crate::externaldns::owner::DEFAULT_NAME;
 use crate::externaldns::rbac::required_apis;
 use crate::externaldns::settings::Settings;
 use crate::iam::arn::{iam_arn, policy_arn};
@@ -36,85 +38,120 @@ pub(crate) async fn run(context: &Context, args: &Install) -> Result<Exit> {
     // What flags alone decide is decided before the first call.
     settings::check_offline(&args.settings)?;
 
+    let seen = read(context, args).await?;
+    let (plan, settings, zones) = plan(context, args, &seen, patches).await?;
+    let kubernetes = seen.kubernetes();
+    match run::plan(context, &args.plan, plan, context.aws(&args.aws).await?, kubernetes).await? {
+        Ended::Shown(exit) => Ok(exit),
+        Ended::Done(plan) => confirm::end(context, args, &plan, &settings, zones, kubernetes).await,
+    }
+}
+
+/// Everything that was read.
+struct Seen {
+    /// What names lead to in AWS.
+    account: Account,
+    /// The ARN of the issuer's provider.
+    provider_arn: String,
+    /// The provider.
+    provider: Option<Provider>,
+    /// The policy, where irsactl keeps one.
+    policy: Option<Policy>,
+    /// The cluster; none with `--aws-only`.
+    in_cluster: Option<InCluster>,
+}
+
+async fn read(context: &Context, args: &Install) -> Result<Seen> {
     let aws = context.aws(&args.aws).await?;
-    let cluster_name = &args.cluster.cluster;
+    let role_name = args.role.role_name.as_deref();
     let account =
-        observe::externaldns::account(context, &args.aws, cluster_name, &args.settings, args.role.role_name.as_deref())
-            .await?;
+        observe::externaldns::account(context, &args.aws, &args.cluster.cluster, &args.settings, role_name).await?;
     context.ui.say(&format!("acting as {}", account.caller.arn));
-    let in_cluster = in_cluster(context, args, &account.cluster).await?;
-    let seen = Seen { account, in_cluster };
+    let provider_arn = account.issuer.provider_arn(&account.cluster.partition, &account.cluster.account);
+    let policy = async {
+        match policy_arn_of(args, &account.cluster, aws.region()) {
+            Some((_, arn)) => aws.policy(&arn).await,
+            None => Ok(None),
+        }
+    };
+    let (in_cluster, provider, policy, ()) = try_join4(
+        in_cluster(context, args, &account.cluster),
+        aws.oidc_provider(&provider_arn),
+        policy,
+        check_given(context, args, &account, &provider_arn),
+    )
+    .await?;
+    Ok(Seen { account, provider_arn, provider, policy, in_cluster })
+}
+
+/// The plan, the settings that it leads to, and how many zones they select.
+async fn plan(context: &Context, args: &Install, seen: &Seen, patches: Vec<Value>) -> Result<(Plan, Settings, usize)> {
+    let aws = context.aws(&args.aws).await?;
+    let cluster = &seen.account.cluster;
     let installed = seen.installed();
     let facts = Facts {
-        cluster: cluster_name,
-        cluster_arn: &seen.account.cluster.arn,
+        cluster: &cluster.name,
+        cluster_arn: &cluster.arn,
         region: aws.region(),
-        partition: &seen.account.cluster.partition,
+        partition: &cluster.partition,
         kubernetes_minor: seen.in_cluster.as_ref().map(|found| found.minor),
         installed: installed.as_ref(),
     };
     let (mut settings, warnings) = settings(&args.settings, &facts)?;
 
-    let mut plan = Plan::new(Some(cluster_name), aws.region(), &seen.account.cluster.account);
+    let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
     plan.notes.extend(warnings);
-    guard(&mut plan, &seen, &settings, cluster_name)?;
+    guard(&mut plan, seen, &settings)?;
     let zones = guards::zones(&mut plan, &settings, &seen.account.zones)?;
     if args.role.least_privilege {
         let ids: Vec<_> = zones.iter().map(|zone| zone.id.clone()).collect();
         settings.zone_id_filters = settings::least_privilege(ids)?;
     }
-    let kubernetes = seen.in_cluster.as_ref().map(|found| &found.kubernetes);
-    let stake =
-        observe::records::at_stake(aws, &context.ui, kubernetes, installed.as_ref(), &settings, &seen.account.zones)
-            .await?;
-    let (own, objects) = (stake.records.as_deref(), stake.objects.as_slice());
-    if let Some(installed) = &installed {
-        records::change(&mut plan, installed, &settings, consent(args), own, objects)?;
-    } else {
-        let chosen = args.settings.txt_owner_id.is_some() && !args.consent.take_over_records;
-        records::takeover(&mut plan, &settings, chosen, own.unwrap_or_default(), objects)?;
-    }
+    check_records(context, args, seen, &settings, &mut plan).await?;
+    check_served(seen, &settings).await?;
 
-    let desired = desired(args, &seen, settings, patches, aws)?;
-    let provider_arn = seen.account.issuer.provider_arn(&seen.account.cluster.partition, &seen.account.cluster.account);
-    let (provider, (policy, policy_users), ()) = try_join3(
-        aws.oidc_provider(&provider_arn),
-        policy_of(aws, &desired, &seen),
-        check_given(context, args, &desired, &seen, &provider_arn),
-    )
-    .await?;
-    check_served(&seen, &desired.settings).await?;
-
-    let step = provider::step(
-        &seen.account.cluster,
-        &seen.account.issuer,
-        &provider_arn,
-        provider.as_ref(),
-        &tags::cluster_tags(cluster_name, crate::VERSION, &args.role.tags.tags),
-    );
-    plan.outputs.provider_arn = Some(provider_arn);
-    let provider = plan.push(step);
+    let desired = desired(args, seen, settings, patches, aws)?;
+    let policy_users = match &desired.policy {
+        Some(policy) => observe::policy::others(aws, policy, seen.policy.as_ref(), seen.role_name()).await?,
+        None => Some(Vec::new()),
+    };
     let observed = Observed {
-        policy,
+        policy: seen.policy.clone(),
         policy_users,
         entry: seen.entry(),
         objects: seen.in_cluster.as_ref().map(|found| found.objects.clone()),
     };
+    let provider_tags = tags::cluster_tags(&cluster.name, crate::VERSION, &args.role.tags.tags);
+    let arn = &seen.provider_arn;
+    let provider = provider::step(cluster, &seen.account.issuer, arn, seen.provider.as_ref(), &provider_tags);
+    let provider = plan.push(provider);
+    plan.outputs.provider_arn = Some(arn.clone());
     installation::add(&mut plan, &desired, &observed, provider)?;
     note_second_hop(&mut plan, &desired.settings);
-
-    match run::plan(context, &args.plan, plan, aws, kubernetes).await? {
-        Ended::Shown(exit) => Ok(exit),
-        Ended::Done(plan) => confirm::end(context, args, &plan, &desired.settings, zones.len(), kubernetes).await,
-    }
+    Ok((plan, desired.settings, zones.len()))
 }
 
-/// Everything that was read.
-pub(super) struct Seen {
-    /// AWS.
-    pub(super) account: Account,
-    /// The cluster; none with `--aws-only`.
-    pub(super) in_cluster: Option<InCluster>,
+/// Refuses what would cost records, unless it is consented to.
+async fn check_records(
+    context: &Context,
+    args: &Install,
+    seen: &Seen,
+    settings: &Settings,
+    plan: &mut Plan,
+) -> Result<()> {
+    let aws = context.aws(&args.aws).await?;
+    let installed = seen.installed();
+    let zones = &seen.account.zones;
+    let stake =
+        observe::records::at_stake(aws, &context.ui, seen.kubernetes(), installed.as_ref(), settings, zones).await?;
+    let (own, objects) = (stake.records.as_deref(), stake.objects.as_slice());
+    if let Some(installed) = &installed {
+        let consent =
+            records::Consent { delete: args.consent.allow_record_deletion, abandon: args.consent.abandon_records };
+        return records::change(plan, installed, settings, consent, own, objects);
+    }
+    let chosen = args.settings.txt_owner_id.is_some() && !args.consent.take_over_records;
+    records::takeover(plan, settings, chosen, own.unwrap_or_default(), objects)
 }
 
 impl Seen {
@@ -130,6 +167,10 @@ impl Seen {
             entry.service_account.clone_from(&found.service_account);
         }
         entry
+    }
+
+    fn kubernetes(&self) -> Option<&Kubernetes> {
+        self.in_cluster.as_ref().map(|found| &found.kubernetes)
     }
 
     fn role_name(&self) -> Option<&str> {
@@ -149,8 +190,8 @@ async fn in_cluster(context: &Context, args: &Install, cluster: &Cluster) -> Res
     }
 }
 
-fn guard(plan: &mut Plan, seen: &Seen, settings: &Settings, cluster: &str) -> Result<()> {
-    guards::pod_identity(settings, cluster, seen.account.association.as_ref())?;
+fn guard(plan: &mut Plan, seen: &Seen, settings: &Settings) -> Result<()> {
+    guards::pod_identity(settings, &seen.account.cluster.name, seen.account.association.as_ref())?;
     let Some(found) = &seen.in_cluster else { return Ok(()) };
     let objects = &found.objects;
     let installed = objects.deployment.is_some();
@@ -158,12 +199,8 @@ fn guard(plan: &mut Plan, seen: &Seen, settings: &Settings, cluster: &str) -> Re
     guards::binding(settings, objects.cluster_role_binding.as_ref())
 }
 
-fn consent(args: &Install) -> records::Consent {
-    records::Consent { delete: args.consent.allow_record_deletion, abandon: args.consent.abandon_records }
-}
-
 fn desired(args: &Install, seen: &Seen, settings: Settings, patches: Vec<Value>, aws: &Aws) -> Result<Desired> {
-    let policy = shared_policy(args, seen, &settings, aws);
+    let policy = kept_policy(args, seen, &settings, aws);
     let role = match &args.role.role_arn {
         Some(arn) => DesiredRole::Existing(arn.clone()),
         None => DesiredRole::Stack(stack(args, seen, &settings, policy.as_ref())?),
@@ -183,25 +220,30 @@ fn desired(args: &Install, seen: &Seen, settings: Settings, patches: Vec<Value>,
     Ok(Desired { settings, patches, policy, entry, adopt: args.consent.adopt, force: args.consent.force_conflicts })
 }
 
-/// The policy that irsactl keeps: shared by all installations, or of this one and its zones.
-fn shared_policy(args: &Install, seen: &Seen, settings: &Settings, aws: &Aws) -> Option<policy::Desired> {
-    if args.role.role_arn.is_some() || !args.role.attach_policy_arn.is_empty() || settings.assume_role.is_some() {
+/// Name and ARN of the policy that irsactl keeps: shared by all installations, or of this one and its zones.
+fn policy_arn_of(args: &Install, cluster: &Cluster, region: &str) -> Option<(String, String)> {
+    let (role, settings) = (&args.role, &args.settings);
+    if role.role_arn.is_some() || !role.attach_policy_arn.is_empty() || settings.aws_assume_role.is_some() {
         return None;
     }
-    let cluster = &seen.account.cluster;
+    let mut name = role.policy_name.clone();
+    if role.least_privilege {
+        let instance = if settings.name == DEFAULT_NAME { String::new() } else { format!("-{}", settings.name) };
+        name = format!("{name}-{region}-{}{instance}", cluster.name);
+    }
+    let arn = iam_arn(&cluster.partition, &cluster.account, "policy", "/", &name);
+    Some((name, arn))
+}
+
+fn kept_policy(args: &Install, seen: &Seen, settings: &Settings, aws: &Aws) -> Option<policy::Desired> {
+    let partition = &seen.account.cluster.partition;
+    let (name, arn) = policy_arn_of(args, &seen.account.cluster, aws.region())?;
     let zones: &[String] = if args.role.least_privilege { &settings.zone_id_filters } else { &[] };
-    let name = if args.role.least_privilege {
-        let instance = if settings.name == "external-dns" { String::new() } else { format!("-{}", settings.name) };
-        format!("{}-{}-{}{instance}", args.role.policy_name, aws.region(), cluster.name)
-    } else {
-        args.role.policy_name.clone()
-    };
-    let zone_tags = settings.extra_args.iter().any(|arg| arg.starts_with("--aws-zone-tags"));
     Some(policy::Desired {
-        arn: iam_arn(&cluster.partition, &cluster.account, "policy", "/", &name),
         name,
-        document: external_dns(&cluster.partition, zones),
-        needs: (!args.role.least_privilege).then(|| external_dns_needs(&cluster.partition, &[], zone_tags)),
+        arn,
+        document: external_dns(partition, zones),
+        needs: (!args.role.least_privilege).then(|| external_dns_needs(partition, &[], settings.zone_tags())),
         tags: tags::own_tags(crate::VERSION, &args.role.tags.tags),
         allow_shared_change: args.consent.allow_shared_policy_change,
     })
@@ -238,35 +280,18 @@ fn stack(args: &Install, seen: &Seen, settings: &Settings, policy: Option<&polic
     })
 }
 
-async fn policy_of(
-    aws: &Aws,
-    desired: &Desired,
-    seen: &Seen,
-) -> Result<(Option<crate::aws::iam::Policy>, Option<Vec<String>>)> {
-    match &desired.policy {
-        Some(policy) => observe::policy::policy(aws, policy, seen.role_name()).await,
-        None => Ok((None, Some(Vec::new()))),
-    }
-}
-
 /// What others made and the flags name must be there, and fit.
-async fn check_given(
-    context: &Context,
-    args: &Install,
-    desired: &Desired,
-    seen: &Seen,
-    provider_arn: &str,
-) -> Result<()> {
+async fn check_given(context: &Context, args: &Install, account: &Account, provider_arn: &str) -> Result<()> {
     let aws = context.aws(&args.aws).await?;
-    let cluster = &seen.account.cluster;
+    let cluster = &account.cluster;
     let complete = |arn: &String| policy_arn(arn, &cluster.partition, Some(&cluster.account)).map_err(Error::usage);
     let attached: Vec<_> = args.role.attach_policy_arn.iter().map(complete).collect::<Result<_>>()?;
     let boundary: Vec<_> = args.role.permissions_boundary.iter().map(complete).collect::<Result<_>>()?;
     let role = async {
         match &args.role.role_arn {
             Some(role) => {
-                let who = (desired.settings.namespace.as_str(), desired.settings.name.as_str());
-                let issuer = &seen.account.issuer;
+                let who = (args.settings.namespace.as_str(), args.settings.name.as_str());
+                let issuer = &account.issuer;
                 observe::iamserviceaccount::check_trust(aws, &context.ui, role, issuer, provider_arn, who).await
             }
             None => Ok(()),

@@ -57,19 +57,14 @@ async fn stack(aws: &Aws, name: &str) -> Result<Option<ObservedStack>> {
     let failed = matches!(Health::of(&stack.status), Health::Replace { .. });
     let role = async {
         match &role_name {
-            Some(role) => observed_role(aws, role).await,
+            Some(role) => aws.role_with_policies(role).await,
             None => Ok(None),
         }
     };
     let failure = async { if failed { Ok(events::explain(&aws.events(&stack.id, None).await?)) } else { Ok(None) } };
     let (role, failure) = try_join(role, failure).await?;
+    let role = role.map(|(role, attached)| ObservedRole { role, attached });
     Ok(Some(ObservedStack { stack, template: template.unwrap_or_default(), role, failure }))
-}
-
-/// A role and what is attached to it.
-pub(crate) async fn observed_role(aws: &Aws, name: &str) -> Result<Option<ObservedRole>> {
-    let (role, attached) = try_join(aws.role(name), aws.attached_policies(name)).await?;
-    Ok(role.map(|role| ObservedRole { role, attached }))
 }
 
 /// The name of the role that `--role-name` asks for, where it is taken.

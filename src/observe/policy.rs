@@ -5,25 +5,23 @@ use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::plan::policy::Desired;
 
-/// The policy, and the entities that it is attached to besides `own_role`, which are asked for only where it must
-/// change; none where they can't be read: then it counts as in use.
-pub(crate) async fn policy(
+/// The entities that the policy is attached to besides `own_role`, asked for only where it must change; none where they
+/// can't be read: then it counts as in use.
+pub(crate) async fn others(
     aws: &Aws,
     desired: &Desired,
+    found: Option<&Policy>,
     own_role: Option<&str>,
-) -> Result<(Option<Policy>, Option<Vec<String>>)> {
-    let found = aws.policy(&desired.arn).await?;
-    let users = match &found {
-        Some(policy) if !desired.is_met_by(&policy.document) => match aws.policy_users(&desired.arn).await {
-            Ok(users) => Some(users),
-            Err(error) if error.code == ErrorCode::AccessDenied => None,
-            Err(error) => return Err(error),
-        },
-        _ => Some(Vec::new()),
-    };
+) -> Result<Option<Vec<String>>> {
+    if found.is_none_or(|policy| desired.is_met_by(&policy.document)) {
+        return Ok(Some(Vec::new()));
+    }
     let own = own_role.map(|role| format!("role/{role}"));
-    let others = users.map(|users| users.into_iter().filter(|user| Some(user) != own.as_ref()).collect());
-    Ok((found, others))
+    match aws.policy_users(&desired.arn).await {
+        Ok(users) => Ok(Some(users.into_iter().filter(|user| Some(user) != own.as_ref()).collect())),
+        Err(error) if error.code == ErrorCode::AccessDenied => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Fails where one of these managed policies doesn't exist.

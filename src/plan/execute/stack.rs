@@ -4,7 +4,6 @@ use super::Tools;
 use crate::aws::cloudformation::{Action, Changed, NewStack, Operation, Stack, StackChange};
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::arn::Arn;
-use crate::observe::iamserviceaccount::observed_role;
 use crate::plan::iamserviceaccount::{ObservedRole, ROLE_OUTPUT, mends};
 use crate::plan::{Op, StackSpec};
 use crate::stack::tags;
@@ -86,9 +85,8 @@ async fn change(spec: &StackSpec, id: &str, stuck: bool, tools: &Tools<'_>, task
 /// What was changed behind CloudFormation's back is mended, too: an update that doesn't touch it leaves it.
 async fn finish(spec: &StackSpec, stack: Option<Stack>, tools: &Tools<'_>) -> Result<()> {
     let role = keep_role(spec, stack.as_ref(), tools)?;
-    let found: Option<ObservedRole> = observed_role(tools.aws, role.name()).await?;
-    let Some(found) = found else { return Ok(()) };
-    for step in mends(spec, &found) {
+    let Some((role, attached)) = tools.aws.role_with_policies(role.name()).await? else { return Ok(()) };
+    for step in mends(spec, &ObservedRole { role, attached }) {
         match &step.op {
             Op::SetTrust { role, document } => tools.aws.set_trust(role, document).await?,
             Op::SetBoundary { role, boundary } => tools.aws.set_boundary(role, boundary.as_deref()).await?,
