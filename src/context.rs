@@ -39,6 +39,18 @@ impl Context {
         Ok((cluster, issuer))
     }
 
+    /// The cluster; none where it is gone, which doesn't keep what is in AWS from being removed.
+    pub(crate) async fn cluster_if_any(&self, args: &shared::Aws, name: &str) -> Result<Option<Cluster>> {
+        match self.aws(args).await?.cluster(name).await {
+            Ok(cluster) => Ok(Some(cluster)),
+            Err(error) if error.code == ErrorCode::ClusterNotFound => {
+                self.ui.warn(&format!("cluster {name} doesn't exist: only AWS is cleaned up"));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// The cluster's Kubernetes API: its endpoint with an EKS token, or a kubeconfig that must be of the same cluster.
     pub(crate) async fn kubernetes(
         &self,

@@ -13,10 +13,10 @@ use crate::iam::arn::policy_arn;
 use crate::iam::trust::Issuer;
 use crate::k8s::Kubernetes;
 use crate::observe;
-use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed, trust_of};
+use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed};
 use crate::plan::{Plan, StackSpec, provider};
 use crate::stack::tags;
-use crate::stack::template::{RoleSpec, template};
+use crate::stack::template::RoleSpec;
 
 /// Gives a service account an IAM role, or brings both to what is asked for.
 pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
@@ -153,15 +153,6 @@ fn stack(args: &Create, name: &str, cluster: &Cluster, issuer: &Issuer, stack_na
         role_path: args.role_path.clone(),
         subject_pattern: args.subject_pattern.clone(),
     };
-    let template = template(&spec, &stack_name);
-    Ok(StackSpec {
-        service_account: format!("{}/{name}", args.namespace),
-        tags: tags::tags(&cluster.name, &args.namespace, name, crate::VERSION, &args.tags.tags),
-        protected: args.termination_protection,
-        trust: trust_of(&template),
-        managed_policies: spec.managed_policies,
-        boundary: spec.boundary,
-        template,
-        name: stack_name,
-    })
+    let tags = tags::tags(&cluster.name, &args.namespace, name, crate::VERSION, &args.tags.tags);
+    Ok(StackSpec::new(spec, stack_name, tags, args.termination_protection))
 }

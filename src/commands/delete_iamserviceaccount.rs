@@ -10,7 +10,7 @@ use crate::aws::Aws;
 use crate::aws::eks::Cluster;
 use crate::cli::iamserviceaccount::Delete;
 use crate::context::Context;
-use crate::error::{ErrorCode, Result};
+use crate::error::Result;
 use crate::k8s::{Kind, Kubernetes};
 use crate::observe::iamserviceaccount::place;
 use crate::plan::Plan;
@@ -23,8 +23,11 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
     let name = required(&args.name)?;
     let who = (args.namespace.as_str(), name);
     let aws = context.aws(&args.aws).await?;
-    let (cluster, place) =
-        try_join(cluster(context, aws, args), place(aws, &args.cluster.cluster, who.0, who.1)).await?;
+    let (cluster, place) = try_join(
+        context.cluster_if_any(&args.aws, &args.cluster.cluster),
+        place(aws, &args.cluster.cluster, who.0, who.1),
+    )
+    .await?;
     let (kubernetes, object) = object(context, args, cluster.as_ref(), who).await?;
     let account = match &cluster {
         Some(cluster) => cluster.account.clone(),
@@ -41,18 +44,6 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
             run::report(&context.ui, &plan, &[])?;
             Ok(Exit::Success)
         }
-    }
-}
-
-/// The cluster; none where it is gone, which doesn't keep what is in AWS from being removed.
-async fn cluster(context: &Context, aws: &Aws, args: &Delete) -> Result<Option<Cluster>> {
-    match aws.cluster(&args.cluster.cluster).await {
-        Ok(cluster) => Ok(Some(cluster)),
-        Err(error) if error.code == ErrorCode::ClusterNotFound => {
-            context.ui.warn(&format!("cluster {} doesn't exist: only AWS is cleaned up", args.cluster.cluster));
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -24,10 +24,10 @@ use crate::k8s::Kubernetes;
 use crate::observe;
 use crate::observe::externaldns::{Account, InCluster};
 use crate::plan::externaldns::{self as installation, Desired, Observed, guards, records};
-use crate::plan::iamserviceaccount::{self as entry, DesiredObject, DesiredRole, trust_of};
+use crate::plan::iamserviceaccount::{self as entry, DesiredObject, DesiredRole};
 use crate::plan::{Plan, RoleSource, StackSpec, policy, provider};
 use crate::stack::tags;
-use crate::stack::template::{RoleSpec, template};
+use crate::stack::template::RoleSpec;
 
 pub(super) use settings::{Facts, patches, settings};
 
@@ -267,17 +267,9 @@ fn stack(args: &Install, seen: &Seen, settings: &Settings, policy: Option<&polic
         role_path: args.role.role_path.clone(),
         subject_pattern: None,
     };
-    let template = template(&spec, &seen.account.stack_name);
-    Ok(StackSpec {
-        name: seen.account.stack_name.clone(),
-        service_account: format!("{}/{}", settings.namespace, settings.name),
-        tags: tags::tags(&cluster.name, &settings.namespace, &settings.name, crate::VERSION, &args.role.tags.tags),
-        protected: args.role.termination_protection,
-        trust: trust_of(&template),
-        managed_policies: spec.managed_policies,
-        boundary: spec.boundary,
-        template,
-    })
+    let user = &args.role.tags.tags;
+    let tags = tags::tags(&cluster.name, &settings.namespace, &settings.name, crate::VERSION, user);
+    Ok(StackSpec::new(spec, seen.account.stack_name.clone(), tags, args.role.termination_protection))
 }
 
 /// What others made and the flags name must be there, and fit.

@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &Context, args: &Uninstall) -> Result<Exit> {
     let cluster_name = &args.cluster.cluster;
     let who = (args.namespace.as_str(), args.name.as_str());
     let (cluster, place) = try_join(
-        cluster(context, aws, cluster_name),
+        context.cluster_if_any(&args.aws, cluster_name),
         observe::iamserviceaccount::place(aws, cluster_name, who.0, who.1),
     )
     .await?;
@@ -55,18 +55,6 @@ pub(crate) async fn run(context: &Context, args: &Uninstall) -> Result<Exit> {
             run::report(&context.ui, &plan, &lines)?;
             Ok(Exit::Success)
         }
-    }
-}
-
-/// The cluster; none where it is gone.
-async fn cluster(context: &Context, aws: &Aws, name: &str) -> Result<Option<Cluster>> {
-    match aws.cluster(name).await {
-        Ok(cluster) => Ok(Some(cluster)),
-        Err(error) if error.code == ErrorCode::ClusterNotFound => {
-            context.ui.warn(&format!("cluster {name} doesn't exist: only AWS is cleaned up"));
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 

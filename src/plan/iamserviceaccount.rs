@@ -7,7 +7,6 @@ use super::{Action, Op, Plan, RoleSource, ServiceAccountOutput, StackSpec, Step,
 use crate::aws::cloudformation::{self, Stack};
 use crate::aws::iam::Role;
 use crate::error::{Error, ErrorCode, Result};
-use crate::iam::policy::PolicyDocument;
 use crate::k8s::diff::{conflicting_owners, differences};
 use crate::stack::events::Failure;
 use crate::stack::status::Health;
@@ -389,10 +388,4 @@ pub fn refuse_conflicts(kind: &str, name: &str, found: &Value, object: &Value) -
     Err(Error::new(ErrorCode::Conflict, format!("{kind} {name} has fields that {manager} manages"))
         .cause(fields.join(", "))
         .hint("--force-conflicts takes them over"))
-}
-
-/// The trust policy of a template's role.
-pub fn trust_of(template: &Value) -> PolicyDocument {
-    let trust = template.pointer("/Resources/Role1/Properties/AssumeRolePolicyDocument");
-    PolicyDocument(trust.cloned().unwrap_or_default())
 }

@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::aws::cloudformation::Action as StackAction;
 use crate::iam::policy::PolicyDocument;
 use crate::k8s::Kind;
+use crate::stack::template::{RoleSpec, template};
 use diff::Change;
 
 /// What a command will do, and, once it has run, what became of it.
@@ -163,6 +164,24 @@ pub struct StackSpec {
     pub managed_policies: Vec<String>,
     /// The permissions boundary of its role.
     pub boundary: Option<String>,
+}
+
+impl StackSpec {
+    /// The stack of a role, under `name`, with all its `tags`.
+    pub fn new(role: RoleSpec, name: String, tags: Vec<(String, String)>, protected: bool) -> Self {
+        let template = template(&role, &name);
+        let trust = template.pointer("/Resources/Role1/Properties/AssumeRolePolicyDocument").cloned();
+        Self {
+            service_account: format!("{}/{}", role.namespace, role.name),
+            name,
+            template,
+            tags,
+            protected,
+            trust: PolicyDocument(trust.unwrap_or_default()),
+            managed_policies: role.managed_policies,
+            boundary: role.boundary,
+        }
+    }
 }
 
 /// The test of a role before pods rely on it: a token of the service account is exchanged at STS.
