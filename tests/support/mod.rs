@@ -12,7 +12,7 @@ use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
-/// How many sandboxes run side by side; each takes a gigabyte.
+/// How many sandboxes run side by side; each takes half a gigabyte.
 const POOL: usize = 2;
 
 /// What irsactl is known by in both APIs' records.
