@@ -9,6 +9,7 @@ mod support;
 mod drift;
 mod iamserviceaccount;
 mod install;
+mod interop;
 mod offline;
 mod policy;
 mod reference;

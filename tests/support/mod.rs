@@ -1,5 +1,6 @@
 //! A clean cluster and AWS account for a test, and what it sees of them.
 
+pub mod aws;
 mod kube;
 
 pub use kube::until;

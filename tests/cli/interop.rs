@@ -1,0 +1,1 @@
+//! Stacks and ServiceAccounts as eksctl makes them.

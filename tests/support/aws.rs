@@ -1,0 +1,134 @@
+//! AWS with all rights, for what a test sets up and looks at.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_cloudformation::types::{Capability, Stack, Tag};
+use serde_json::{Value, json};
+
+use super::{RUNTIME, Sandbox, until};
+
+/// An AWS managed policy.
+pub const S3: &str = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+
+/// Runs a call to its end.
+pub fn wait<T>(call: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(call)
+}
+
+/// A stack that others make.
+pub struct NewStack<'a> {
+    pub name: &'a str,
+    pub template: &'a Value,
+    pub tags: &'a [(&'a str, &'a str)],
+    pub protected: bool,
+}
+
+impl Sandbox {
+    /// IAM as the administrator.
+    pub fn iam(&self) -> aws_sdk_iam::Client {
+        aws_sdk_iam::Client::new(&self.aws())
+    }
+
+    /// CloudFormation as the administrator.
+    pub fn cloudformation(&self) -> aws_sdk_cloudformation::Client {
+        aws_sdk_cloudformation::Client::new(&self.aws())
+    }
+
+    /// A stack by name or id.
+    pub fn stack(&self, name: &str) -> Option<Stack> {
+        let answer = wait(self.cloudformation().describe_stacks().stack_name(name).send());
+        answer.ok().and_then(|answer| answer.stacks.unwrap_or_default().into_iter().next())
+    }
+
+    /// The status of a stack; `gone` where there is none.
+    pub fn stack_status(&self, name: &str) -> String {
+        let status = self.stack(name).and_then(|stack| stack.stack_status);
+        status.map_or("gone".to_owned(), |status| status.as_str().to_owned())
+    }
+
+    /// Creates a stack, and waits until CloudFormation is done with it, whatever came of it.
+    pub fn create_stack(&self, stack: &NewStack<'_>) {
+        let tags = stack.tags.iter().map(|(key, value)| Tag::builder().key(*key).value(*value).build());
+        let request = self
+            .cloudformation()
+            .create_stack()
+            .stack_name(stack.name)
+            .template_body(stack.template.to_string())
+            .set_tags(Some(tags.collect()))
+            .enable_termination_protection(stack.protected)
+            .capabilities(Capability::CapabilityNamedIam);
+        wait(request.send()).unwrap();
+        until("the stack is done", || (!self.stack_status(stack.name).ends_with("_IN_PROGRESS")).then_some(()));
+    }
+
+    /// How many change sets a stack has.
+    pub fn change_sets(&self, stack: &str) -> usize {
+        let answer = wait(self.cloudformation().list_change_sets().stack_name(stack).send()).unwrap();
+        answer.summaries().iter().filter(|set| set.execution_status().is_none_or(|s| s.as_str() != "EXECUTE_COMPLETE")).count()
+    }
+
+    /// Names of the managed policies of a role.
+    pub fn attached(&self, role: &str) -> Vec<String> {
+        let answer = wait(self.iam().list_attached_role_policies().role_name(role).send()).unwrap();
+        let policies = answer.attached_policies.unwrap_or_default().into_iter();
+        policies.map(|policy| policy.policy_name.unwrap_or_default()).collect()
+    }
+
+    /// True where a role exists.
+    pub fn has_role(&self, name: &str) -> bool {
+        wait(self.iam().get_role().role_name(name).send()).is_ok()
+    }
+
+    /// True where a policy of this account exists.
+    pub fn has_policy(&self, name: &str) -> bool {
+        wait(self.iam().get_policy().policy_arn(policy_arn(name)).send()).is_ok()
+    }
+
+    /// Creates a policy that allows listing buckets, and gives its ARN.
+    pub fn create_policy(&self, name: &str) -> String {
+        let document = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"},
+        ]});
+        wait(self.iam().create_policy().policy_name(name).policy_document(document.to_string()).send()).unwrap();
+        policy_arn(name)
+    }
+
+    /// Creates a role that EC2 may assume.
+    pub fn create_role(&self, name: &str) {
+        let trust = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
+        ]});
+        self.create_role_trusting(name, &trust);
+    }
+
+    /// Creates a role with this trust policy.
+    pub fn create_role_trusting(&self, name: &str, trust: &Value) {
+        let request = self.iam().create_role().role_name(name).assume_role_policy_document(trust.to_string());
+        wait(request.send()).unwrap();
+    }
+
+    /// Attaches a policy to a role.
+    pub fn attach(&self, role: &str, arn: &str) {
+        wait(self.iam().attach_role_policy().role_name(role).policy_arn(arn).send()).unwrap();
+    }
+}
+
+/// The tags of a stack.
+pub fn tags(stack: &Stack) -> BTreeMap<&str, &str> {
+    stack.tags().iter().filter_map(|tag| Some((tag.key()?, tag.value()?))).collect()
+}
+
+/// The role of a service account's stack, as its ARN.
+pub fn role_arn(stack: &Stack) -> &str {
+    stack.outputs().iter().find(|output| output.output_key() == Some("Role1")).and_then(|o| o.output_value()).unwrap()
+}
+
+/// The name at the end of an ARN.
+pub fn name_of(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap()
+}
+
+/// The ARN of a policy of the sandbox's account.
+pub fn policy_arn(name: &str) -> String {
+    format!("arn:aws:iam::123456789012:policy/{name}")
+}
