@@ -10,7 +10,7 @@ use crate::aws::iam::Role;
 use crate::iam::arn::Arn;
 use crate::iam::trust::{Issuer, Verdict, verdict};
 use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
-use crate::stack::status::Health;
+use crate::stack::status::{self, Health};
 use crate::stack::tags::{self, Source as Maker};
 
 /// What was read. A part that couldn't be read is none, and makes states `unknown`.
@@ -162,17 +162,13 @@ fn key(object: &Value) -> Option<Metadata> {
 fn stack_row(who: &Metadata, stack: &Stack, object: Option<&Value>, seen: &Seen) -> Row {
     let role_arn = stack.outputs.get("Role1").cloned();
     let mut drift = Vec::new();
-    let state = match Health::of(&stack.status) {
-        Health::InProgress | Health::Deleting => State::Pending,
-        Health::Replace { why } => {
-            drift.push(format!("the stack is {}: {}", stack.status, stack.reason.as_deref().unwrap_or(&why)));
+    let state = match status::state(&stack.status) {
+        status::State::Pending => State::Pending,
+        status::State::Failed => {
+            drift.push(failure(stack));
             State::Failed
         }
-        Health::ContinueRollback => {
-            drift.push(format!("the stack is {}", stack.status));
-            State::Failed
-        }
-        Health::Usable | Health::Gone => chain_state(who, role_arn.as_deref(), object, seen, &mut drift),
+        status::State::Ready => chain_state(who, role_arn.as_deref(), object, seen, &mut drift),
     };
     let source = match tags::source(&stack.tags) {
         Maker::Irsactl => Source::Irsactl,
@@ -189,6 +185,15 @@ fn stack_row(who: &Metadata, stack: &Stack, object: Option<&Value>, seen: &Seen)
         drift,
     };
     Row { metadata: who.clone(), status }
+}
+
+fn failure(stack: &Stack) -> String {
+    let why = match Health::of(&stack.status) {
+        Health::Replace { why } => Some(why),
+        _ => None,
+    };
+    let why = stack.reason.clone().or(why).map(|why| format!(": {why}")).unwrap_or_default();
+    format!("the stack is {}{why}", stack.status)
 }
 
 fn external_row(who: &Metadata, object: &Value, seen: &Seen) -> Row {

@@ -330,10 +330,10 @@ impl Aws {
         Ok(Operation { id: id.to_owned(), name: name.to_owned(), action: Action::Delete, token: Some(token) })
     }
 
-    /// Takes off a stack's termination protection.
-    pub async fn unprotect(&self, name: &str) -> Result<()> {
+    /// Puts a stack's termination protection on, or takes it off.
+    pub async fn set_protection(&self, name: &str, on: bool) -> Result<()> {
         let request =
-            self.cloudformation().update_termination_protection().stack_name(name).enable_termination_protection(false);
+            self.cloudformation().update_termination_protection().stack_name(name).enable_termination_protection(on);
         self.send("cloudformation:UpdateTerminationProtection", stack_name(name), request.send()).await?;
         Ok(())
     }
@@ -373,6 +373,12 @@ impl Aws {
             }
         }
         Ok(events)
+    }
+}
+
+impl AsRef<Self> for Stack {
+    fn as_ref(&self) -> &Self {
+        self
     }
 }
 

@@ -1,5 +1,8 @@
 //! Hosted zones and their records; read only.
 
+use aws_sdk_route53::types::{CidrRoutingConfig, Coordinates, GeoLocation, GeoProximityLocation, ResourceRecordSet};
+use serde_json::{Value, json};
+
 use super::{Aws, found};
 use crate::error::Result;
 use crate::externaldns::registry::Record;
@@ -25,7 +28,13 @@ impl Aws {
 
     /// All records of a hosted zone, in Route53's order.
     pub async fn records(&self, zone_id: &str) -> Result<Vec<Record>> {
-        let mut records = Vec::new();
+        Ok(self.record_sets(zone_id).await?.iter().map(Record::read).collect())
+    }
+
+    /// All record sets of a hosted zone, each as the `ResourceRecordSet` of the API in JSON: what a deletion must repeat
+    /// exactly.
+    pub async fn record_sets(&self, zone_id: &str) -> Result<Vec<Value>> {
+        let mut sets = Vec::new();
         let mut from = None;
         loop {
             let mut request = self.route53().list_resource_record_sets().hosted_zone_id(zone_id);
@@ -34,12 +43,12 @@ impl Aws {
                     request.start_record_name(name).set_start_record_type(kind).set_start_record_identifier(identifier);
             }
             let page = self.send("route53:ListResourceRecordSets", zone_id, request.send()).await?;
-            records.extend(page.resource_record_sets.into_iter().map(record));
+            sets.extend(page.resource_record_sets.into_iter().map(record_set));
             match page.next_record_name {
                 Some(name) if page.is_truncated => {
                     from = Some((name, page.next_record_type, page.next_record_identifier));
                 }
-                _ => return Ok(records),
+                _ => return Ok(sets),
             }
         }
     }
@@ -55,13 +64,57 @@ fn read_zone(zone: aws_sdk_route53::types::HostedZone) -> Zone {
     }
 }
 
-fn record(set: aws_sdk_route53::types::ResourceRecordSet) -> Record {
-    let values = set.resource_records.unwrap_or_default().into_iter().map(|record| record.value).collect();
-    Record {
-        name: set.name,
-        record_type: set.r#type.as_str().to_owned(),
-        set_identifier: set.set_identifier,
-        alias: set.alias_target.map(|target| target.dns_name),
-        values,
-    }
+fn record_set(set: ResourceRecordSet) -> Value {
+    let values = set.resource_records.unwrap_or_default().into_iter();
+    let values: Vec<_> = values.map(|record| json!({"Value": record.value})).collect();
+    let alias = set.alias_target.map(|target| {
+        json!({
+            "HostedZoneId": target.hosted_zone_id,
+            "DNSName": target.dns_name,
+            "EvaluateTargetHealth": target.evaluate_target_health,
+        })
+    });
+    without_nothing([
+        ("Name", Some(json!(set.name))),
+        ("Type", Some(json!(set.r#type.as_str()))),
+        ("SetIdentifier", set.set_identifier.map(Value::from)),
+        ("Weight", set.weight.map(Value::from)),
+        ("Region", set.region.map(|region| json!(region.as_str()))),
+        ("GeoLocation", set.geo_location.map(geo_location)),
+        ("Failover", set.failover.map(|failover| json!(failover.as_str()))),
+        ("MultiValueAnswer", set.multi_value_answer.map(Value::from)),
+        ("TTL", set.ttl.map(Value::from)),
+        ("ResourceRecords", (!values.is_empty()).then_some(Value::Array(values))),
+        ("AliasTarget", alias),
+        ("HealthCheckId", set.health_check_id.map(Value::from)),
+        ("TrafficPolicyInstanceId", set.traffic_policy_instance_id.map(Value::from)),
+        ("CidrRoutingConfig", set.cidr_routing_config.map(cidr_routing)),
+        ("GeoProximityLocation", set.geo_proximity_location.map(geo_proximity)),
+    ])
+}
+
+fn geo_location(place: GeoLocation) -> Value {
+    without_nothing([
+        ("ContinentCode", place.continent_code.map(Value::from)),
+        ("CountryCode", place.country_code.map(Value::from)),
+        ("SubdivisionCode", place.subdivision_code.map(Value::from)),
+    ])
+}
+
+fn cidr_routing(config: CidrRoutingConfig) -> Value {
+    json!({"CollectionId": config.collection_id, "LocationName": config.location_name})
+}
+
+fn geo_proximity(place: GeoProximityLocation) -> Value {
+    let at = |place: Coordinates| json!({"Latitude": place.latitude, "Longitude": place.longitude});
+    without_nothing([
+        ("AWSRegion", place.aws_region.map(Value::from)),
+        ("LocalZoneGroup", place.local_zone_group.map(Value::from)),
+        ("Coordinates", place.coordinates.map(at)),
+        ("Bias", place.bias.map(Value::from)),
+    ])
+}
+
+fn without_nothing<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
+    members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::k8s::{Kind, Kubernetes};
 use crate::observe::iamserviceaccount::place;
 use crate::plan::Plan;
-use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, annotation, is_ours};
-use crate::plan::removal::{StackRemoval, add_service_account, add_stack};
+use crate::plan::iamserviceaccount::ObservedStack;
+use crate::plan::removal::{StackRemoval, add_service_account, add_stack, names_a_role_of_ours};
 use crate::stack::tags;
 
 /// Removes both halves of a service account with an IAM role.
@@ -77,10 +77,7 @@ fn add(
     };
     let step = stack.map(|found| add_stack(plan, removal, found, &[])).transpose()?;
     let role = stack.and_then(|found| found.stack.outputs.get("Role1")).map(String::as_str);
-    // Without a stack, a ServiceAccount is ours to remove only if it names a role.
-    let wanted =
-        object.filter(|object| step.is_some() || is_ours(object) && annotation(object, ROLE_ANNOTATION).is_some());
-    if let Some(object) = wanted {
+    if let Some(object) = object.filter(|object| step.is_some() || names_a_role_of_ours(object)) {
         add_service_account(plan, who, object, role, &step.into_iter().collect::<Vec<_>>());
     }
     Ok(())

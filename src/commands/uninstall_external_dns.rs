@@ -1,6 +1,7 @@
 //! `uninstall external-dns`: the reverse of `install`. DNS records stay, and are named.
 
 use futures::future::{try_join, try_join_all};
+use serde_json::Value;
 
 use super::run::{self, Ended};
 use crate::Exit;
@@ -11,12 +12,13 @@ use crate::cli::externaldns::Uninstall;
 use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
+use crate::externaldns::leftovers;
 use crate::k8s::Kind;
 use crate::observe;
 use crate::observe::externaldns::InCluster;
 use crate::observe::records::{self, Leftover};
 use crate::plan::iamserviceaccount::{MANAGED_BY, ObservedStack, label};
-use crate::plan::removal::{StackRemoval, add_object, add_policy, add_service_account, add_stack, names_policy, uid};
+use crate::plan::removal::{StackRemoval, add_object, add_policy, add_service_account, add_stack, names_a_role_of_ours, names_policy, uid};
 use crate::plan::{Action, Op, Plan, Step, StepId};
 use crate::stack::template;
 
@@ -34,7 +36,7 @@ pub(crate) async fn run(context: &Context, args: &Uninstall) -> Result<Exit> {
         try_join(in_cluster(context, args, cluster.as_ref()), policies(aws, place.stack.as_ref())).await?;
     let installed =
         found.as_ref().and_then(|found| found.objects.deployment.as_ref()).and_then(Installed::from_deployment);
-    let leftovers = records::leftovers(aws, &context.ui, installed.as_ref()).await?;
+    let left = records::leftovers(aws, &context.ui, installed.as_ref()).await?;
     let account = match &cluster {
         Some(cluster) => cluster.account.clone(),
         None => aws.caller().await?.account,
@@ -42,7 +44,7 @@ pub(crate) async fn run(context: &Context, args: &Uninstall) -> Result<Exit> {
 
     let mut plan = Plan::new(Some(cluster_name), aws.region(), &account);
     add(&mut plan, args, who, place.stack.as_ref(), found.as_ref(), &policies)?;
-    note_leftovers(&mut plan, &leftovers);
+    note_leftovers(&mut plan, &left);
     let kubernetes = found.as_ref().map(|found| &found.kubernetes);
     match run::plan(context, &args.plan, plan, aws, kubernetes).await? {
         Ended::Shown(exit) => Ok(exit),
@@ -117,9 +119,9 @@ fn add(
         add_policy(plan, policy, users.as_deref(), name, &after_stack);
     }
     let Some(found) = found else { return Ok(()) };
-    if let Some(object) =
-        found.service_account.as_ref().filter(|_| stack.is_some() || found.objects.deployment.is_some())
-    {
+    // An earlier run may have ended after the stack.
+    let wanted = |object: &&Value| stack.is_some() || found.objects.deployment.is_some() || names_a_role_of_ours(object);
+    if let Some(object) = found.service_account.as_ref().filter(wanted) {
         let arn = role.map(|role| role.arn.as_str());
         done.extend(add_service_account(plan, who, object, arn, &after_stack));
     }
@@ -132,14 +134,12 @@ fn add(
     Ok(())
 }
 
-fn note_leftovers(plan: &mut Plan, leftovers: &[Leftover]) {
-    for zone in leftovers {
-        let names: Vec<_> = zone.names.iter().map(String::as_str).collect();
+fn note_leftovers(plan: &mut Plan, found: &[Leftover]) {
+    for left in found {
+        let Leftover { zone, sets } = left;
+        let names: Vec<_> = sets.iter().map(leftovers::title).collect();
         plan.note(format!("these records stay in zone {} ({}): {}", zone.name, zone.id, names.join(", ")));
-        plan.note(format!(
-            "irsactl deletes no DNS records; once nothing needs them, delete them in the Route53 console or with: aws \
-             route53 change-resource-record-sets --hosted-zone-id {} --change-batch file://changes.json",
-            zone.id
-        ));
+        let commands = leftovers::commands(&zone.id, sets).join("\n");
+        plan.note(format!("irsactl deletes no DNS records; once nothing needs them, this does:\n{commands}"));
     }
 }

@@ -6,6 +6,7 @@ pub mod filter;
 pub mod flags;
 pub mod helm;
 pub mod hosts;
+pub mod leftovers;
 pub mod logs;
 pub mod manifest;
 pub mod owner;

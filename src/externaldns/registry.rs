@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::version::{Feature, Version};
 
@@ -154,6 +155,19 @@ pub struct Record {
 }
 
 impl Record {
+    /// Reads the `ResourceRecordSet` of Route53's API.
+    pub fn read(set: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let values = set["ResourceRecords"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Self {
+            name: text(&set["Name"]),
+            record_type: text(&set["Type"]),
+            set_identifier: set["SetIdentifier"].as_str().map(str::to_owned),
+            alias: set["AliasTarget"]["DNSName"].as_str().map(str::to_owned),
+            values: values.iter().map(|record| text(&record["Value"])).collect(),
+        }
+    }
+
     /// Target of the ALIAS, or the values.
     pub fn target(&self) -> String {
         self.alias.clone().unwrap_or_else(|| self.values.join(", "))

@@ -89,6 +89,12 @@ pub fn conflicting_owners(live: &Value, desired: &Value) -> Vec<(String, String)
     found
 }
 
+/// True where `manager` wrote this field of `object` last, or is among those who applied it.
+pub fn is_field_of(object: &Value, fields: &[&str], manager: &str) -> bool {
+    let path: Vec<_> = fields.iter().map(|field| Step::Field((*field).to_owned())).collect();
+    owners(object).iter().any(|owner| owner.manager == manager && owner.holds(&path))
+}
+
 /// The last manager that wrote the field, `Update` before `Apply`.
 fn changed_by(path: &[Step], owners: &[Owner<'_>], ours: &str) -> Option<String> {
     let others = owners.iter().filter(|owner| owner.manager != ours && owner.subresource != "status");

@@ -4,6 +4,7 @@ use futures::future::try_join;
 
 use crate::aws::Aws;
 use crate::aws::cloudformation::Stack;
+use crate::aws::iam::Role;
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::arn::Arn;
 use crate::iam::trust::{Issuer, Verdict, verdict};
@@ -13,6 +14,9 @@ use crate::stack::status::Health;
 use crate::stack::{events, names, tags};
 use crate::ui::Ui;
 
+/// The tag by which CloudFormation marks what a stack made.
+const STACK_ID: &str = "aws:cloudformation:stack-id";
+
 /// Where the stack of a service account is, or is to be.
 pub(crate) struct Place {
     /// The stack's name.
@@ -21,25 +25,35 @@ pub(crate) struct Place {
     pub(crate) stack: Option<ObservedStack>,
 }
 
-/// Looks a stack up by its name. Another service account may hold the name (`a-b/c` and `a/b-c`): then the hashed
-/// name counts.
+/// Looks a stack up by its name, with all that a plan needs to know of it.
 pub(crate) async fn place(aws: &Aws, cluster: &str, namespace: &str, name: &str) -> Result<Place> {
-    let candidates = names::candidates(cluster, namespace, name);
-    let (first, others) = candidates.split_first().ok_or_else(|| Error::new(ErrorCode::Internal, "no stack name"))?;
-    let found = stack(aws, first).await?;
-    match &found {
-        Some(found) if !is_anothers(&found.stack, cluster, namespace, name) => {
-            return Ok(Place { name: first.clone(), stack: Some(found.clone()) });
+    let (name, stack) = locate(cluster, (namespace, name), async |name| stack(aws, name).await).await?;
+    Ok(Place { name, stack })
+}
+
+/// Looks a stack up by its name.
+pub(crate) async fn stack_of(aws: &Aws, cluster: &str, who: (&str, &str)) -> Result<Option<Stack>> {
+    Ok(locate(cluster, who, async |name| aws.stack(name).await).await?.1)
+}
+
+/// Reads the stack under the names that it may have. Another service account may hold the first (`a-b/c` and `a/b-c`):
+/// then the hashed one counts. Where there is no stack, the name for a new one comes alone.
+async fn locate<S: AsRef<Stack>>(
+    cluster: &str,
+    (namespace, name): (&str, &str),
+    read: impl AsyncFn(&str) -> Result<Option<S>>,
+) -> Result<(String, Option<S>)> {
+    let mut free = None;
+    for candidate in names::candidates(cluster, namespace, name) {
+        match read(&candidate).await? {
+            Some(stack) if !is_anothers(stack.as_ref(), cluster, namespace, name) => {
+                return Ok((candidate, Some(stack)));
+            }
+            Some(_) => {}
+            None => free = free.or(Some(candidate)),
         }
-        _ => {}
     }
-    for other in others {
-        if let Some(stack) = stack(aws, other).await? {
-            return Ok(Place { name: other.clone(), stack: Some(stack) });
-        }
-    }
-    let free = if found.is_none() { first } else { others.first().unwrap_or(first) };
-    Ok(Place { name: free.clone(), stack: None })
+    Ok((free.unwrap_or_else(|| names::hashed(cluster, namespace, name)), None))
 }
 
 /// True where the stack is of the same cluster, but of another service account.
@@ -67,16 +81,23 @@ async fn stack(aws: &Aws, name: &str) -> Result<Option<ObservedStack>> {
     Ok(Some(ObservedStack { stack, template: template.unwrap_or_default(), role, failure }))
 }
 
-/// The name of the role that `--role-name` asks for, where it is taken.
+/// The name of the role that `--role-name` asks for, where it is taken by a role that isn't the stack's.
 pub(crate) async fn role_taken(
     aws: &Aws,
     role_name: Option<&str>,
     stack: Option<&ObservedStack>,
 ) -> Result<Option<String>> {
-    match role_name {
-        Some(name) if stack.is_none() => Ok(aws.role(name).await?.map(|role| role.name)),
-        _ => Ok(None),
+    let Some(name) = role_name else { return Ok(None) };
+    let own = stack.and_then(|found| found.role.as_ref()).map(|role| &role.role.name);
+    // Names are unique without regard to case.
+    if own.is_some_and(|own| own.eq_ignore_ascii_case(name)) {
+        return Ok(None);
     }
+    let made_by_stack = |role: &Role| {
+        // What a failed stack left behind goes with it.
+        stack.is_some_and(|found| role.tags.get(STACK_ID) == Some(&found.stack.id))
+    };
+    Ok(aws.role(name).await?.filter(|role| !made_by_stack(role)).map(|role| role.name))
 }
 
 /// The Kubernetes half.

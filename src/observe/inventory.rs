@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::future::{join3, try_join};
 
-use super::iamserviceaccount::place;
+use super::iamserviceaccount::stack_of;
 use crate::aws::Aws;
 use crate::aws::eks::Cluster;
 use crate::aws::iam::Role;
@@ -15,7 +15,7 @@ use crate::iam::arn::Arn;
 use crate::iam::trust::Issuer;
 use crate::inventory::Seen;
 use crate::k8s::{Kind, Kubernetes};
-use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
+use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, ROLE_OUTPUT, annotation};
 
 /// Reads what `get` shows: one service account by its name, or all of them by listing.
 pub(crate) async fn read(context: &Context, args: &Get) -> Result<Seen> {
@@ -37,24 +37,23 @@ pub(crate) async fn read(context: &Context, args: &Get) -> Result<Seen> {
 }
 
 async fn one(context: &Context, aws: &Aws, args: &Get, (namespace, name): (&str, &str)) -> Result<Seen> {
-    let (cluster, place) =
-        try_join(aws.cluster(&args.cluster.cluster), place(aws, &args.cluster.cluster, namespace, name)).await?;
-    let mut seen = begin(&cluster);
+    let cluster_name = &args.cluster.cluster;
+    let (cluster, stack) =
+        try_join(aws.cluster(cluster_name), stack_of(aws, cluster_name, (namespace, name))).await?;
+    let mut seen = Seen { stacks: stack.into_iter().collect(), ..begin(&cluster) };
     let objects = async {
         let kubernetes: Kubernetes = context.kubernetes(&cluster, &args.aws, &args.kube).await?;
         let found = kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(namespace), name).await?;
         Ok(found.into_iter().collect::<Vec<_>>())
     };
     seen.service_accounts = unless_unreachable(context, objects.await);
-    let own = place.stack.as_ref().and_then(|found| found.role.as_ref()).map(|role| role.role.clone());
-    let annotated = seen.service_accounts.iter().flatten().find_map(|object| annotation(object, ROLE_ANNOTATION));
-    let other: Option<Arn> = annotated.filter(|_| place.stack.is_none()).and_then(|arn| arn.parse().ok());
-    let mut roles: Vec<Role> = own.into_iter().collect();
-    if let Some(arn) = other.filter(|arn| arn.account == seen.account) {
-        roles.extend(aws.role(arn.name()).await?);
-    }
-    seen.roles = Some(by_arn(roles));
-    seen.stacks = place.stack.into_iter().map(|found| found.stack).collect();
+    let made = seen.stacks.first().and_then(|stack| stack.outputs.get(ROLE_OUTPUT)).map(String::as_str);
+    let named = seen.service_accounts.iter().flatten().find_map(|object| annotation(object, ROLE_ANNOTATION));
+    let role: Option<Arn> = made.or(named.filter(|_| seen.stacks.is_empty())).and_then(|arn| arn.parse().ok());
+    seen.roles = match role.filter(|arn| arn.account == seen.account) {
+        Some(arn) => readable(context, "the role", aws.role(arn.name()).await)?.map(Vec::from_iter).map(by_arn),
+        None => Some(BTreeMap::new()),
+    };
     Ok(seen)
 }
 

@@ -8,6 +8,7 @@ use crate::aws::Aws;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{Zone, select_zones};
+use crate::externaldns::leftovers::belonging;
 use crate::externaldns::protect::protected_changes;
 use crate::externaldns::registry::{Class, Mapper, Owned, audit};
 use crate::externaldns::settings::{Registry, Settings};
@@ -105,12 +106,10 @@ fn looked_after<'z>(installed: &Installed, zones: &'z [Zone]) -> Vec<&'z Zone> {
 
 /// Records that stay in a zone when an installation goes.
 pub(crate) struct Leftover {
-    /// The zone's name.
-    pub(crate) name: String,
-    /// The zone's id.
-    pub(crate) id: String,
-    /// The records, as `name TYPE`.
-    pub(crate) names: Vec<String>,
+    /// The zone.
+    pub(crate) zone: Zone,
+    /// The record sets, as Route53's API words them.
+    pub(crate) sets: Vec<Value>,
 }
 
 /// What an installation that goes leaves in the zones that it looked after.
@@ -118,27 +117,18 @@ pub(crate) async fn leftovers(aws: &Aws, ui: &Ui, installed: Option<&Installed>)
     let Some(installed) = installed.filter(|found| found.registry == "txt" && found.assume_role.is_none()) else {
         return Ok(Vec::new());
     };
-    let zones = match aws.zones().await {
-        Ok(zones) => zones,
-        Err(error) => {
-            return unreadable(ui, error).map(|none: Option<()>| none.map(|()| Vec::new()).unwrap_or_default());
-        }
-    };
-    let found = owned(aws, ui, &looked_after(installed, &zones), &installed.mapper(), &installed.owner_id)
-        .await?
-        .unwrap_or_default();
-    let with_records = found.into_iter().filter(|zoned| !zoned.records.is_empty());
-    Ok(with_records
-        .map(|zoned| Leftover {
-            name: zoned.zone.name,
-            id: zoned.zone.id,
-            names: zoned.records.iter().flat_map(names).collect(),
-        })
-        .collect())
+    match read_leftovers(aws, installed).await {
+        Ok(found) => Ok(found),
+        Err(error) => Ok(unreadable(ui, error)?.unwrap_or_default()),
+    }
 }
 
-/// The record and the TXT record that says whose it is.
-fn names(owned: &Owned) -> Vec<String> {
-    let record = format!("{} {}", owned.record.name, owned.record.record_type);
-    std::iter::once(record).chain(owned.txt.iter().map(|txt| format!("{txt} TXT"))).collect()
+async fn read_leftovers(aws: &Aws, installed: &Installed) -> Result<Vec<Leftover>> {
+    let zones = aws.zones().await?;
+    let reads = looked_after(installed, &zones).into_iter().map(|zone| async move {
+        let sets = belonging(&aws.record_sets(&zone.id).await?, &installed.mapper(), &installed.owner_id);
+        Ok(Leftover { zone: zone.clone(), sets })
+    });
+    let found: Result<Vec<_>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await;
+    Ok(found?.into_iter().filter(|left| !left.sets.is_empty()).collect())
 }

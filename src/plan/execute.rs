@@ -135,6 +135,7 @@ async fn run(step: &Step, tools: &Tools<'_>, task: &crate::ui::Task) -> Result<(
         Op::CreateStack { .. }
         | Op::WaitForStack { .. }
         | Op::ChangeStack { .. }
+        | Op::ProtectStack { .. }
         | Op::ReplaceStack { .. }
         | Op::DeleteStack { .. } => stack::run(&step.op, tools, task).await,
         Op::SetTrust { role, document } => aws.set_trust(role, document).await,

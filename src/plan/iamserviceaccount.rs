@@ -67,6 +67,12 @@ pub struct ObservedStack {
     pub failure: Option<Failure>,
 }
 
+impl AsRef<Stack> for ObservedStack {
+    fn as_ref(&self) -> &Stack {
+        &self.stack
+    }
+}
+
 /// A role as IAM has it.
 #[derive(Clone, Debug)]
 pub struct ObservedRole {
@@ -134,31 +140,30 @@ fn add_role(
     observed: &Observed,
     needs: &[StepId],
 ) -> Result<(RoleSource, Vec<StepId>)> {
-    let Some(found) = &observed.stack else {
-        if let Some(role) = &observed.role_taken {
-            return Err(Error::new(
-                ErrorCode::AlreadyExists,
-                format!("a role named {role} exists and isn't this stack's"),
-            )
+    if let Some(found) = &observed.stack {
+        check_ours(&desired.cluster, &spec.service_account, &found.stack)?;
+    }
+    if let Some(role) = &observed.role_taken {
+        return Err(Error::new(ErrorCode::AlreadyExists, format!("a role named {role} exists and isn't this stack's"))
             .hint(
                 "give the role another --role-name, or use it as it is with --attach-role-arn (install: --role-arn)",
             ));
-        }
+    }
+    let Some(found) = &observed.stack else {
         let op = Op::CreateStack { stack: spec.clone(), forerunner: None };
         let step = Step::new(Action::Create, "Stack", &spec.name, op).because("the service account has no role yet");
         let id = plan.push(step.after(needs.iter().copied()));
         return Ok((RoleSource::Stack(spec.name.clone()), vec![id]));
     };
-    check_ours(&desired.cluster, &spec.service_account, &found.stack)?;
     let step = stack_step(spec, found);
-    let source = match (&found.role, step.action) {
-        (Some(role), Action::None) => RoleSource::Known(role.role.arn.clone()),
-        (Some(role), Action::Update) if keeps_role(&step, role) => RoleSource::Known(role.role.arn.clone()),
+    // CloudFormation leaves the role as it is.
+    let untouched = matches!(step.op, Op::None | Op::ProtectStack { .. });
+    let source = match &found.role {
+        Some(role) if untouched || keeps_role(&step, role) => RoleSource::Known(role.role.arn.clone()),
         _ => RoleSource::Stack(spec.name.clone()),
     };
-    let changed = step.action != Action::None;
     let mut ids = vec![plan.push(step.after(needs.iter().copied()))];
-    if let (Some(role), false) = (&found.role, changed) {
+    if let (Some(role), true) = (&found.role, untouched) {
         ids.extend(mends(spec, role).into_iter().map(|step| plan.push(step.after(needs.iter().copied()))));
         note_foreign_policies(plan, spec, role);
     }
@@ -235,12 +240,16 @@ fn changed_stack(spec: &StackSpec, found: &ObservedStack, update: impl Fn(Op) ->
     }
     let mut diff = template::differences(&found.template, &spec.template);
     diff.extend(tags::differences(&found.stack.tags, &tags::merged(&found.stack.tags, &spec.tags)));
-    if diff.is_empty() {
-        return Step::unchanged("Stack", &spec.name);
+    let protect = spec.protected && !found.stack.protected;
+    let op = match (diff.is_empty(), protect) {
+        (true, false) => return Step::unchanged("Stack", &spec.name),
+        (true, true) => Op::ProtectStack { name: spec.name.clone() },
+        (false, _) => Op::ChangeStack { stack: spec.clone(), id, stuck: false },
+    };
+    if protect {
+        diff.push(Change::new("/EnableTerminationProtection", Some(json!(false)), Some(json!(true))));
     }
-    update(Op::ChangeStack { stack: spec.clone(), id, stuck: false })
-        .because("it differs from what is asked for")
-        .with_diff(diff)
+    update(op).because("it differs from what is asked for").with_diff(diff)
 }
 
 /// What was changed behind CloudFormation's back is mended at the role itself.

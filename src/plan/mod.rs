@@ -156,7 +156,7 @@ pub struct StackSpec {
     pub template: Value,
     /// All its tags.
     pub tags: Vec<(String, String)>,
-    /// Protected from deletion.
+    /// To be protected from deletion; otherwise its protection is left as it is.
     pub protected: bool,
     /// The trust policy of its role.
     pub trust: PolicyDocument,
@@ -218,6 +218,8 @@ pub enum Op {
     WaitForStack { stack: StackSpec, id: String, action: StackAction },
     /// Changes a stack through a change set, then mends its role; one whose rollback is stuck is freed before.
     ChangeStack { stack: StackSpec, id: String, stuck: bool },
+    /// Protects a stack from deletion.
+    ProtectStack { name: String },
     /// Deletes a stack that failed, and creates it anew.
     ReplaceStack { stack: StackSpec, id: String, unprotect: bool },
     /// Deletes a stack, after the policies that others attached to its role are detached.

@@ -6,7 +6,8 @@ use super::iamserviceaccount::{ObservedRole, ObservedStack, ROLE_ANNOTATION, ann
 use super::{Action, Op, Plan, Step, StepId};
 use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
-use crate::k8s::Kind;
+use crate::k8s::diff::is_field_of;
+use crate::k8s::{FIELD_MANAGER, Kind};
 use crate::stack::status::Health;
 use crate::stack::{tags, template};
 
@@ -96,7 +97,7 @@ pub fn add_service_account(
             uid: uid(found),
         };
         Step::new(Action::Delete, "ServiceAccount", full, op)
-    } else if annotated.is_some() && annotated == role_arn {
+    } else if annotated.is_some() && (annotated == role_arn || is_annotated_by_us(found)) {
         let op = Op::Unannotate { namespace: namespace.to_owned(), name: name.to_owned() };
         let gone = super::diff::Change::new(
             format!("/metadata/annotations/{}", super::diff::escape(ROLE_ANNOTATION)),
@@ -111,6 +112,16 @@ pub fn add_service_account(
         return None;
     };
     Some(plan.push(step.after(needs.iter().copied())))
+}
+
+/// True for a ServiceAccount to which irsactl or eksctl gave its role, whether or not the role is still there.
+pub fn names_a_role_of_ours(service_account: &Value) -> bool {
+    let named = annotation(service_account, ROLE_ANNOTATION).is_some();
+    named && (is_ours(service_account) || is_annotated_by_us(service_account))
+}
+
+fn is_annotated_by_us(service_account: &Value) -> bool {
+    is_field_of(service_account, &["metadata", "annotations", ROLE_ANNOTATION], FIELD_MANAGER)
 }
 
 /// Adds the deletion of a Kubernetes object that irsactl made; one of others is left alone.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{CYAN, DIM, GREEN, RED, YELLOW, clean, paint};
 use crate::plan::diff::Change;
-use crate::plan::{Action, Outcome, Plan, Step};
+use crate::plan::{Action, Op, Outcome, Plan, Step};
 
 /// The plan as text: a line a step, its differences below, and a count.
 pub fn text(plan: &Plan) -> String {
@@ -120,11 +120,12 @@ pub fn doing(step: &Step) -> String {
 
 /// What a step is called when it is done.
 pub fn done(step: &Step) -> String {
-    let verb = match step.action {
-        Action::Create => "created",
-        Action::Update => "updated",
-        Action::Delete => "deleted",
-        Action::None => "unchanged",
+    let verb = match (&step.op, step.action) {
+        (Op::DeleteStack { wait: false, .. }, _) => "began to delete",
+        (_, Action::Create) => "created",
+        (_, Action::Update) => "updated",
+        (_, Action::Delete) => "deleted",
+        (_, Action::None) => "unchanged",
     };
     format!("{} {verb} {} {}", paint(GREEN, "✔"), step.kind, clean(&step.name))
 }

@@ -27,6 +27,7 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
             finish(stack, found, tools).await
         }
         Op::ChangeStack { stack, id, stuck } => change(stack, id, *stuck, tools, task).await,
+        Op::ProtectStack { name } => tools.aws.set_protection(name, true).await,
         Op::DeleteStack { name, id, unprotect, detach, wait } => {
             for (role, policy) in detach {
                 tools.aws.detach_policy(role, policy).await?;
@@ -75,10 +76,14 @@ async fn change(spec: &StackSpec, id: &str, stuck: bool, tools: &Tools<'_>, task
         role_arn: None,
         description: format!("updating iamserviceaccount {}", spec.service_account),
     };
+    let unprotected = before.as_ref().is_some_and(|stack| !stack.protected);
     let changed = match tools.aws.change_stack(&change).await? {
         Changed::Yes(operation) => wait(&operation, tools, task).await?,
         Changed::No => before,
     };
+    if spec.protected && unprotected {
+        tools.aws.set_protection(id, true).await?;
+    }
     finish(spec, changed, tools).await
 }
 
@@ -109,7 +114,7 @@ fn keep_role(spec: &StackSpec, stack: Option<&Stack>, tools: &Tools<'_>) -> Resu
 
 async fn delete(id: &str, name: &str, unprotect: bool, until_gone: bool, tools: &Tools<'_>, task: &Task) -> Result<()> {
     if unprotect {
-        tools.aws.unprotect(id).await?;
+        tools.aws.set_protection(id, false).await?;
     }
     let operation = tools.aws.delete_stack(id, None).await?;
     if until_gone {
