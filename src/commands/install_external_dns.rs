@@ -15,7 +15,7 @@ use crate::cli::externaldns::Install;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::externaldns::args::Installed;
-use crate::externaldns::owner::DEFAULT_NAME;
+use crate::externaldns::owner::scoped_policy;
 use crate::externaldns::rbac::required_apis;
 use crate::externaldns::settings::Settings;
 use crate::iam::arn::{iam_arn, policy_arn};
@@ -228,8 +228,7 @@ fn policy_arn_of(args: &Install, cluster: &Cluster, region: &str) -> Option<(Str
     }
     let mut name = role.policy_name.clone();
     if role.least_privilege {
-        let instance = if settings.name == DEFAULT_NAME { String::new() } else { format!("-{}", settings.name) };
-        name = format!("{name}-{region}-{}{instance}", cluster.name);
+        name = scoped_policy(&name, region, &cluster.name, &settings.name);
     }
     let arn = iam_arn(&cluster.partition, &cluster.account, "policy", "/", &name);
     Some((name, arn))

@@ -1,6 +1,6 @@
 //! `uninstall external-dns`: the reverse of `install`. DNS records stay, and are named.
 
-use futures::future::{try_join, try_join_all};
+use futures::future::{try_join, try_join_all, try_join3};
 use serde_json::Value;
 
 use super::run::{self, Ended};
@@ -9,17 +9,23 @@ use crate::aws::Aws;
 use crate::aws::eks::Cluster;
 use crate::aws::iam::Policy;
 use crate::cli::externaldns::Uninstall;
+use crate::cli::policy::SHARED_POLICY;
 use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::leftovers;
+use crate::externaldns::owner::scoped_policy;
+use crate::iam::arn::iam_arn;
 use crate::k8s::Kind;
 use crate::observe;
 use crate::observe::externaldns::InCluster;
 use crate::observe::records::{self, Leftover};
-use crate::plan::iamserviceaccount::{MANAGED_BY, ObservedStack, label};
-use crate::plan::removal::{StackRemoval, add_object, add_policy, add_service_account, add_stack, names_a_role_of_ours, names_policy, uid};
-use crate::plan::{Action, Op, Plan, Step, StepId};
+use crate::plan::iamserviceaccount::ObservedStack;
+use crate::plan::removal::{
+    StackRemoval, add_namespace, add_object, add_policy, add_service_account, add_stack, is_made_by_irsactl,
+    names_a_role_of_ours, names_policy,
+};
+use crate::plan::{Plan, StepId};
 use crate::stack::template;
 
 /// Removes ExternalDNS, its role and what else irsactl made for it.
@@ -32,18 +38,30 @@ pub(crate) async fn run(context: &Context, args: &Uninstall) -> Result<Exit> {
         observe::iamserviceaccount::place(aws, cluster_name, who.0, who.1),
     )
     .await?;
-    let (found, policies) =
-        try_join(in_cluster(context, args, cluster.as_ref()), policies(aws, place.stack.as_ref())).await?;
+    let (found, attached) =
+        try_join(in_cluster(context, args, cluster.as_ref()), policies(aws, attached_policies(place.stack.as_ref())))
+            .await?;
     let installed =
         found.as_ref().and_then(|found| found.objects.deployment.as_ref()).and_then(Installed::from_deployment);
-    let left = records::leftovers(aws, &context.ui, installed.as_ref()).await?;
+    let unfinished = match (&place.stack, &cluster) {
+        (None, Some(cluster)) => unfinished_policies(found.as_ref(), cluster, aws.region(), &args.name),
+        _ => Vec::new(),
+    };
+    let (left, unattached, contents) = try_join3(
+        records::leftovers(aws, &context.ui, installed.as_ref()),
+        policies(aws, unfinished),
+        contents(found.as_ref(), &args.namespace),
+    )
+    .await?;
+    let policies = [attached, unattached].concat();
     let account = match &cluster {
         Some(cluster) => cluster.account.clone(),
         None => aws.caller().await?.account,
     };
 
     let mut plan = Plan::new(Some(cluster_name), aws.region(), &account);
-    add(&mut plan, args, who, place.stack.as_ref(), found.as_ref(), &policies)?;
+    let seen = Seen { stack: place.stack.as_ref(), found: found.as_ref(), policies: &policies, contents };
+    add(&mut plan, args, who, &seen)?;
     note_leftovers(&mut plan, &left);
     let kubernetes = found.as_ref().map(|found| &found.kubernetes);
     match run::plan(context, &args.plan, plan, aws, kubernetes).await? {
@@ -69,14 +87,27 @@ async fn in_cluster(context: &Context, args: &Uninstall, cluster: Option<&Cluste
     }
 }
 
-/// The managed policies of the stack's role, and whom they are attached to.
-async fn policies(aws: &Aws, stack: Option<&ObservedStack>) -> Result<Vec<(Policy, Option<Vec<String>>)>> {
+/// The policies of the role that its stack's template names, AWS's own excepted.
+fn attached_policies(stack: Option<&ObservedStack>) -> Vec<String> {
     let attached = stack.and_then(|found| found.role.as_ref()).map(|role| role.attached.clone()).unwrap_or_default();
     let own = stack.and_then(|found| template::read(&found.template).ok()).unwrap_or_default();
-    let named = attached.into_iter().map(|(_, arn)| arn).filter(|arn| {
-        !arn.contains(":iam::aws:") && own.managed_policies.iter().any(|policy| names_policy(policy, arn))
-    });
-    let reads = named.map(|arn| async move {
+    let is_own = |arn: &String| own.managed_policies.iter().any(|policy| names_policy(policy, arn));
+    attached.into_iter().map(|(_, arn)| arn).filter(|arn| !arn.contains(":iam::aws:") && is_own(arn)).collect()
+}
+
+/// The policies that a run may have left that ended between the stack and the ServiceAccount.
+fn unfinished_policies(found: Option<&InCluster>, cluster: &Cluster, region: &str, name: &str) -> Vec<String> {
+    let account = found.and_then(|found| found.service_account.as_ref());
+    if !account.is_some_and(names_a_role_of_ours) {
+        return Vec::new();
+    }
+    let names = [SHARED_POLICY.to_owned(), scoped_policy(SHARED_POLICY, region, &cluster.name, name)];
+    names.iter().map(|name| iam_arn(&cluster.partition, &cluster.account, "policy", "/", name)).collect()
+}
+
+/// Policies that exist, and whom they are attached to; none where that can't be read.
+async fn policies(aws: &Aws, arns: Vec<String>) -> Result<Vec<(Policy, Option<Vec<String>>)>> {
+    let reads = arns.into_iter().map(|arn| async move {
         let Some(policy) = aws.policy(&arn).await? else { return Ok(None) };
         let users = match aws.policy_users(&arn).await {
             Ok(users) => Some(users),
@@ -88,16 +119,29 @@ async fn policies(aws: &Aws, stack: Option<&ObservedStack>) -> Result<Vec<(Polic
     Ok(try_join_all(reads).await?.into_iter().flatten().collect())
 }
 
-fn add(
-    plan: &mut Plan,
-    args: &Uninstall,
-    who: (&str, &str),
-    stack: Option<&ObservedStack>,
-    found: Option<&InCluster>,
-    policies: &[(Policy, Option<Vec<String>>)],
-) -> Result<()> {
+/// What is in a namespace that irsactl made; none where that can't be read.
+async fn contents(found: Option<&InCluster>, namespace: &str) -> Result<Option<Vec<String>>> {
+    let Some(found) = found.filter(|found| found.namespace.as_ref().is_some_and(is_made_by_irsactl)) else {
+        return Ok(None);
+    };
+    match found.kubernetes.contents(namespace).await {
+        Ok(contents) => Ok(Some(contents)),
+        Err(error) if error.code == ErrorCode::ClusterForbidden => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Everything that was read.
+struct Seen<'a> {
+    stack: Option<&'a ObservedStack>,
+    found: Option<&'a InCluster>,
+    policies: &'a [(Policy, Option<Vec<String>>)],
+    contents: Option<Vec<String>>,
+}
+
+fn add(plan: &mut Plan, args: &Uninstall, who: (&str, &str), seen: &Seen<'_>) -> Result<()> {
     let mut done: Vec<StepId> = Vec::new();
-    if let Some(found) = found {
+    if let Some(found) = seen.found {
         let objects = &found.objects;
         done.extend(add_object(plan, &Kind::DEPLOYMENT, objects.deployment.as_ref(), &[]));
         let pods = done.clone();
@@ -111,25 +155,24 @@ fn add(
         wait: true,
         detach_foreign: args.detach_foreign_policies,
     };
-    let step = stack.map(|found| add_stack(plan, removal, found, &done)).transpose()?;
-    let role = stack.and_then(|found| found.role.as_ref()).map(|role| &role.role);
-    let after_stack: Vec<_> = step.into_iter().collect();
-    for (policy, users) in policies {
+    let mut aws: Vec<StepId> = Vec::new();
+    aws.extend(seen.stack.map(|found| add_stack(plan, removal, found, &done)).transpose()?);
+    let role = seen.stack.and_then(|found| found.role.as_ref()).map(|role| &role.role);
+    let after_stack = aws.clone();
+    for (policy, users) in seen.policies {
         let name = role.map(|role| role.name.as_str());
-        add_policy(plan, policy, users.as_deref(), name, &after_stack);
+        aws.extend(add_policy(plan, policy, users.as_deref(), name, &after_stack));
     }
-    let Some(found) = found else { return Ok(()) };
-    // An earlier run may have ended after the stack.
-    let wanted = |object: &&Value| stack.is_some() || found.objects.deployment.is_some() || names_a_role_of_ours(object);
+    let Some(found) = seen.found else { return Ok(()) };
+    // The ServiceAccount goes last: it tells a run that goes on what an earlier one was about.
+    let installed = seen.stack.is_some() || found.objects.deployment.is_some();
+    let wanted = |object: &&Value| installed || names_a_role_of_ours(object);
     if let Some(object) = found.service_account.as_ref().filter(wanted) {
         let arn = role.map(|role| role.arn.as_str());
-        done.extend(add_service_account(plan, who, object, arn, &after_stack));
+        done.extend(add_service_account(plan, who, object, arn, &aws));
     }
-    if let Some(namespace) = found.namespace.as_ref().filter(|found| label(found, MANAGED_BY) == Some("irsactl")) {
-        let op = Op::DeleteNamespace { name: args.namespace.clone(), uid: uid(namespace) };
-        let step = Step::new(Action::Delete, "Namespace", &args.namespace, op)
-            .because("irsactl made it: it goes if it is empty");
-        plan.push(step.after(done));
+    if let Some(namespace) = found.namespace.as_ref().filter(|found| is_made_by_irsactl(found)) {
+        add_namespace(plan, namespace, seen.contents.as_deref(), &done);
     }
     Ok(())
 }

@@ -23,6 +23,12 @@ pub fn derived_owner_id(cluster: &str, cluster_arn: &str, name: &str) -> String 
     format!("{cluster}-{digits}")
 }
 
+/// The name of a policy that only one installation has (`--least-privilege`), beside the shared one.
+pub fn scoped_policy(shared: &str, region: &str, cluster: &str, name: &str) -> String {
+    let instance = if name == DEFAULT_NAME { String::new() } else { format!("-{name}") };
+    format!("{shared}-{region}-{cluster}{instance}")
+}
+
 /// Why an owner id is not unique to a cluster, if it is one that people copy from documentation.
 pub fn copied(owner_id: &str) -> Option<&'static str> {
     match owner_id {

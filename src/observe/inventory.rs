@@ -38,8 +38,7 @@ pub(crate) async fn read(context: &Context, args: &Get) -> Result<Seen> {
 
 async fn one(context: &Context, aws: &Aws, args: &Get, (namespace, name): (&str, &str)) -> Result<Seen> {
     let cluster_name = &args.cluster.cluster;
-    let (cluster, stack) =
-        try_join(aws.cluster(cluster_name), stack_of(aws, cluster_name, (namespace, name))).await?;
+    let (cluster, stack) = try_join(aws.cluster(cluster_name), stack_of(aws, cluster_name, (namespace, name))).await?;
     let mut seen = Seen { stacks: stack.into_iter().collect(), ..begin(&cluster) };
     let objects = async {
         let kubernetes: Kubernetes = context.kubernetes(&cluster, &args.aws, &args.kube).await?;

@@ -18,14 +18,6 @@ use crate::ui::Ui;
 /// Route53 answers five requests a second per account.
 const AT_ONCE: usize = 4;
 
-/// The records of one zone that an owner has.
-pub(crate) struct Zoned {
-    /// The zone.
-    pub(crate) zone: Zone,
-    /// Its records, sorted by owner.
-    pub(crate) records: Vec<Owned>,
-}
-
 /// Reads the records that `owner` has in these zones; none where they can't be read.
 pub(crate) async fn owned(
     aws: &Aws,
@@ -33,15 +25,16 @@ pub(crate) async fn owned(
     zones: &[&Zone],
     mapper: &Mapper,
     owner: &str,
-) -> Result<Option<Vec<Zoned>>> {
+) -> Result<Option<Vec<Owned>>> {
     let reads = zones.iter().map(|zone| async move {
         let records = aws.records(&zone.id).await?;
         let mut records = audit(&records, mapper, Some(owner));
         records.retain(|record| record.owner.as_deref() == Some(owner) && is_own(record.class));
-        Ok(Zoned { zone: (*zone).clone(), records })
+        Ok(records)
     });
-    match stream::iter(reads).buffered(AT_ONCE).try_collect().await {
-        Ok(zones) => Ok(Some(zones)),
+    let found: Result<Vec<_>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await;
+    match found {
+        Ok(zones) => Ok(Some(zones.into_iter().flatten().collect())),
         Err(error) => unreadable(ui, error),
     }
 }
@@ -86,8 +79,7 @@ pub(crate) async fn at_stake(
         }
         _ => return Ok(AtStake { records: Some(Vec::new()), objects: Vec::new() }),
     };
-    let found = owned(aws, ui, &zones, &mapper, owner).await?;
-    let records: Option<Vec<_>> = found.map(|zones| zones.into_iter().flat_map(|zone| zone.records).collect());
+    let records = owned(aws, ui, &zones, &mapper, owner).await?;
     if records.as_ref().is_none_or(Vec::is_empty) {
         return Ok(AtStake { records, objects: Vec::new() });
     }

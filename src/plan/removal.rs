@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::iamserviceaccount::{ObservedRole, ObservedStack, ROLE_ANNOTATION, annotation, check_ours, is_ours};
+use super::iamserviceaccount::{
+    MANAGED_BY, ObservedRole, ObservedStack, ROLE_ANNOTATION, annotation, check_ours, is_ours, label,
+};
 use super::{Action, Op, Plan, Step, StepId};
 use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
@@ -130,12 +132,41 @@ pub fn add_object(plan: &mut Plan, kind: &Kind, found: Option<&Value>, needs: &[
     let name = found.pointer("/metadata/name")?.as_str()?.to_owned();
     let namespace = found.pointer("/metadata/namespace").and_then(Value::as_str).map(str::to_owned);
     let full = namespace.as_ref().map_or(name.clone(), |namespace| format!("{namespace}/{name}"));
-    if super::iamserviceaccount::label(found, super::iamserviceaccount::MANAGED_BY) != Some("irsactl") {
+    if !is_made_by_irsactl(found) {
         plan.note(format!("{} {full} wasn't made by irsactl and is left alone", kind.kind));
         return None;
     }
     let op = Op::DeleteObject { kind: *kind, namespace, name, uid: uid(found) };
     Some(plan.push(Step::new(Action::Delete, kind.kind, full, op).after(needs.iter().copied())))
+}
+
+/// True for an object, other than a ServiceAccount, that irsactl made.
+pub fn is_made_by_irsactl(object: &Value) -> bool {
+    label(object, MANAGED_BY) == Some("irsactl")
+}
+
+/// Adds the deletion of a namespace that irsactl made, if nothing is in it that the plan doesn't delete. `contents` are
+/// its objects as `plural/name`, none where they can't be read.
+pub fn add_namespace(plan: &mut Plan, found: &Value, contents: Option<&[String]>, needs: &[StepId]) {
+    let name = found.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let deleted = |object: &&String| {
+        plan.steps.iter().any(|step| match &step.op {
+            Op::DeleteObject { kind, namespace: Some(_), name, .. } => **object == format!("{}/{name}", kind.plural),
+            _ => false,
+        })
+    };
+    let others: Option<Vec<_>> =
+        contents.map(|all| all.iter().filter(|object| !deleted(object)).map(String::as_str).collect());
+    match others.as_deref() {
+        Some([]) => {
+            let op = Op::DeleteNamespace { name: name.to_owned(), uid: uid(found) };
+            let step =
+                Step::new(Action::Delete, "Namespace", name, op).because("irsactl made it, and it is empty then");
+            plan.push(step.after(needs.iter().copied()));
+        }
+        Some(others) => plan.note(format!("namespace {name} stays: it holds {}", others.join(", "))),
+        None => plan.note(format!("namespace {name} stays: what it holds can't be read")),
+    }
 }
 
 /// Adds the deletion of a policy, if irsactl made it and only `own_role` has it.
@@ -145,10 +176,10 @@ pub fn add_policy(
     users: Option<&[String]>,
     own_role: Option<&str>,
     needs: &[StepId],
-) {
+) -> Option<StepId> {
     if !policy.tags.contains_key(tags::IRSACTL_VERSION) {
         plan.note(format!("policy {} wasn't made by irsactl and is left alone", policy.name));
-        return;
+        return None;
     }
     let own = own_role.map(|role| format!("role/{role}"));
     let others: Option<Vec<_>> = users.map(|users| users.iter().filter(|user| Some(*user) != own.as_ref()).collect());
@@ -156,7 +187,7 @@ pub fn add_policy(
         Some([]) => {
             let op = Op::DeletePolicy { arn: policy.arn.clone() };
             let step = Step::new(Action::Delete, "Policy", &policy.name, op).because("nothing else has it");
-            plan.push(step.after(needs.iter().copied()));
+            return Some(plan.push(step.after(needs.iter().copied())));
         }
         Some(others) => {
             let list: Vec<_> = others.iter().map(|user| user.as_str()).collect();
@@ -164,6 +195,7 @@ pub fn add_policy(
         }
         None => plan.note(format!("policy {} stays: who has it can't be read", policy.name)),
     }
+    None
 }
 
 /// The uid of an object, so that only what was read is deleted.

@@ -111,7 +111,9 @@ fn a_policy_for_some_zones_has_a_name_of_its_own() {
     let line = format!("create policy dns-team --zone-id-filter /hostedzone/{zone}");
     let done = sandbox.run(&format!("{line} --approve -o json")).ok().json();
     assert_eq!(done["outputs"]["policyARN"], policy_arn("dns-team"));
-    let resource = |zones: &[&str]| json!(zones.iter().map(|zone| format!("arn:aws:route53:::hostedzone/{zone}")).collect::<Vec<_>>());
+    let resource = |zones: &[&str]| {
+        json!(zones.iter().map(|zone| format!("arn:aws:route53:::hostedzone/{zone}")).collect::<Vec<_>>())
+    };
     assert_eq!(versions(&sandbox, "dns-team").1["Statement"][0]["Resource"], resource(&[zone]));
     sandbox.forget_calls();
     sandbox.run(&format!("{line} --approve")).ok().shows(&["Nothing to do"]);
@@ -149,7 +151,8 @@ fn m1_b7_b11_b12_b14_the_provider_is_created_once() {
     assert_eq!(done["outputs"]["providerARN"], provider(&sandbox));
     assert_eq!(sandbox.writes(), ["iam:CreateOpenIDConnectProvider", "eks:TagResource"]);
 
-    let found = wait(sandbox.iam().get_open_id_connect_provider().open_id_connect_provider_arn(provider(&sandbox)).send());
+    let found =
+        wait(sandbox.iam().get_open_id_connect_provider().open_id_connect_provider_arn(provider(&sandbox)).send());
     let found = found.unwrap();
     assert_eq!(found.client_id_list(), ["sts.amazonaws.com"]);
     let tags: Vec<_> = found.tags().iter().map(|tag| format!("{}={}", tag.key(), tag.value())).collect();

@@ -64,7 +64,11 @@ impl Sandbox {
     /// How many change sets a stack has.
     pub fn change_sets(&self, stack: &str) -> usize {
         let answer = wait(self.cloudformation().list_change_sets().stack_name(stack).send()).unwrap();
-        answer.summaries().iter().filter(|set| set.execution_status().is_none_or(|s| s.as_str() != "EXECUTE_COMPLETE")).count()
+        answer
+            .summaries()
+            .iter()
+            .filter(|set| set.execution_status().is_none_or(|s| s.as_str() != "EXECUTE_COMPLETE"))
+            .count()
     }
 
     /// Names of the managed policies of a role.

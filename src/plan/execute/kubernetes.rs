@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Tools;
 use super::proof::prove;
-use crate::error::Result;
+use crate::error::{Error, ErrorCode, Result};
 use crate::k8s::{Apply, Kind};
 use crate::plan::iamserviceaccount::ROLE_ANNOTATION;
 use crate::plan::{Op, RoleSource};
@@ -60,8 +60,8 @@ async fn delete_namespace(name: &str, uid: Option<&str>, tools: &Tools<'_>) -> R
     let kubernetes = tools.kubernetes()?;
     let left = kubernetes.contents(name).await?;
     if !left.is_empty() {
-        tools.ui.warn(&format!("namespace {name} stays: it still holds {}", left.join(", ")));
-        return Ok(());
+        let message = format!("namespace {name} stays: since the plan was made, it holds {}", left.join(", "));
+        return Err(Error::new(ErrorCode::Conflict, message));
     }
     kubernetes.delete(&Kind::NAMESPACE, None, name, uid).await.map(drop)
 }
