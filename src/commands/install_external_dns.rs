@@ -151,7 +151,7 @@ async fn check_records(
         return records::change(plan, installed, settings, consent, own, objects);
     }
     let chosen = args.settings.txt_owner_id.is_some() && !args.consent.take_over_records;
-    records::takeover(plan, settings, chosen, own.unwrap_or_default(), objects)
+    records::takeover(plan, settings, chosen, own, objects)
 }
 
 impl Seen {
