@@ -6,6 +6,7 @@ use crate::aws::eks::Cluster;
 use crate::aws::{Aws, Options};
 use crate::cli::shared;
 use crate::error::{Error, ErrorCode, Result};
+use crate::iam::arn::Arn;
 use crate::iam::trust::Issuer;
 use crate::k8s::Kubernetes;
 use crate::ui::Ui;
@@ -73,21 +74,30 @@ impl Context {
         Ok(kubernetes)
     }
 
-    /// Says how the caller becomes known to the cluster, where it isn't (401).
-    pub(crate) async fn explain_access(&self, error: Box<Error>, aws: &shared::Aws, cluster: &str) -> Box<Error> {
-        if error.code != ErrorCode::ClusterUnauthorized {
+    /// Says how the caller becomes known to the cluster (401), or gets the rights that it lacks (403).
+    pub(crate) async fn explain_access(&self, error: Box<Error>, cluster: &str) -> Box<Error> {
+        // Rights that are handed on need more than this.
+        let escalates = || error.causes.iter().any(|cause| cause.contains("attempting to grant"));
+        let unknown = error.code == ErrorCode::ClusterUnauthorized;
+        if !unknown && (error.code != ErrorCode::ClusterForbidden || escalates()) {
             return error;
         }
-        let Ok(aws) = self.aws(aws).await else { return error };
+        let Some(aws) = self.aws.get() else { return error };
         let Ok(caller) = aws.caller().await else { return error };
-        let (principal, region) = (caller.principal(), aws.region());
-        error.hint(format!(
-            "make the caller known to the cluster: aws eks create-access-entry --cluster-name {cluster} --region {region} \
-             --principal-arn {principal} && aws eks associate-access-policy --cluster-name {cluster} --region {region} \
-             --principal-arn {principal} --access-scope type=cluster \
+        let place =
+            format!("--cluster-name {cluster} --region {} --principal-arn {}", aws.region(), caller.principal());
+        let give = format!(
+            "aws eks associate-access-policy {place} --access-scope type=cluster \
              --policy-arn arn:{}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy",
             caller.partition
-        ))
+        );
+        error.hint(if unknown {
+            format!("make the caller known to the cluster: aws eks create-access-entry {place} && {give}")
+        } else {
+            format!(
+                "a cluster admin can give this right with a Role or ClusterRole and a binding, or all rights: {give}"
+            )
+        })
     }
 }
 
@@ -107,7 +117,10 @@ async fn check_same_cluster(kubernetes: &Kubernetes, cluster: &Cluster) -> Resul
     if issuer.is_some() && issuer == cluster.issuer {
         return Ok(());
     }
+    let region = cluster.arn.parse::<Arn>().map(|arn| arn.region).unwrap_or_default();
+    let write = format!("aws eks update-kubeconfig --name {} --region {region}", cluster.name);
     Err(Error::new(ErrorCode::ClusterMismatch, format!("the kubeconfig isn't of cluster {}", cluster.name))
         .cause(format!("it leads to {}, the cluster's endpoint is {}", kubernetes.server(), cluster.endpoint))
-        .hint(format!("aws eks update-kubeconfig --name {} writes one; or choose another --context", cluster.name)))
+        .cause("its tokens are of another issuer, and it trusts another CA")
+        .hint(format!("{write} writes one that is; or choose another --context, or leave --kubeconfig out")))
 }

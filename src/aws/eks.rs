@@ -127,7 +127,7 @@ impl Aws {
         }
     }
 
-    /// The Pod Identity association of a service account.
+    /// The Pod Identity association of a service account; none, too, where there is no such cluster.
     pub async fn pod_identity_association(
         &self,
         cluster: &str,
@@ -143,7 +143,8 @@ impl Aws {
             .service_account(service_account)
             .into_paginator()
             .send();
-        while let Some(page) = self.page("eks:ListPodIdentityAssociations", &object, pages.next()).await? {
+        let operation = "eks:ListPodIdentityAssociations";
+        while let Some(page) = found(self.page(operation, &object, pages.next()).await)?.flatten() {
             let ours = page.associations.unwrap_or_default().into_iter().find(|association| {
                 association.namespace.as_deref() == Some(namespace)
                     && association.service_account.as_deref() == Some(service_account)

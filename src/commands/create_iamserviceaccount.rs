@@ -115,7 +115,7 @@ async fn objects(
     let read = observe::iamserviceaccount::objects(&kubernetes, namespace, name, observed).await;
     match read {
         Ok(()) => Ok(Some(kubernetes)),
-        Err(error) => Err(context.explain_access(error, &args.aws, &cluster.name).await),
+        Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }
 }
 

@@ -57,7 +57,7 @@ async fn object(
     let kubernetes = context.kubernetes(cluster, &args.aws, &args.kube).await?;
     match kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(namespace), name).await {
         Ok(object) => Ok((Some(kubernetes), object)),
-        Err(error) => Err(context.explain_access(error, &args.aws, &cluster.name).await),
+        Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::externaldns::rbac::required_apis;
 use crate::externaldns::settings::Settings;
 use crate::iam::arn::{iam_arn, policy_arn};
 use crate::iam::policy::{assume_role, assume_role_trust, external_dns, external_dns_needs};
-use crate::k8s::Kubernetes;
+use crate::k8s::{Kind, Kubernetes};
 use crate::observe;
 use crate::observe::externaldns::{Account, InCluster};
 use crate::plan::externaldns::{self as installation, Desired, Observed, guards, records};
@@ -101,7 +101,7 @@ async fn plan(context: &Context, args: &Install, seen: &Seen, patches: Vec<Value
 
     let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
     plan.notes.extend(warnings);
-    guard(&mut plan, seen, &settings)?;
+    guard(&mut plan, seen, &settings, args.consent.adopt)?;
     let zones = guards::zones(&mut plan, &settings, &seen.account.zones)?;
     if args.role.least_privilege {
         let ids: Vec<_> = zones.iter().map(|zone| zone.id.clone()).collect();
@@ -151,7 +151,7 @@ async fn check_records(
         return records::change(plan, installed, settings, consent, own, objects);
     }
     let chosen = args.settings.txt_owner_id.is_some() && !args.consent.take_over_records;
-    records::takeover(plan, settings, chosen, own.unwrap_or_default(), objects)
+    records::takeover(plan, settings, chosen, own, objects)
 }
 
 impl Seen {
@@ -186,14 +186,17 @@ async fn in_cluster(context: &Context, args: &Install, cluster: &Cluster) -> Res
     let (namespace, name) = (&args.settings.namespace, &args.settings.name);
     match observe::externaldns::in_cluster(kubernetes, namespace, name).await {
         Ok(found) => Ok(Some(found)),
-        Err(error) => Err(context.explain_access(error, &args.aws, &cluster.name).await),
+        Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }
 }
 
-fn guard(plan: &mut Plan, seen: &Seen, settings: &Settings) -> Result<()> {
+fn guard(plan: &mut Plan, seen: &Seen, settings: &Settings, adopt: bool) -> Result<()> {
     guards::pod_identity(settings, &seen.account.cluster.name, seen.account.association.as_ref())?;
     let Some(found) = &seen.in_cluster else { return Ok(()) };
     let objects = &found.objects;
+    if let Some(deployment) = &objects.deployment {
+        guards::ours(&Kind::DEPLOYMENT, deployment, adopt)?;
+    }
     let installed = objects.deployment.is_some();
     guards::installations(plan, settings, installed, &objects.installations, seen.account.addon.as_ref())?;
     guards::binding(settings, objects.cluster_role_binding.as_ref())

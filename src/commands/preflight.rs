@@ -1,13 +1,13 @@
 //! What can be refused is refused before the first write: every object goes through a server-side dry run, or, where
 //! its namespace doesn't exist yet, through access reviews.
 
-use futures::future::try_join_all;
+use futures::future::{try_join, try_join_all};
 use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorCode, Result};
 use crate::k8s::{Apply, Kind, Kubernetes, Review};
 use crate::plan::iamserviceaccount::ROLE_ANNOTATION;
-use crate::plan::{Action, Op, Plan, RoleSource};
+use crate::plan::{Action, Op, Plan, Proof, RoleSource};
 use crate::ui::Ui;
 
 /// A role that stands for one that a stack will make.
@@ -27,13 +27,19 @@ pub(crate) async fn check(plan: &Plan, kubernetes: Option<&Kubernetes>, ui: &Ui)
                 let object = stand_in(object, role.as_ref());
                 try_apply(kubernetes, &object, &missing, plan).await
             }
-            // The apply would be refused until the patch is in.
-            Op::ApplyDeployment { object, before, .. } if !before.is_empty() => {
-                kubernetes.json_patch(object, before, true).await.map(drop)
+            Op::ApplyDeployment { object, before, proof } => {
+                let tried = async {
+                    // The apply would be refused until the patch is in.
+                    match before.as_slice() {
+                        [] => try_apply(kubernetes, object, &missing, plan).await,
+                        patch => kubernetes.json_patch(object, patch, true).await.map(drop),
+                    }
+                };
+                try_join(tried, review_proof(kubernetes, proof.as_ref())).await.map(drop)
             }
-            Op::ApplyDeployment { object, .. } => try_apply(kubernetes, object, &missing, plan).await,
-            Op::Restart { namespace, .. } => {
-                review(kubernetes, vec![Review::new("patch", &Kind::DEPLOYMENT, Some(namespace))]).await
+            Op::Restart { namespace, proof, .. } => {
+                let patch = vec![Review::new("patch", &Kind::DEPLOYMENT, Some(namespace))];
+                try_join(review(kubernetes, patch), review_proof(kubernetes, proof.as_ref())).await.map(drop)
             }
             Op::Unannotate { namespace, .. } => {
                 review(kubernetes, vec![Review::new("patch", &Kind::SERVICE_ACCOUNT, Some(namespace))]).await
@@ -70,12 +76,29 @@ async fn try_apply(kubernetes: &Kubernetes, object: &Value, missing: &[String], 
         return review(kubernetes, reviews.into()).await;
     }
     match kubernetes.apply(object, Apply { dry_run: true, force: true }).await {
-        // A binding can't be tried before its role is there.
+        // A binding can't be tried before its role is there, but the right to make it can.
         Err(error) if kind.kind == "ClusterRoleBinding" && error.code == ErrorCode::NotFound => {
-            if created(plan, "ClusterRole").is_empty() { Err(error) } else { Ok(()) }
+            if created(plan, "ClusterRole").is_empty() {
+                return Err(error);
+            }
+            review(kubernetes, vec![Review::new("create", &kind, None)]).await
         }
         other => other.map(drop),
     }
+}
+
+/// The rights that the proof needs: a token of the ServiceAccount before the rollout, and the pods' logs after it.
+async fn review_proof(kubernetes: &Kubernetes, proof: Option<&Proof>) -> Result<()> {
+    let Some(Proof { namespace, service_account, .. }) = proof else { return Ok(()) };
+    let ask = |verb, kind| Review::new(verb, kind, Some(namespace));
+    let reviews = vec![
+        ask("create", &Kind::SERVICE_ACCOUNT).named(service_account).subresource("token"),
+        ask("get", &Kind::DEPLOYMENT),
+        ask("list", &Kind::REPLICA_SET),
+        ask("list", &Kind::POD),
+        ask("get", &Kind::POD).subresource("log"),
+    ];
+    review(kubernetes, reviews).await
 }
 
 async fn review(kubernetes: &Kubernetes, reviews: Vec<Review>) -> Result<()> {

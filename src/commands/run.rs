@@ -59,6 +59,10 @@ pub(super) async fn plan(
             } else {
                 ui.say(&text::progress(&plan));
             }
+            let error = match &plan.cluster {
+                Some(cluster) => context.explain_access(error, cluster).await,
+                None => error,
+            };
             let again = "run the same command again: it goes on where this run stopped";
             Err(if error.code == ErrorCode::Usage { error } else { error.or_hint(|| again.to_owned()) })
         }

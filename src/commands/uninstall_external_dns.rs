@@ -83,7 +83,7 @@ async fn in_cluster(context: &Context, args: &Uninstall, cluster: Option<&Cluste
     let kubernetes = context.kubernetes(cluster, &args.aws, &args.kube).await?;
     match observe::externaldns::in_cluster(kubernetes, &args.namespace, &args.name).await {
         Ok(found) => Ok(Some(found)),
-        Err(error) => Err(context.explain_access(error, &args.aws, &cluster.name).await),
+        Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }
 }
 

@@ -71,8 +71,6 @@ fn readable<T>(ui: &Ui, what: &str, result: Result<Option<T>>) -> Result<Option<
             ui.warn(&format!("{what} can't be read: {error}"));
             Ok(None)
         }
-        // The cluster's own read says it better.
-        Err(error) if error.code == ErrorCode::ClusterNotFound => Ok(None),
         other => other,
     }
 }

@@ -70,7 +70,10 @@ pub(crate) async fn at_stake(
     settings: &Settings,
     zones: &[Zone],
 ) -> Result<AtStake> {
-    let Some(kubernetes) = kubernetes.filter(|_| settings.assume_role.is_none()) else { return Ok(AtStake::default()) };
+    let Some(kubernetes) = kubernetes.filter(|_| settings.assume_role.is_none()) else {
+        // A new installation has nothing to lose; whether it takes something over is nothing that can be asked here.
+        return Ok(AtStake { records: installed.is_none().then(Vec::new), objects: Vec::new() });
+    };
     let selected = select_zones(zones, settings);
     let (zones, mapper, owner) = match installed {
         None if settings.registry == Registry::Txt => (selected, settings.mapper(), settings.owner_id.as_str()),

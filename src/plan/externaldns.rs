@@ -76,12 +76,11 @@ pub fn add(plan: &mut Plan, desired: &Desired, observed: &Observed, provider: St
     let rendered = rendered(desired, objects)?;
     let mut before: Vec<_> = [provider].into_iter().chain(needs).chain(entry.aws.clone()).collect();
     before.extend(entry.service_account);
-    for (kind, live) in
-        [(&Kind::CLUSTER_ROLE, &objects.cluster_role), (&Kind::CLUSTER_ROLE_BINDING, &objects.cluster_role_binding)]
-    {
-        let step = object_step(desired, kind, live.as_ref(), find(&rendered, kind)?)?;
-        before.push(plan.push(step));
-    }
+    let step = |kind, live: &Option<Value>| object_step(desired, kind, live.as_ref(), find(&rendered, kind)?);
+    let role = plan.push(step(&Kind::CLUSTER_ROLE, &objects.cluster_role)?);
+    // Who may not bind everything may bind only a role that is there.
+    let binding = plan.push(step(&Kind::CLUSTER_ROLE_BINDING, &objects.cluster_role_binding)?.after([role]));
+    before.extend([role, binding]);
     let deployment = find(&rendered, &Kind::DEPLOYMENT)?;
     let step = deployment_step(desired, objects, deployment, &entry.role)?;
     plan.push(step.after(before));
@@ -126,10 +125,8 @@ fn object_step(desired: &Desired, kind: &Kind, live: Option<&Value>, object: &Va
 
 /// The step that an existing object needs, without its op.
 fn compare(desired: &Desired, kind: &Kind, name: &str, live: &Value, object: &Value) -> Result<Option<Step>> {
+    guards::ours(kind, live, desired.adopt)?;
     let ours = label(live, MANAGED_BY) == Some(FIELD_MANAGER);
-    if !ours && !desired.adopt {
-        return Err(guards::foreign(kind, name, live));
-    }
     let fields = differences(live, object, FIELD_MANAGER);
     if fields.is_empty() {
         return Ok(None);

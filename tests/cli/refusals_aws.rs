@@ -1,1 +1,308 @@
 //! Bad input and bad circumstances in AWS: a clear error, nothing changed.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_route53::types as dns;
+use serde_json::{Value, json};
+
+use crate::support::{RUNTIME, Run, Sandbox};
+
+pub const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s";
+const STACK: &str = "eksctl-eksdemo1-addon-iamserviceaccount-external-dns-external-dns";
+const ACCOUNT: &str = "123456789012";
+const CREATE: &str = "create iamserviceaccount --name app --cluster eksdemo1 --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+
+/// The error of an approved run that must have changed nothing.
+#[track_caller]
+pub fn refused(sandbox: &Sandbox, line: &str, code: &str, parts: &[&str]) -> Run {
+    let run = sandbox.run(&format!("{line} --approve -o json")).fails(code, parts);
+    assert_eq!(sandbox.writes(), [""; 0], "{line}");
+    run
+}
+
+fn iam(sandbox: &Sandbox) -> aws_sdk_iam::Client {
+    aws_sdk_iam::Client::new(&sandbox.aws())
+}
+
+fn route53(sandbox: &Sandbox) -> aws_sdk_route53::Client {
+    aws_sdk_route53::Client::new(&sandbox.aws())
+}
+
+/// The id of the zone example.com.
+fn zone_id(sandbox: &Sandbox) -> String {
+    let zones = RUNTIME.block_on(route53(sandbox).list_hosted_zones().send()).unwrap();
+    zones.hosted_zones()[0].id().trim_start_matches("/hostedzone/").to_owned()
+}
+
+fn create_zone(sandbox: &Sandbox, name: &str, vpc: Option<&str>) {
+    let mut request = route53(sandbox).create_hosted_zone().name(name).caller_reference(format!("{name}{vpc:?}"));
+    if let Some(vpc) = vpc {
+        let vpc = dns::Vpc::builder().vpc_id(vpc).vpc_region(dns::VpcRegion::UsWest2).build();
+        request = request.vpc(vpc).hosted_zone_config(dns::HostedZoneConfig::builder().private_zone(true).build());
+    }
+    RUNTIME.block_on(request.send()).unwrap();
+}
+
+/// A record of ExternalDNS, with the TXT record that says whose it is.
+fn create_owned_record(sandbox: &Sandbox, host: &str, owner: &str, resource: &str) {
+    let set = |name: String, kind: dns::RrType, value: String| {
+        let record = dns::ResourceRecord::builder().value(value).build().unwrap();
+        let set = dns::ResourceRecordSet::builder()
+            .name(name)
+            .r#type(kind)
+            .ttl(300)
+            .resource_records(record)
+            .build()
+            .unwrap();
+        dns::Change::builder().action(dns::ChangeAction::Create).resource_record_set(set).build().unwrap()
+    };
+    let heritage = format!("\"heritage=external-dns,external-dns/owner={owner},external-dns/resource={resource}\"");
+    let changes = dns::ChangeBatch::builder()
+        .changes(set(host.to_owned(), dns::RrType::A, "192.0.2.1".to_owned()))
+        .changes(set(format!("a-{host}"), dns::RrType::Txt, heritage))
+        .build()
+        .unwrap();
+    let request = route53(sandbox).change_resource_record_sets().hosted_zone_id(zone_id(sandbox)).change_batch(changes);
+    RUNTIME.block_on(request.send()).unwrap();
+}
+
+/// A role whose trust policy lets a service account of the cluster in.
+fn create_role(sandbox: &Sandbox, name: &str, subject: &str) -> String {
+    let issuer = sandbox.fact("issuer").trim_start_matches("https://");
+    let trust = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow",
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Principal": {"Federated": format!("arn:aws:iam::{ACCOUNT}:oidc-provider/{issuer}")},
+        "Condition": {"StringEquals": {format!("{issuer}:sub"): subject, format!("{issuer}:aud"): "sts.amazonaws.com"}},
+    }]});
+    let request = iam(sandbox).create_role().role_name(name).assume_role_policy_document(trust.to_string());
+    RUNTIME.block_on(request.send()).unwrap().role.unwrap().arn
+}
+
+fn create_policy(sandbox: &Sandbox, name: &str, actions: &Value) -> String {
+    let document =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]});
+    let request = iam(sandbox).create_policy().policy_name(name).policy_document(document.to_string());
+    RUNTIME.block_on(request.send()).unwrap().policy.unwrap().arn.unwrap()
+}
+
+#[test]
+fn a_cluster_that_is_not_there_or_not_ready() {
+    let sandbox = Sandbox::lease();
+    for command in ["install external-dns", "create iamserviceaccount --name app --attach-policy-arn policy/x"] {
+        let line = format!("{command} --cluster nope");
+        refused(&sandbox, &line, "cluster-not-found", &["no EKS cluster nope in us-west-2", "eksdemo1"]);
+    }
+    for status in ["CREATING", "FAILED", "DELETING"] {
+        sandbox.aws_control("/_sandbox/cluster-status", &json!({"name": "eksdemo1", "status": status}));
+        let said = format!("cluster eksdemo1 is {status}");
+        for line in [INSTALL, CREATE] {
+            refused(&sandbox, line, "cluster-not-active", &[&said, "aws eks ", "--name eksdemo1 --region us-west-2"]);
+        }
+    }
+}
+
+#[test]
+fn credentials_that_aws_does_not_accept() {
+    let sandbox = Sandbox::lease();
+    for code in ["ExpiredToken", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"] {
+        sandbox.fault(&json!({"error": {"status": 403, "code": code, "message": "The security token is bad\nSECRET"}}));
+        for line in [INSTALL, CREATE] {
+            let run = refused(&sandbox, line, "expired-credentials", &[code, "AWS doesn't accept the credentials"]);
+            assert!(run.error()["hint"].is_string() && !run.stderr.contains("SECRET"), "{}", run.stderr);
+        }
+        sandbox.heal();
+    }
+}
+
+/// Every action that an installation needs, and whether it is a write.
+fn actions_of_an_installation() -> BTreeSet<String> {
+    let sandbox = Sandbox::lease();
+    sandbox.run(&format!("{INSTALL} --approve")).ok();
+    let own = ["sts:GetCallerIdentity", "sts:AssumeRoleWithWebIdentity"];
+    let called = sandbox.aws_calls().into_iter().filter(|call| !own.contains(&call.as_str()));
+    // What CloudFormation does with the caller's rights.
+    called.chain(["iam:CreateRole", "iam:AttachRolePolicy"].map(str::to_owned)).collect()
+}
+
+#[test]
+fn a_right_that_is_missing_is_named_and_the_rest_goes_on_once_it_is_there() {
+    let informing =
+        ["eks:ListPodIdentityAssociations", "eks:DescribeAddon", "eks:TagResource", "route53:ListResourceRecordSets"];
+    let in_stack = ["iam:CreateRole", "iam:AttachRolePolicy"];
+    let actions = actions_of_an_installation();
+    assert!(actions.contains("cloudformation:CreateStack") && actions.contains("eks:DescribeCluster"), "{actions:?}");
+    for action in actions.iter().map(String::as_str) {
+        let sandbox = Sandbox::lease();
+        sandbox.fault(&json!({"deny": action, "userAgent": "irsactl/"}));
+        let run = sandbox.run(&format!("{INSTALL} --approve -o json"));
+        if informing.contains(&action) {
+            run.ok().says(&["warning:", action]);
+            continue;
+        }
+        let run = run.fails(if in_stack.contains(&action) { "stack-failed" } else { "access-denied" }, &[action]);
+        assert!(run.error()["hint"].as_str().unwrap().contains(action), "{action}: {}", run.stderr);
+        if sandbox.writes().is_empty() {
+            assert_eq!(run.stdout, "", "{action}");
+        } else {
+            let steps = run.json()["steps"].as_array().unwrap().clone();
+            assert!(steps.iter().any(|step| step["result"] == "failed" && step["error"].is_string()), "{action}");
+            sandbox.heal();
+            sandbox.run(&format!("{INSTALL} --approve")).ok().shows(&["DNS works"]);
+        }
+    }
+}
+
+#[test]
+fn what_a_refused_run_has_done_is_said() {
+    let sandbox = Sandbox::lease();
+    sandbox.fault(&json!({"deny": "cloudformation:CreateStack"}));
+    let run = sandbox.run(&format!("{INSTALL} --approve")).exits(1).says(&[
+        "cloudformation:CreateStack",
+        "done: ",
+        "Policy AllowExternalDNSUpdates",
+        &format!("failed: Stack {STACK}"),
+        "not reached: ServiceAccount external-dns/external-dns",
+        "hint: ",
+    ]);
+    assert!(!run.stdout.contains("DNS works"));
+    sandbox.heal();
+    sandbox.run(&format!("{INSTALL} --approve")).ok().shows(&["DNS works"]);
+}
+
+#[test]
+fn policies_that_do_not_exist() {
+    let sandbox = Sandbox::lease();
+    let no = "arn:aws:iam::123456789012:policy/no";
+    for (line, named) in [
+        (format!("{INSTALL} --attach-policy-arn policy/no"), "--attach-policy-arn"),
+        (format!("{INSTALL} --permissions-boundary {no}"), "--permissions-boundary"),
+        (format!("{CREATE},policy/no"), "--attach-policy-arn"),
+        (format!("{CREATE} --permissions-boundary {no}"), "--permissions-boundary"),
+    ] {
+        refused(&sandbox, &line, "not-found", &[named, no, "aws iam list-policies"]);
+    }
+}
+
+#[test]
+fn zones_that_do_not_match() {
+    let sandbox = Sandbox::lease();
+    let install = "install external-dns --cluster eksdemo1 --interval 3s";
+    let missing = format!("{install} --zone-id-filter ZNOSUCHZONE");
+    refused(&sandbox, &missing, "zone-not-found", &["ZNOSUCHZONE", "aws route53 list-hosted-zones"]);
+    let elsewhere = "--aws-assume-role arn:aws:iam::111122223333:role/dns";
+    sandbox.run(&format!("{missing} {elsewhere}")).ok().shows(&["another account"]);
+    let none = format!("{install} --domain-filter example.org");
+    refused(&sandbox, &format!("{none} --least-privilege"), "zone-not-found", &["--least-privilege"]);
+
+    create_zone(&sandbox, "example.com", Some("vpc-0a1b2c3d"));
+    let twins = ["several hosted zones named example.com", "--aws-zone-type"];
+    refused(&sandbox, INSTALL, "zone-ambiguous", &twins);
+    sandbox.run(&format!("{INSTALL} --aws-zone-type public")).ok();
+    sandbox.run(&format!("{install} --zone-id-filter {}", zone_id(&sandbox))).ok();
+
+    let run = sandbox.run(&format!("{none} --approve")).ok().shows(&["no hosted zone matches"]);
+    assert!(!run.stdout.contains("DNS works"), "{}", run.stdout);
+    let again = sandbox.run(&format!("{none} --approve")).ok().shows(&["Nothing to do", "no hosted zone matches"]);
+    assert!(!again.stdout.contains("DNS works"), "{}", again.stdout);
+}
+
+#[test]
+fn a_pod_identity_association_is_refused_with_the_command_that_removes_it() {
+    let sandbox = Sandbox::lease();
+    let eks = aws_sdk_eks::Client::new(&sandbox.aws());
+    let role = create_role(&sandbox, "other", "x");
+    let request = eks
+        .create_pod_identity_association()
+        .cluster_name("eksdemo1")
+        .namespace("external-dns")
+        .service_account("external-dns")
+        .role_arn(role);
+    let association = RUNTIME.block_on(request.send()).unwrap().association.unwrap();
+    let id = association.association_id.unwrap();
+    let command = format!(
+        "aws eks delete-pod-identity-association --cluster-name eksdemo1 --association-id {id} --region us-west-2"
+    );
+    refused(&sandbox, INSTALL, "pod-identity", &["external-dns/external-dns", &command]);
+    let delete = eks.delete_pod_identity_association().cluster_name("eksdemo1").association_id(id);
+    RUNTIME.block_on(delete.send()).unwrap();
+    sandbox.run(INSTALL).ok();
+}
+
+#[test]
+fn the_eks_add_on_is_another_installation() {
+    let sandbox = Sandbox::lease();
+    let eks = aws_sdk_eks::Client::new(&sandbox.aws());
+    RUNTIME.block_on(eks.create_addon().cluster_name("eksdemo1").addon_name("external-dns").send()).unwrap();
+    refused(&sandbox, INSTALL, "foreign-installation", &["EKS add-on external-dns"]);
+    sandbox.run(&format!("{INSTALL} --name private")).ok();
+}
+
+#[test]
+fn a_role_name_that_is_taken() {
+    let sandbox = Sandbox::lease();
+    create_role(&sandbox, "dns", "x");
+    for line in [INSTALL, CREATE] {
+        refused(&sandbox, &format!("{line} --role-name dns"), "already-exists", &["dns", "--role-arn"]);
+    }
+}
+
+#[test]
+fn a_role_of_others_must_be_there_and_trust_the_service_account() {
+    let sandbox = Sandbox::lease();
+    let install = |arn: &str| format!("{INSTALL} --role-arn {arn}");
+    let no = format!("arn:aws:iam::{ACCOUNT}:role/no");
+    refused(&sandbox, &install(&no), "not-found", &[&no]);
+    let other = create_role(&sandbox, "other", "system:serviceaccount:default:other");
+    let said = ["other", "external-dns/external-dns", "irsactl render trust-policy --namespace external-dns"];
+    refused(&sandbox, &install(&other), "role-not-usable", &said);
+    let create = format!("create iamserviceaccount --name app --cluster eksdemo1 --attach-role-arn {other}");
+    refused(&sandbox, &create, "role-not-usable", &["default/app"]);
+    let elsewhere = "arn:aws:iam::111122223333:role/dns";
+    sandbox.run(&install(elsewhere)).ok().says(&["warning:", "another account"]);
+
+    let fits = create_role(&sandbox, "fits", "system:serviceaccount:external-dns:external-dns");
+    let policy = create_policy(&sandbox, "dns", &json!("route53:*"));
+    let attach = iam(&sandbox).attach_role_policy().role_name("fits").policy_arn(policy);
+    RUNTIME.block_on(attach.send()).unwrap();
+    sandbox.run(&format!("{} --approve", install(&fits))).ok().shows(&["DNS works", &fits]);
+    let written = sandbox.aws_writes();
+    assert!(!written.iter().any(|call| call.contains("Role") || call.contains("Stack")), "{written:?}");
+}
+
+#[test]
+fn a_policy_that_others_use_is_not_changed() {
+    let sandbox = Sandbox::lease();
+    let policy = create_policy(&sandbox, "AllowExternalDNSUpdates", &json!("route53:ListHostedZones"));
+    create_role(&sandbox, "other", "x");
+    let attach = iam(&sandbox).attach_role_policy().role_name("other").policy_arn(&policy);
+    RUNTIME.block_on(attach.send()).unwrap();
+    let said = ["AllowExternalDNSUpdates", "role/other", "--allow-shared-policy-change"];
+    refused(&sandbox, INSTALL, "policy-in-use", &said);
+    sandbox.fault(&json!({"deny": "iam:ListEntitiesForPolicy"}));
+    refused(&sandbox, INSTALL, "policy-in-use", &["can't be read", "--allow-shared-policy-change"]);
+    sandbox.heal();
+    let plan = sandbox.run(&format!("{INSTALL} --allow-shared-policy-change -o json")).ok();
+    assert!(plan.changes().contains(&"update Policy AllowExternalDNSUpdates".to_owned()), "{}", plan.stdout);
+}
+
+#[test]
+fn records_of_an_owner_id_are_not_taken_over_by_accident() {
+    let sandbox = Sandbox::lease();
+    create_owned_record(&sandbox, "shop.example.com", "team-a", "ingress/default/shop");
+    let chosen = format!("{INSTALL} --txt-owner-id team-a");
+    let said = ["team-a", "shop.example.com A", "--take-over-records"];
+    refused(&sandbox, &chosen, "records-at-risk", &said);
+    sandbox.run(&format!("{chosen} --take-over-records")).ok().shows(&["shop.example.com"]);
+    sandbox.fault(&json!({"deny": "route53:ListResourceRecordSets"}));
+    refused(&sandbox, &chosen, "records-at-risk", &["team-a", "can't be read"]);
+    sandbox.heal();
+    sandbox.create_ingress("shop", "shop.example.com");
+    sandbox.run(&chosen).ok().shows(&["it takes over the records"]);
+    // The derived id is the cluster's own, from before it was made anew.
+    let role = format!("arn:aws:iam::{ACCOUNT}:role/x");
+    let manifest = sandbox.run(&format!("render manifest --cluster eksdemo1 --role-arn {role}")).ok().stdout;
+    let owner = manifest.split("--txt-owner-id=").nth(1).unwrap().split_whitespace().next().unwrap();
+    create_owned_record(&sandbox, "old.example.com", owner, "ingress/default/old");
+    sandbox.run(INSTALL).ok().shows(&["it takes over the records", "old.example.com A"]);
+}

@@ -8,22 +8,30 @@ use serde_json::{Value, json};
 use super::{RUNTIME, Sandbox};
 
 impl Sandbox {
-    /// A call to the Kubernetes API; none for 404.
+    /// A call to the Kubernetes API; none for 404. `PATCH` is a merge patch, `APPLY` a server-side apply.
+    #[track_caller]
     pub fn kube(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Value> {
-        let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        match self.try_kube(method, path, body) {
+            Ok(answer) => Some(answer),
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            Err(error) => panic!("{method} {path}: {error}"),
+        }
+    }
+
+    /// A call that may be refused.
+    pub fn try_kube(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, kube::Error> {
+        let (method, content) = match method {
+            "APPLY" => ("PATCH", "application/apply-patch+yaml"),
+            "PATCH" => (method, "application/merge-patch+json"),
+            _ => (method, "application/json"),
+        };
         let request = http::Request::builder()
             .method(method)
             .uri(path)
             .header("content-type", content)
             .body(body.map(Value::to_string).unwrap_or_default().into_bytes())
             .unwrap();
-        RUNTIME.block_on(async {
-            match self.client().await.request::<Value>(request).await {
-                Ok(answer) => Some(answer),
-                Err(kube::Error::Api(status)) if status.code == 404 => None,
-                Err(error) => panic!("{method} {path}: {error}"),
-            }
-        })
+        RUNTIME.block_on(async { self.client().await.request::<Value>(request).await })
     }
 
     async fn client(&self) -> Client {

@@ -292,6 +292,32 @@ impl Run {
         self
     }
 
+    /// The document of the error, which `-o json` puts at the end of stderr.
+    #[track_caller]
+    pub fn error(&self) -> Value {
+        let start = self.stderr.find("{\n").unwrap_or_else(|| panic!("no document in stderr:\n{}", self.stderr));
+        let document: Value = serde_json::from_str(&self.stderr[start..]).unwrap();
+        document["error"].clone()
+    }
+
+    /// The run, which must have failed (exit code 1) with an error of this code whose text holds all of this.
+    #[track_caller]
+    pub fn fails(self, code: &str, parts: &[&str]) -> Self {
+        let run = self.exits(1);
+        let error = run.error();
+        assert_eq!(error["code"], code, "{error:#}");
+        let text: Vec<_> = [&error["message"], &error["hint"]]
+            .into_iter()
+            .chain(error["causes"].as_array().into_iter().flatten())
+            .filter_map(Value::as_str)
+            .collect();
+        let text = text.join("\n");
+        for part in parts {
+            assert!(text.contains(part), "no `{part}` in:\n{text}");
+        }
+        run
+    }
+
     /// The document on stdout.
     #[track_caller]
     pub fn json(&self) -> Value {

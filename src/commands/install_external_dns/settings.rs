@@ -39,7 +39,10 @@ pub(crate) fn settings(args: &cli::Settings, facts: &Facts<'_>) -> Result<(Setti
     let mut warnings = settings.validate().map_err(Error::usage)?;
     if let Some(minor) = facts.kubernetes_minor {
         let supported = settings.version.check_kubernetes(minor);
-        supported.map_err(|e| Error::new(ErrorCode::UnsupportedVersion, e))?;
+        supported.map_err(|e| {
+            Error::new(ErrorCode::UnsupportedVersion, e)
+                .hint(format!("leave --external-dns-version and --image out: irsactl then installs {NEWEST}"))
+        })?;
     }
     warnings.extend(settings.version.warning());
     Ok((settings, warnings))

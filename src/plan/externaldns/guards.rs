@@ -10,16 +10,23 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{self, Zone};
 use crate::externaldns::settings::Settings;
-use crate::k8s::Kind;
+use crate::k8s::{FIELD_MANAGER, Kind};
 
-/// An object that others made.
-pub fn foreign(kind: &Kind, name: &str, live: &Value) -> Box<Error> {
+/// An object of the installation that others made stays theirs, unless it is adopted.
+///
+/// # Errors
+/// `ForeignInstallation` for a Deployment, naming its owner id; else `ForeignObject`.
+pub fn ours(kind: &Kind, live: &Value, adopt: bool) -> Result<()> {
+    if adopt || label(live, MANAGED_BY) == Some(FIELD_MANAGER) {
+        return Ok(());
+    }
+    let name = full_name(live);
     let maker = label(live, MANAGED_BY).map_or("nobody's label is on it".to_owned(), |by| format!("it is {by}'s"));
     let code = if kind.kind == "Deployment" { ErrorCode::ForeignInstallation } else { ErrorCode::ForeignObject };
     let owner = Installed::from_deployment(live).map(|installed| format!("; its owner id is {}", installed.owner_id));
-    Error::new(code, format!("{} {name} exists, and irsactl didn't make it", kind.kind))
+    Err(Error::new(code, format!("{} {name} exists, and irsactl didn't make it", kind.kind))
         .cause(maker + owner.as_deref().unwrap_or_default())
-        .hint("--adopt takes it over; another --name installs beside it")
+        .hint("--adopt takes it over; another --name installs beside it"))
 }
 
 /// A Pod Identity association overrides the annotation: the pod would get another role.

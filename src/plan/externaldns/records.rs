@@ -83,26 +83,33 @@ pub fn takeover(
     plan: &mut Plan,
     settings: &Settings,
     chosen: bool,
-    records: &[Owned],
+    records: Option<&[Owned]>,
     objects: &[Value],
 ) -> Result<()> {
+    let Some(records) = records else {
+        return if chosen { Err(strangers(settings, &unreadable())) } else { Ok(()) };
+    };
     if records.is_empty() {
         return Ok(());
     }
     let here: BTreeSet<_> = objects.iter().filter_map(resource).collect();
-    let strangers: Vec<_> = records
+    let others: Vec<_> = records
         .iter()
         .filter(|record| record.resource.as_ref().is_none_or(|resource| !here.contains(resource)))
         .collect();
-    let owner = &settings.owner_id;
-    if chosen && !strangers.is_empty() {
-        let message = format!("owner id {owner} owns records of objects that this cluster doesn't have");
-        return Err(Error::new(ErrorCode::RecordsAtRisk, message)
-            .cause(format!("another cluster may look after them: {}", name(strangers.into_iter())))
-            .hint("leave --txt-owner-id out, choose another one, or take them over with --take-over-records"));
+    if chosen && !others.is_empty() {
+        return Err(strangers(settings, &name(others.into_iter())));
     }
+    let owner = &settings.owner_id;
     plan.note(format!("it takes over the records that {owner} owns already: {}", name(records.iter())));
     Ok(())
+}
+
+fn strangers(settings: &Settings, records: &str) -> Box<Error> {
+    let message = format!("owner id {} may own records of objects that this cluster doesn't have", settings.owner_id);
+    Error::new(ErrorCode::RecordsAtRisk, message)
+        .cause(format!("another cluster may look after them: {records}"))
+        .hint("leave --txt-owner-id out, choose another one, or take them over with --take-over-records")
 }
 
 /// `kind/namespace/name`, as ExternalDNS writes it.
