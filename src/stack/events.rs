@@ -120,7 +120,7 @@ const CAUSES: [Cause; 7] = [
     Cause {
         words: &["accessdenied", "access denied", "not authorized"],
         code: "AccessDenied",
-        hint: "the credentials, or the role of --cfn-role-arn, lack a permission",
+        hint: "the credentials, or the service role of the stack, lack a permission",
     },
     Cause {
         words: &["already exists", "alreadyexists"],
@@ -159,7 +159,7 @@ fn hint(reason: &str, code: &str) -> Option<String> {
     let lower = reason.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if let Some(action) = denied_action(reason) {
-        let needed = format!("the credentials, or the role of --cfn-role-arn, need the IAM action {action}");
+        let needed = format!("the credentials, or the service role of the stack, need the IAM action {action}");
         let boundary = "a permissions boundary may be demanded: --permissions-boundary";
         return Some(if has(&["permissions boundary"]) { format!("{needed}; {boundary}") } else { needed });
     }

@@ -7,6 +7,7 @@
 mod support;
 
 mod drift;
+mod drift_stack;
 mod iamserviceaccount;
 mod install;
 mod interop;

@@ -86,10 +86,15 @@ impl Sandbox {
         Run::of(&mut self.command(line.split_whitespace()))
     }
 
+    /// Every call to AWS since the record was cleared, whoever made it.
+    pub fn all_aws_calls(&self) -> Vec<Value> {
+        get(&format!("{}/_sandbox/calls", self.fact("awsUrl"))).as_array().unwrap().clone()
+    }
+
     /// The calls that irsactl made to AWS since the record was cleared, as `service:Action`.
     pub fn aws_calls(&self) -> Vec<String> {
-        let calls = get(&format!("{}/_sandbox/calls", self.fact("awsUrl")));
-        let own = calls.as_array().unwrap().iter().filter(|call| is_own(&call["userAgent"]));
+        let calls = self.all_aws_calls();
+        let own = calls.iter().filter(|call| is_own(&call["userAgent"]));
         own.map(|call| format!("{}:{}", call["service"].as_str().unwrap(), call["action"].as_str().unwrap())).collect()
     }
 
@@ -103,11 +108,16 @@ impl Sandbox {
     /// The calls that irsactl made to Kubernetes and that change something, as `verb resource namespace/name`. Dry
     /// runs, access reviews and token requests change nothing.
     pub fn kube_writes(&self) -> Vec<String> {
+        self.kube_events().iter().filter(|event| is_write(event)).map(called).collect()
+    }
+
+    /// Every call that irsactl made to Kubernetes, as its audit log has it.
+    pub fn kube_events(&self) -> Vec<Value> {
         let log = std::fs::read(self.fact("auditLog")).unwrap();
         let from = usize::try_from(*lock(&self.audit_from)).unwrap();
         let lines = String::from_utf8_lossy(&log[from.min(log.len())..]).into_owned();
         let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        events.filter(|event| is_own(&event["userAgent"]) && is_write(event)).map(|event| called(&event)).collect()
+        events.filter(|event| is_own(&event["userAgent"])).collect()
     }
 
     /// Every call of irsactl that changes something, in both APIs.

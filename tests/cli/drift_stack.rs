@@ -1,0 +1,95 @@
+//! `install external-dns` after the stack or its role was lost, failed or is under way.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::drift::{INSTALL, Live, STACK, answer};
+use crate::support::{Sandbox, until};
+
+const REPLACED: &[&str] = &[
+    "update Stack STACK",
+    "update ServiceAccount external-dns/external-dns",
+    "update Deployment external-dns/external-dns",
+];
+
+#[test]
+fn a_lost_role_is_made_anew_and_the_pod_gets_it() {
+    let sandbox = Sandbox::lease();
+    let live = Live::install(&sandbox, INSTALL);
+
+    let (role, pods) = (live.role(), live.pods());
+    let policy = live.policy_arn("AllowExternalDNSUpdates");
+    answer(live.iam.detach_role_policy().role_name(&role).policy_arn(policy).send());
+    answer(live.iam.delete_role().role_name(&role).send());
+    let plan = live.repairs("the role was deleted behind CloudFormation's back", REPLACED).to_string();
+    assert!(plan.contains("replaced, because its role is gone"), "{plan}");
+    assert!(live.role() != role && live.pods() != pods, "there is another role, and another pod");
+
+    let (role, pods) = (live.role(), live.pods());
+    answer(live.stacks.delete_stack().stack_name(STACK).send());
+    let mut changes = REPLACED.to_vec();
+    changes[0] = "create Stack STACK";
+    live.repairs("the stack was deleted", &changes);
+    assert!(live.role() != role && live.pods() != pods, "there is another role, and another pod");
+}
+
+#[test]
+fn a_stack_that_failed_is_explained_and_replaced() {
+    let sandbox = Sandbox::lease();
+    sandbox.fault(&json!({"deny": "iam:CreateRole"}));
+    let failed = sandbox.run(&format!("{INSTALL} --approve -o json")).exits(1);
+    failed.says(&[STACK, "ROLLBACK_COMPLETE", "hint", "need the IAM action iam:CreateRole"]);
+    let plan = sandbox.run(&format!("{INSTALL} -o json")).ok();
+    assert_eq!(plan.changes()[0], format!("update Stack {STACK}"), "{}", plan.stdout);
+    plan.shows(&["replaced, because it is ROLLBACK_COMPLETE", "iam:CreateRole"]);
+    sandbox.heal();
+    Live::install(&sandbox, INSTALL).has_nothing_to_do("a stack in ROLLBACK_COMPLETE");
+}
+
+#[test]
+fn a_run_that_was_killed_is_finished_by_the_next() {
+    let sandbox = Sandbox::lease();
+    sandbox.fault(&json!({"service": "cloudformation", "stack_seconds": 5}));
+    let mut run = sandbox.command(format!("{INSTALL} --approve").split(' '));
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the stack", || sandbox.aws_calls().iter().any(|call| call.ends_with(":CreateStack")).then_some(()));
+    std::thread::sleep(Duration::from_millis(200));
+    run.kill().unwrap();
+    run.wait().unwrap();
+
+    let plan = sandbox.run(&format!("{INSTALL} -o json")).ok();
+    assert_eq!(plan.changes()[0], format!("update Stack {STACK}"), "{}", plan.stdout);
+    plan.shows(&["it is CREATE_IN_PROGRESS: waits for it"]);
+    sandbox.forget_calls();
+    let live = Live::install(&sandbox, INSTALL);
+    let made = sandbox.aws_writes().into_iter().filter(|call| call.starts_with("cloudformation:")).collect::<Vec<_>>();
+    assert_eq!(made, [""; 0], "the stack of the first run is the one");
+
+    answer(live.stacks.delete_stack().stack_name(STACK).send());
+    let changes = [
+        "create Stack STACK",
+        "update ServiceAccount external-dns/external-dns",
+        "update Deployment external-dns/external-dns",
+    ];
+    let begin = Instant::now();
+    let plan = live.repairs("the stack is being deleted", &changes).to_string();
+    assert!(plan.contains("the old one is being deleted"), "{plan}");
+    assert!(begin.elapsed() > Duration::from_secs(8), "it waited for the deletion, then for the creation");
+}
+
+#[test]
+fn the_pod_starts_only_when_sts_knows_the_new_role() {
+    let sandbox = Sandbox::lease();
+    sandbox.fault(&json!({"propagation_seconds": 6}));
+    Live::install(&sandbox, INSTALL);
+    let calls = sandbox.all_aws_calls();
+    let exchanges = calls.iter().filter(|call| call["action"] == "AssumeRoleWithWebIdentity");
+    let (own, pods): (Vec<_>, Vec<_>) =
+        exchanges.partition(|call| call["userAgent"].as_str().unwrap().contains("irsactl/"));
+    let statuses = |calls: &[&Value]| calls.iter().map(|call| call["status"].as_u64().unwrap()).collect::<Vec<_>>();
+    let (last, refused) = statuses(&own).split_last().map(|(last, refused)| (*last, refused.to_vec())).unwrap();
+    assert!(last == 200 && refused.len() > 2 && refused.iter().all(|status| *status == 403), "{refused:?}, {last}");
+    assert!(!pods.is_empty() && statuses(&pods).iter().all(|status| *status == 200), "no pod was refused");
+}
