@@ -200,11 +200,12 @@ async fn watch_signals(cancel: CancellationToken, ui: Ui) {
 }
 
 fn timeout(command: &Command) -> Duration {
-    use cli::{Create, Delete, Get, Install, Uninstall, Utils};
+    use cli::{Create, Delete, Get, Install, Uninstall, Update, Utils};
     match command {
         Command::Create(Create::Policy(args)) => args.plan.timeout.timeout,
         Command::Create(Create::Iamserviceaccount(args)) => args.plan.timeout.timeout,
         Command::Get(Get::Iamserviceaccount(args)) => args.timeout.timeout,
+        Command::Update(Update::Iamserviceaccount(args)) => args.plan.timeout.timeout,
         Command::Delete(Delete::Iamserviceaccount(args)) => args.plan.timeout.timeout,
         Command::Install(Install::ExternalDns(args)) => args.plan.timeout.timeout,
         Command::Uninstall(Uninstall::ExternalDns(args)) => args.plan.timeout.timeout,
@@ -214,13 +215,16 @@ fn timeout(command: &Command) -> Duration {
 }
 
 async fn dispatch(command: &Command, context: &Context, output: Option<Output>) -> Result<Exit> {
-    use cli::{Create, Delete, Get, Install, Uninstall, Utils};
+    use cli::{Create, Delete, Get, Install, Uninstall, Update, Utils};
     match command {
         Command::Create(Create::Policy(args)) => commands::create_policy::run(context, args).await,
         Command::Create(Create::Iamserviceaccount(args)) => {
             commands::create_iamserviceaccount::run(context, args).await
         }
         Command::Get(Get::Iamserviceaccount(args)) => commands::get_iamserviceaccount::run(context, args).await,
+        Command::Update(Update::Iamserviceaccount(args)) => {
+            commands::update_iamserviceaccount::run(context, args).await
+        }
         Command::Delete(Delete::Iamserviceaccount(args)) => {
             commands::delete_iamserviceaccount::run(context, args).await
         }

@@ -127,6 +127,55 @@ pub struct Get {
     pub kube: shared::Kube,
 }
 
+/// Changes what is named of a service account's role, and keeps the rest.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  # Exactly these managed policies; inline policies, boundary, role name and tags stay
+  irsactl update iamserviceaccount --cluster eksdemo1 --namespace web --name uploads \\
+    --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess --approve")]
+#[group(id = "changes", required = true, multiple = true, args = ["attach_policy_arn", "permissions_boundary", "tags"])]
+pub struct Update {
+    #[command(flatten)]
+    pub cluster: shared::Cluster,
+
+    #[command(flatten)]
+    pub name: Name,
+
+    /// Namespace of the ServiceAccount
+    #[arg(long, default_value = "default", value_parser = values::namespace)]
+    pub namespace: String,
+
+    /// Managed policies of the role, in place of those that it has (can be repeated)
+    #[arg(long, value_name = "ARN", value_delimiter = ',', value_parser = values::policy)]
+    pub attach_policy_arn: Vec<String>,
+
+    /// Permissions boundary of the role
+    #[arg(long, value_name = "ARN", value_parser = values::policy)]
+    pub permissions_boundary: Option<String>,
+
+    /// Leave Kubernetes alone
+    #[arg(long)]
+    pub role_only: bool,
+
+    /// Annotate a ServiceAccount that neither irsactl nor eksctl made
+    #[arg(long)]
+    pub override_existing_serviceaccounts: bool,
+
+    /// Take fields of the ServiceAccount over from other field managers
+    #[arg(long)]
+    pub force_conflicts: bool,
+
+    #[command(flatten)]
+    pub tags: shared::Tags,
+    #[command(flatten)]
+    pub plan: shared::Plan,
+    #[command(flatten)]
+    pub aws: shared::Aws,
+    #[command(flatten)]
+    pub kube: shared::Kube,
+}
+
 /// Removes the IAM role of a service account, and the ServiceAccount if irsactl or eksctl made it.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\

@@ -36,6 +36,9 @@ pub enum Command {
     /// List iamserviceaccounts
     #[command(subcommand, arg_required_else_help = true)]
     Get(Get),
+    /// Change an iamserviceaccount
+    #[command(subcommand, arg_required_else_help = true)]
+    Update(Update),
     /// Delete an iamserviceaccount
     #[command(subcommand, arg_required_else_help = true)]
     Delete(Delete),
@@ -70,6 +73,13 @@ pub enum Create {
 pub enum Get {
     #[command(visible_alias = "iamserviceaccounts")]
     Iamserviceaccount(iamserviceaccount::Get),
+}
+
+/// `update …`
+#[derive(Subcommand, Clone, Debug)]
+pub enum Update {
+    #[command(visible_alias = "iamserviceaccounts")]
+    Iamserviceaccount(iamserviceaccount::Update),
 }
 
 /// `delete …`

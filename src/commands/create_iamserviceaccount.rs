@@ -124,11 +124,8 @@ fn desired(args: &Create, name: &str, cluster: &Cluster, issuer: &Issuer, stack_
         Some(arn) => DesiredRole::Existing(arn.clone()),
         None => DesiredRole::Stack(stack(args, name, cluster, issuer, stack_name)?),
     };
-    let object = (!args.role_only).then_some(DesiredObject {
-        take_over: args.override_existing_serviceaccounts,
-        force: args.force_conflicts,
-        namespace_label: None,
-    });
+    let object = (!args.role_only)
+        .then_some(DesiredObject { take_over: args.override_existing_serviceaccounts, force: args.force_conflicts });
     Ok(Desired {
         cluster: cluster.name.clone(),
         namespace: args.namespace.clone(),

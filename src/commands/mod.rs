@@ -11,4 +11,5 @@ pub(crate) mod preflight;
 pub(crate) mod render;
 mod run;
 pub(crate) mod uninstall_external_dns;
+pub(crate) mod update_iamserviceaccount;
 pub(crate) mod version;

@@ -50,8 +50,6 @@ pub struct DesiredObject {
     pub take_over: bool,
     /// Take fields over from other field managers.
     pub force: bool,
-    /// Further labels of the namespace, where it must be made.
-    pub namespace_label: Option<(String, String)>,
 }
 
 /// A stack that was found.
@@ -125,7 +123,7 @@ pub fn add(plan: &mut Plan, desired: &Desired, observed: &Observed, needs: &[Ste
     });
     let mut entry = Entry { role, aws, namespace: None, service_account: None };
     if let Some(object) = &desired.object {
-        let namespace = add_namespace(plan, desired, object, observed)?;
+        let namespace = add_namespace(plan, desired, observed)?;
         let account = service_account(desired, object, observed, &entry.role)?;
         entry.namespace = Some(namespace);
         entry.service_account = Some(plan.push(account.after(entry.aws.iter().copied().chain([namespace]))));
@@ -295,15 +293,11 @@ fn note_foreign_policies(plan: &mut Plan, spec: &StackSpec, found: &ObservedRole
     }
 }
 
-fn add_namespace(plan: &mut Plan, desired: &Desired, object: &DesiredObject, observed: &Observed) -> Result<StepId> {
+fn add_namespace(plan: &mut Plan, desired: &Desired, observed: &Observed) -> Result<StepId> {
     let name = &desired.namespace;
     let Some(found) = &observed.namespace else {
-        let mut labels = serde_json::Map::new();
-        labels.insert(MANAGED_BY.to_owned(), json!("irsactl"));
-        if let Some((key, value)) = &object.namespace_label {
-            labels.insert(key.clone(), json!(value));
-        }
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        let metadata = json!({"name": name, "labels": {MANAGED_BY: "irsactl"}});
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
         let op = Op::Apply { object: namespace, role: None };
         return Ok(plan.push(Step::new(Action::Create, "Namespace", name, op).because("it doesn't exist")));
     };

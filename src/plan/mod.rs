@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::aws::cloudformation::Action as StackAction;
 use crate::iam::policy::PolicyDocument;
 use crate::k8s::Kind;
-use crate::stack::template::{RoleSpec, template};
+use crate::stack::template::{RoleSpec, read, template};
 use diff::Change;
 
 /// What a command will do, and, once it has run, what became of it.
@@ -181,6 +181,32 @@ impl StackSpec {
             managed_policies: role.managed_policies,
             boundary: role.boundary,
         }
+    }
+}
+
+impl StackSpec {
+    /// A stack as its template describes it: one of eksctl or others, changed or not.
+    ///
+    /// # Errors
+    /// Says that the template has no role that can be told.
+    pub fn of_template(
+        name: String,
+        service_account: String,
+        template: Value,
+        tags: Vec<(String, String)>,
+        protected: bool,
+    ) -> Result<Self, String> {
+        let facts = read(&template)?;
+        Ok(Self {
+            name,
+            service_account,
+            trust: PolicyDocument(facts.trust.clone().unwrap_or_default()),
+            managed_policies: facts.managed_arns(),
+            boundary: facts.boundary.as_ref().and_then(Value::as_str).map(str::to_owned),
+            template,
+            tags,
+            protected,
+        })
     }
 }
 

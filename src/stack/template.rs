@@ -392,15 +392,28 @@ fn statement_changes(path: &str, old: &Value, new: &Value, found: &mut Vec<Chang
 /// The template with exactly these managed policies on the role; all else stays as it is.
 #[must_use]
 pub fn with_managed_policies(current: &Value, arns: &[String]) -> Value {
+    with_property(current, "ManagedPolicyArns", (!arns.is_empty()).then(|| json!(arns)))
+}
+
+/// The template with this permissions boundary on the role; all else stays as it is.
+#[must_use]
+pub fn with_boundary(current: &Value, arn: &str) -> Value {
+    with_property(current, "PermissionsBoundary", Some(json!(arn)))
+}
+
+fn with_property(current: &Value, key: &str, value: Option<Value>) -> Value {
     let mut template = current.clone();
     let Ok(id) = role_id(current) else { return template };
     let role = template.pointer_mut(&format!("/Resources/{}", escape(&id))).and_then(Value::as_object_mut);
     let properties = role.map(|role| role.entry("Properties").or_insert_with(|| json!({})));
     if let Some(properties) = properties.and_then(Value::as_object_mut) {
-        if arns.is_empty() {
-            properties.shift_remove("ManagedPolicyArns");
-        } else {
-            properties.insert("ManagedPolicyArns".to_owned(), json!(arns));
+        match value {
+            Some(value) => {
+                properties.insert(key.to_owned(), value);
+            }
+            None => {
+                properties.shift_remove(key);
+            }
         }
     }
     template

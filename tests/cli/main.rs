@@ -17,3 +17,4 @@ mod reference;
 mod refusals_aws;
 mod refusals_kubernetes;
 mod uninstall;
+mod update;
