@@ -88,7 +88,7 @@ fn record_set(set: ResourceRecordSet) -> Value {
         ("AliasTarget", alias),
         ("HealthCheckId", set.health_check_id.map(Value::from)),
         ("TrafficPolicyInstanceId", set.traffic_policy_instance_id.map(Value::from)),
-        ("CidrRoutingConfig", set.cidr_routing_config.map(cidr_routing)),
+        ("CidrRoutingConfig", set.cidr_routing_config.as_ref().map(cidr_routing)),
         ("GeoProximityLocation", set.geo_proximity_location.map(geo_proximity)),
     ])
 }
@@ -101,7 +101,7 @@ fn geo_location(place: GeoLocation) -> Value {
     ])
 }
 
-fn cidr_routing(config: CidrRoutingConfig) -> Value {
+fn cidr_routing(config: &CidrRoutingConfig) -> Value {
     json!({"CollectionId": config.collection_id, "LocationName": config.location_name})
 }
 

@@ -16,4 +16,5 @@ mod policy;
 mod reference;
 mod refusals_aws;
 mod refusals_kubernetes;
+mod tutorial;
 mod uninstall;
