@@ -222,8 +222,9 @@ fn d5_d7_names_that_clash_or_are_too_long_work() {
         created(&sandbox, namespace, name);
     }
     let listed = sandbox.run(&format!("{GET} -o json")).ok();
-    let mut ready: Vec<_> = names.iter().map(|(namespace, name)| format!("{namespace}/{name} ready irsactl")).collect();
-    ready.swap(0, 1);
+    let mut sorted = names;
+    sorted.sort_unstable();
+    let ready: Vec<_> = sorted.iter().map(|(namespace, name)| format!("{namespace}/{name} ready irsactl")).collect();
     assert_eq!(states(&listed), ready);
     let stacks: Vec<_> =
         listed.json().as_array().unwrap().iter().map(|row| row["status"]["stackName"].to_string()).collect();

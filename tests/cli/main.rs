@@ -16,5 +16,6 @@ mod policy;
 mod reference;
 mod refusals_aws;
 mod refusals_kubernetes;
+mod tutorial;
 mod uninstall;
 mod update;

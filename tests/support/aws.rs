@@ -61,14 +61,12 @@ impl Sandbox {
         until("the stack is done", || (!self.stack_status(stack.name).ends_with("_IN_PROGRESS")).then_some(()));
     }
 
-    /// How many change sets a stack has.
+    /// How many change sets a stack has that were never executed.
     pub fn change_sets(&self, stack: &str) -> usize {
         let answer = wait(self.cloudformation().list_change_sets().stack_name(stack).send()).unwrap();
-        answer
-            .summaries()
-            .iter()
-            .filter(|set| set.execution_status().is_none_or(|s| s.as_str() != "EXECUTE_COMPLETE"))
-            .count()
+        let executed = |status: &str| status.starts_with("EXECUTE_");
+        let sets = answer.summaries().iter().map(|set| set.execution_status().map_or("", |status| status.as_str()));
+        sets.filter(|status| !executed(status)).count()
     }
 
     /// Names of the managed policies of a role.
