@@ -1,5 +1,6 @@
 //! One error type for everything a user can be told: what failed, why, and what to do next.
 
+use std::ffi::OsString;
 use std::fmt;
 
 /// The documented, stable identifiers of errors (`error.code` of `-o json`).
@@ -187,6 +188,8 @@ pub struct Error {
     pub causes: Vec<String>,
     /// What to do next, with a full command where there is one.
     pub hint: Option<String>,
+    /// The flag with which the same command would go on; its command line ends the hint.
+    pub consent: Option<&'static str>,
     /// AWS request id, for support cases.
     pub request_id: Option<String>,
 }
@@ -197,7 +200,14 @@ pub type Result<T, E = Box<Error>> = std::result::Result<T, E>;
 impl Error {
     /// A new error without causes or hint.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { code, message: message.into(), causes: Vec::new(), hint: None, request_id: None })
+        Box::new(Self {
+            code,
+            message: message.into(),
+            causes: Vec::new(),
+            hint: None,
+            consent: None,
+            request_id: None,
+        })
     }
 
     /// Wrong usage of the command line (exit code 2).
@@ -226,6 +236,23 @@ impl Error {
         self
     }
 
+    /// Sets the hint, whose last words say what `flag` does.
+    #[must_use]
+    pub fn hint_consent(mut self: Box<Self>, hint: impl Into<String>, flag: &'static str) -> Box<Self> {
+        self.consent = Some(flag);
+        self.hint(hint)
+    }
+
+    /// Ends a hint about a flag with the whole command; `arguments` are the process's own.
+    #[must_use]
+    pub fn with_command(mut self: Box<Self>, arguments: &[OsString]) -> Box<Self> {
+        if let (Some(flag), Some(hint)) = (self.consent, &mut self.hint) {
+            let words = arguments.iter().skip(1).map(|word| shell_word(&word.to_string_lossy()));
+            *hint = format!("{hint}: irsactl {} {flag}", words.collect::<Vec<_>>().join(" "));
+        }
+        self
+    }
+
     /// Sets the AWS request id.
     #[must_use]
     pub fn request_id(mut self: Box<Self>, id: Option<&str>) -> Box<Self> {
@@ -242,6 +269,15 @@ impl Error {
     }
 }
 
+/// A word as a POSIX shell reads it.
+fn shell_word(word: &str) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_=+:,./@%".contains(c);
+    if !word.is_empty() && word.chars().all(harmless) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
@@ -250,3 +286,20 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_about_a_flag_ends_with_the_command() {
+        let arguments = ["/usr/bin/irsactl", "install", "external-dns", "--tags=a=it's", "--label-filter", "a in (b)"];
+        let arguments: Vec<_> = arguments.map(OsString::from).into();
+        let error = Error::new(ErrorCode::Conflict, "x").hint_consent("--adopt takes it over", "--adopt");
+        let hint = error.with_command(&arguments).hint.unwrap();
+        let words = r"irsactl install external-dns '--tags=a=it'\''s' --label-filter 'a in (b)' --adopt";
+        assert_eq!(hint, format!("--adopt takes it over: {words}"));
+        let other = Error::new(ErrorCode::Conflict, "x").hint("wait").with_command(&arguments);
+        assert_eq!(other.hint.as_deref(), Some("wait"));
+    }
+}

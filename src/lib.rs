@@ -53,6 +53,7 @@ pub fn main() -> u8 {
         Ok(exit) => exit.code(),
         Err(error) if ui::is_broken_pipe(&error) => 0,
         Err(error) => {
+            let error = error.with_command(&arguments);
             ui.error(&error);
             error.code.exit_code()
         }

@@ -81,7 +81,7 @@ pub struct Settings {
     pub txt_prefix: Option<String>,
 
     /// Suffix of the TXT records' names (default: none, or what is installed)
-    #[arg(long, value_name = "SUFFIX")]
+    #[arg(long, value_name = "SUFFIX", allow_hyphen_values = true)]
     pub txt_suffix: Option<String>,
 
     /// Only public or only private zones

@@ -302,8 +302,9 @@ fn add_namespace(plan: &mut Plan, desired: &Desired, observed: &Observed) -> Res
         return Ok(plan.push(Step::new(Action::Create, "Namespace", name, op).because("it doesn't exist")));
     };
     if found.pointer("/status/phase").and_then(Value::as_str) == Some("Terminating") {
-        return Err(Error::new(ErrorCode::NamespaceTerminating, format!("namespace {name} is being deleted"))
-            .hint(format!("wait until it is gone (kubectl get namespace {name}), then run the same command again")));
+        return Err(Error::new(ErrorCode::NamespaceTerminating, format!("namespace {name} is being deleted")).hint(
+            format!("kubectl wait --for=delete namespace/{name} --timeout=5m, then run the same command again"),
+        ));
     }
     Ok(plan.push(Step::unchanged("Namespace", name)))
 }
@@ -377,7 +378,10 @@ fn foreign_service_account(name: &str, found: &Value) -> Box<Error> {
         format!("ServiceAccount {name} exists, and neither irsactl nor eksctl made it"),
     )
     .cause(format!("it was made by {maker}"))
-    .hint("--override-existing-serviceaccounts annotates it all the same; its labels stay as they are")
+    .hint_consent(
+        "its labels stay as they are when --override-existing-serviceaccounts annotates it all the same",
+        "--override-existing-serviceaccounts",
+    )
 }
 
 /// Fields that another field manager holds are its own.
@@ -390,5 +394,5 @@ pub fn refuse_conflicts(kind: &str, name: &str, found: &Value, object: &Value) -
     let fields: Vec<_> = conflicts.iter().map(|(path, manager)| format!("{path} ({manager})")).collect();
     Err(Error::new(ErrorCode::Conflict, format!("{kind} {name} has fields that {manager} manages"))
         .cause(fields.join(", "))
-        .hint("--force-conflicts takes them over"))
+        .hint_consent("--force-conflicts takes them over", "--force-conflicts"))
 }

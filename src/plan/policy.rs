@@ -76,7 +76,10 @@ fn refuse_shared(desired: &Desired, others: Option<&[String]>) -> Result<()> {
     };
     Err(Error::new(ErrorCode::PolicyInUse, format!("policy {} would change for others, too", desired.name))
         .cause(format!("it is attached to: {users}"))
-        .hint("--allow-shared-policy-change changes it all the same; another policy name leaves it alone"))
+        .hint_consent(
+            "another policy name leaves it alone; --allow-shared-policy-change changes it all the same",
+            "--allow-shared-policy-change",
+        ))
 }
 
 fn join<'a>(items: impl Iterator<Item = &'a str>) -> String {

@@ -78,7 +78,10 @@ fn refuse_foreign(role: &str, foreign: &[(String, String)]) -> Box<Error> {
         .map(|(_, arn)| format!("aws iam detach-role-policy --role-name {role} --policy-arn {arn}"))
         .collect();
     Error::new(ErrorCode::PolicyInUse, format!("role {role} has policies that others attached: {}", names.join(", ")))
-        .hint(format!("detach them ({}), or let --detach-foreign-policies do it", detach.join("; ")))
+        .hint_consent(
+            format!("detach them ({}), or let --detach-foreign-policies do it", detach.join("; ")),
+            "--detach-foreign-policies",
+        )
 }
 
 /// Adds the deletion of a ServiceAccount that irsactl or eksctl made; others lose the annotation that names the role.

@@ -5,18 +5,33 @@ use std::collections::BTreeSet;
 use aws_sdk_route53::types as dns;
 use serde_json::{Value, json};
 
-use crate::support::{RUNTIME, Run, Sandbox};
+use crate::support::{RUNTIME, Run, Sandbox, until};
 
 pub const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s";
 const STACK: &str = "eksctl-eksdemo1-addon-iamserviceaccount-external-dns-external-dns";
 const ACCOUNT: &str = "123456789012";
 const CREATE: &str = "create iamserviceaccount --name app --cluster eksdemo1 --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
 
-/// The error of an approved run that must have changed nothing.
+/// The flags that consent to what is refused without them.
+const CONSENTS: &[&str] = &[
+    "--abandon-records",
+    "--adopt",
+    "--allow-record-deletion",
+    "--allow-shared-policy-change",
+    "--force-conflicts",
+    "--override-existing-serviceaccounts",
+    "--take-over-records",
+];
+
+/// The error of an approved run that must have changed nothing. The hint about consent ends with the command to copy.
 #[track_caller]
 pub fn refused(sandbox: &Sandbox, line: &str, code: &str, parts: &[&str]) -> Run {
     let run = sandbox.run(&format!("{line} --approve -o json")).fails(code, parts);
     assert_eq!(sandbox.writes(), [""; 0], "{line}");
+    for flag in parts.iter().filter(|part| CONSENTS.contains(part)) {
+        let hint = run.error()["hint"].as_str().unwrap().to_owned();
+        assert!(hint.ends_with(&format!("irsactl {line} --approve -o json {flag}")), "{hint}");
+    }
     run
 }
 
@@ -305,4 +320,136 @@ fn records_of_an_owner_id_are_not_taken_over_by_accident() {
     let owner = manifest.split("--txt-owner-id=").nth(1).unwrap().split_whitespace().next().unwrap();
     create_owned_record(&sandbox, "old.example.com", owner, "ingress/default/old");
     sandbox.run(INSTALL).ok().shows(&["it takes over the records", "old.example.com A"]);
+}
+
+/// Starts a run and sends it signals once it waits for its stack.
+fn interrupt(sandbox: &Sandbox, line: &str, signals: &[&str]) -> Run {
+    let mut command = sandbox.command(line.split_whitespace());
+    let mut process =
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    until("the stack is asked for", || {
+        sandbox.aws_calls().contains(&"cloudformation:CreateStack".to_owned()).then_some(())
+    });
+    // Until the other steps beside it are done.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    for signal in signals {
+        let id = process.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, id.as_str()]).status().unwrap().success());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let start = std::time::Instant::now();
+    let status = process.wait().unwrap();
+    assert!(start.elapsed().as_secs() < 3, "it ends at once");
+    let read = |stream: &mut dyn std::io::Read| {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let stdout = read(process.stdout.as_mut().unwrap());
+    let stderr = read(process.stderr.as_mut().unwrap());
+    Run { code: status.code().unwrap_or(-1), stdout, stderr }
+}
+
+#[test]
+fn an_interrupted_run_says_what_is_done_and_the_next_one_finishes() {
+    for signals in [&["-INT"][..], &["-TERM"], &["-INT", "-INT"]] {
+        let sandbox = Sandbox::lease();
+        sandbox.fault(&json!({"stack_seconds": 4}));
+        let run = interrupt(&sandbox, &format!("{INSTALL} --approve"), signals).exits(130);
+        if signals.len() == 1 {
+            run.says(&[
+                "interrupted",
+                "done: ",
+                "Policy AllowExternalDNSUpdates",
+                &format!("Stack {STACK}"),
+                "not reached: ",
+                "Deployment external-dns/external-dns",
+                "hint: run the same command again",
+            ]);
+        }
+        sandbox.run(&format!("{INSTALL} --approve")).ok().shows(&["DNS works"]);
+    }
+}
+
+#[test]
+fn an_interrupted_run_prints_its_document() {
+    let sandbox = Sandbox::lease();
+    sandbox.fault(&json!({"stack_seconds": 4}));
+    let run = interrupt(&sandbox, &format!("{INSTALL} --approve -o json"), &["-INT"]).exits(130);
+    assert_eq!(run.error()["code"], "interrupted");
+    let plan = run.json();
+    let result = |kind: &str| {
+        plan["steps"].as_array().unwrap().iter().find(|step| step["kind"] == kind).unwrap()["result"].clone()
+    };
+    assert_eq!(
+        (result("Policy"), result("Stack"), result("Deployment")),
+        (json!("done"), json!("failed"), json!("skipped"))
+    );
+}
+
+#[test]
+fn a_timeout_that_is_too_short() {
+    let sandbox = Sandbox::lease();
+    sandbox.fault(&json!({"stack_seconds": 6}));
+    let line = format!("{INSTALL} --approve");
+    let run = sandbox.run(&format!("{line} --timeout 3s -o json")).fails("timeout", &["3s", "--timeout"]);
+    assert!(run.json()["steps"].as_array().unwrap().iter().any(|step| step["result"] == "skipped"), "{}", run.stdout);
+    sandbox.run(&line).ok().shows(&["DNS works"]);
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let sandbox = Sandbox::lease();
+    let denied = json!({"service": "cloudformation", "times": 1, "error": {"status": 403, "code": "AccessDenied", "message": "no"}});
+    sandbox.fault(&denied);
+    for line in
+        [format!("{INSTALL} --approve -vvv"), format!("{INSTALL} --approve -vvv -o json"), format!("{INSTALL} -vvv")]
+    {
+        let run = sandbox.run(&line);
+        let printed = run.stdout + &run.stderr;
+        for secret in
+            [sandbox.fact("adminSecret"), "k8s-aws-v1.", "X-Amz-Signature", "X-Amz-Security-Token", "eyJ", "Bearer"]
+        {
+            let place =
+                printed.find(secret).map(|at| printed[at.saturating_sub(200)..].chars().take(300).collect::<String>());
+            assert_eq!(place, None, "{secret} in the output of {line}");
+        }
+    }
+}
+
+#[test]
+fn a_live_installation_does_not_lose_records_by_accident() {
+    let sandbox = Sandbox::lease();
+    sandbox.run(&format!("{INSTALL} --approve --txt-owner-id mine")).ok();
+    create_owned_record(&sandbox, "old.example.com", "mine", "ingress/default/old");
+    sandbox.forget_calls();
+    for (flags, consent) in [
+        ("--policy sync", "--allow-record-deletion"),
+        ("--txt-owner-id other", "--abandon-records"),
+        ("--txt-prefix dns-", "--abandon-records"),
+        ("--txt-suffix -dns", "--abandon-records"),
+        ("--registry noop", "--abandon-records"),
+    ] {
+        let line = format!("{INSTALL} {flags}");
+        refused(&sandbox, &line, "records-at-risk", &["old.example.com A", consent, flags.split(' ').next().unwrap()]);
+        sandbox.run(&format!("{line} {consent}")).ok().shows(&["old.example.com A", "~ Deployment"]);
+    }
+    // What can't be read counts as being there.
+    sandbox.fault(&json!({"deny": "route53:ListResourceRecordSets"}));
+    refused(&sandbox, &format!("{INSTALL} --policy sync"), "records-at-risk", &["can't be read"]);
+    sandbox.heal();
+    // Without flags the identity stays.
+    sandbox.run(&format!("{INSTALL} --approve")).ok().shows(&["Nothing to do"]);
+    assert_eq!(sandbox.writes(), [""; 0]);
+
+    // Where everything that it owns is asked for, nothing is at stake.
+    sandbox.create_ingress("old", "old.example.com");
+    sandbox.run(&format!("{INSTALL} --policy sync --approve")).ok().shows(&["DNS works"]);
+    sandbox.forget_calls();
+    // What is outside of the domain filter isn't looked at any more: it stays.
+    sandbox.run("install external-dns --cluster eksdemo1 --domain-filter sub.example.com --policy sync").ok();
+    let fewer = format!("{INSTALL} --policy sync --source service");
+    refused(&sandbox, &fewer, "records-at-risk", &["--source", "old.example.com A"]);
+    let prefix = format!("{INSTALL} --policy sync --legacy-annotations=false");
+    sandbox.run(&prefix).ok();
 }

@@ -268,7 +268,7 @@ fn a_namespace_that_is_being_deleted() {
         sandbox.create(NAMESPACES, &json!({"metadata": {"name": name, "finalizers": ["example.com/held"]}}));
         sandbox.delete(&format!("{NAMESPACES}/{name}"));
     }
-    let said = ["being deleted", "kubectl get namespace"];
+    let said = ["being deleted", "kubectl wait --for=delete namespace/"];
     refused(&sandbox, INSTALL, "namespace-terminating", &said);
     refused(&sandbox, &format!("{CREATE} --namespace app"), "namespace-terminating", &said);
     for name in ["external-dns", "app"] {

@@ -26,7 +26,7 @@ pub fn ours(kind: &Kind, live: &Value, adopt: bool) -> Result<()> {
     let owner = Installed::from_deployment(live).map(|installed| format!("; its owner id is {}", installed.owner_id));
     Err(Error::new(code, format!("{} {name} exists, and irsactl didn't make it", kind.kind))
         .cause(maker + owner.as_deref().unwrap_or_default())
-        .hint("--adopt takes it over; another --name installs beside it"))
+        .hint_consent("another --name installs beside it; --adopt takes it over", "--adopt"))
 }
 
 /// A Pod Identity association overrides the annotation: the pod would get another role.

@@ -71,7 +71,7 @@ fn consented(plan: &mut Plan, consent: bool, risk: Risk, message: &str, records:
     }
     Err(Error::new(ErrorCode::RecordsAtRisk, message)
         .cause(format!("these are at stake: {records}"))
-        .hint(format!("keep the setting as it is, or accept it with {}", risk.consent())))
+        .hint_consent(format!("keep the setting as it is, or accept it with {}", risk.consent()), risk.consent()))
 }
 
 /// A new installation with an owner id that has records: with an id that was chosen, those of objects that this cluster
@@ -109,7 +109,10 @@ fn strangers(settings: &Settings, records: &str) -> Box<Error> {
     let message = format!("owner id {} may own records of objects that this cluster doesn't have", settings.owner_id);
     Error::new(ErrorCode::RecordsAtRisk, message)
         .cause(format!("another cluster may look after them: {records}"))
-        .hint("leave --txt-owner-id out, choose another one, or take them over with --take-over-records")
+        .hint_consent(
+            "leave --txt-owner-id out, choose another one, or take them over with --take-over-records",
+            "--take-over-records",
+        )
 }
 
 /// `kind/namespace/name`, as ExternalDNS writes it.
