@@ -168,16 +168,25 @@ fn zones_of_another_account_are_reached_through_a_second_role() {
     let live = Live::install(&sandbox, &install);
     has_args(&sandbox, &[&format!("--aws-assume-role={second}"), "--aws-assume-role-external-id=secret7"]);
     live.has_nothing_to_do("with a second role");
-    assert_eq!(attached(&live, &live.role()), [""; 0]);
-    let names = answer(iam.list_role_policies().role_name(live.role()).send()).policy_names;
-    let inline = answer(iam.get_role_policy().role_name(live.role()).policy_name(&names[0]).send());
-    let document: Value =
-        serde_json::from_str(&percent_encoding::percent_decode_str(&inline.policy_document).decode_utf8_lossy())
-            .unwrap();
-    assert_eq!(
-        (names.len(), &document["Statement"]),
-        (1, &json!([{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": second}]))
-    );
+    let (role, name) = (live.role(), format!("{STACK}-Policy1"));
+    assert_eq!(attached(&live, &role), [""; 0]);
+    assert_eq!(answer(iam.list_role_policies().role_name(&role).send()).policy_names, [name.as_str()]);
+    let inline = || {
+        let found = answer(iam.get_role_policy().role_name(&role).policy_name(&name).send()).policy_document;
+        let text = percent_encoding::percent_decode_str(&found).decode_utf8_lossy().into_owned();
+        serde_json::from_str::<Value>(&text).unwrap()["Statement"].clone()
+    };
+    let allowed = json!([{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": second}]);
+    assert_eq!(inline(), allowed);
+
+    answer(iam.delete_role_policy().role_name(&role).policy_name(&name).send());
+    let plan = live.repairs("the inline policy was removed", &["update Role ROLE"]).to_string();
+    assert!(plan.contains("was removed outside of the stack"), "{plan}");
+    let change = iam.put_role_policy().role_name(&role).policy_name(&name);
+    answer(change.policy_document(route53.to_string()).send());
+    let plan = live.repairs("the inline policy was changed", &["update Role ROLE"]).to_string();
+    assert!(plan.contains("was changed outside of the stack"), "{plan}");
+    assert_eq!(inline(), allowed);
 }
 
 #[test]
