@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_iam::types::{PolicyScopeType, Tag};
+use futures::future::{try_join_all, try_join3};
 
 use super::error::Refused;
 use super::{Aws, found};
@@ -71,6 +72,17 @@ pub struct Role {
     pub tags: BTreeMap<String, String>,
     /// When it was made, in seconds since 1970.
     pub created: i64,
+}
+
+/// A role and what it is allowed.
+#[derive(Clone, Debug)]
+pub struct RoleWithPolicies {
+    /// The role.
+    pub role: Role,
+    /// The managed policies attached to it, as (name, ARN).
+    pub attached: Vec<(String, String)>,
+    /// Those of its inline policies that were asked for, by name.
+    pub inline: BTreeMap<String, PolicyDocument>,
 }
 
 impl Aws {
@@ -323,10 +335,15 @@ impl Aws {
         Ok(roles)
     }
 
-    /// A role, and the managed policies attached to it as (name, ARN), read at the same time.
-    pub async fn role_with_policies(&self, name: &str) -> Result<Option<(Role, Vec<(String, String)>)>> {
-        let (role, attached) = futures::future::try_join(self.role(name), self.attached_policies(name)).await?;
-        Ok(role.map(|role| (role, attached)))
+    /// A role, the managed policies attached to it, and its inline policies of these names, read at the same time.
+    pub async fn role_with_policies(&self, name: &str, inline: &[String]) -> Result<Option<RoleWithPolicies>> {
+        let inline = inline.iter().map(|policy| async move {
+            Ok(self.inline_policy(name, policy).await?.map(|document| (policy.clone(), document)))
+        });
+        let (role, attached, inline) =
+            try_join3(self.role(name), self.attached_policies(name), try_join_all(inline)).await?;
+        let inline = inline.into_iter().flatten().collect();
+        Ok(role.map(|role| RoleWithPolicies { role, attached, inline }))
     }
 
     /// Managed policies of a role: name and ARN; none where the role is gone.

@@ -31,6 +31,10 @@ pub(super) async fn plan(
     let ui = &context.ui;
     plan.approved = options.approve;
     plan.resolve(&std::collections::BTreeMap::default());
+    if ui.output().is_document() {
+        // The document has no place for them.
+        plan.notes.iter().for_each(|note| ui.say(&format!("note: {note}")));
+    }
     if !options.approve {
         plan.mark(Outcome::Planned);
         return show_only(context, options, &plan).map(Ended::Shown);

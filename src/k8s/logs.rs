@@ -42,17 +42,18 @@ impl Kubernetes {
         self.text(&call).await
     }
 
-    /// The lines of a container's log from its start, as they are written, until the container ends. Ends with an
-    /// error when the user interrupts or the time is over.
+    /// The lines of a container's log that aren't older than `since`, as they are written, until the container ends.
+    /// Ends with an error when the user interrupts or the time is over.
     pub async fn follow_logs(
         &self,
         namespace: &str,
         pod: &str,
         container: &str,
+        since: Duration,
     ) -> Result<impl Stream<Item = Result<String>> + use<>> {
         self.wait.check()?;
         let mut call = log_call(namespace, pod, container);
-        call.path.push_str("&follow=true");
+        let _ = write!(call.path, "&follow=true&sinceSeconds={}", since.as_secs() + 1);
         let request = self.authorized(&call).await?;
         let stream = tokio::select! {
             stream = self.connection.client.request_stream(request) => stream,

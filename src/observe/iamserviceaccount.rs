@@ -9,8 +9,9 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::iam::arn::Arn;
 use crate::iam::trust::{Issuer, Verdict, verdict};
 use crate::k8s::{Kind, Kubernetes};
-use crate::plan::iamserviceaccount::{Observed, ObservedRole, ObservedStack};
+use crate::plan::iamserviceaccount::{Observed, ObservedStack};
 use crate::stack::status::Health;
+use crate::stack::template::inline_policies;
 use crate::stack::{events, names, tags};
 use crate::ui::Ui;
 
@@ -69,16 +70,17 @@ async fn stack(aws: &Aws, name: &str) -> Result<Option<ObservedStack>> {
     let Some(stack) = stack else { return Ok(None) };
     let role_name = stack.outputs.get("Role1").and_then(|arn| arn.parse::<Arn>().ok()).map(|arn| arn.name().to_owned());
     let failed = matches!(Health::of(&stack.status), Health::Replace { .. });
+    let template = template.unwrap_or_default();
+    let inline: Vec<_> = inline_policies(&template, name).into_keys().collect();
     let role = async {
         match &role_name {
-            Some(role) => aws.role_with_policies(role).await,
+            Some(role) => aws.role_with_policies(role, &inline).await,
             None => Ok(None),
         }
     };
     let failure = async { if failed { Ok(events::explain(&aws.events(&stack.id, None).await?)) } else { Ok(None) } };
     let (role, failure) = try_join(role, failure).await?;
-    let role = role.map(|(role, attached)| ObservedRole { role, attached });
-    Ok(Some(ObservedStack { stack, template: template.unwrap_or_default(), role, failure }))
+    Ok(Some(ObservedStack { stack, template, role, failure }))
 }
 
 /// The name of the role that `--role-name` asks for, where it is taken by a role that isn't the stack's.

@@ -140,6 +140,7 @@ async fn run(step: &Step, tools: &Tools<'_>, task: &crate::ui::Task) -> Result<(
         | Op::DeleteStack { .. } => stack::run(&step.op, tools, task).await,
         Op::SetTrust { role, document } => aws.set_trust(role, document).await,
         Op::SetBoundary { role, boundary } => aws.set_boundary(role, boundary.as_deref()).await,
+        Op::SetInlinePolicy { role, name, document } => aws.put_inline_policy(role, name, document).await,
         Op::AttachPolicy { role, policy } => aws.attach_policy(role, policy).await,
         Op::Apply { .. }
         | Op::Unannotate { .. }

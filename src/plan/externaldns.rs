@@ -82,7 +82,8 @@ pub fn add(plan: &mut Plan, desired: &Desired, observed: &Observed, provider: St
     let binding = plan.push(step(&Kind::CLUSTER_ROLE_BINDING, &objects.cluster_role_binding)?.after([role]));
     before.extend([role, binding]);
     let deployment = find(&rendered, &Kind::DEPLOYMENT)?;
-    let step = deployment_step(desired, objects, deployment, &entry.role)?;
+    let mended = before.iter().any(|&id| plan.is_change(id));
+    let step = deployment_step(desired, objects, deployment, &entry.role, mended)?;
     plan.push(step.after(before));
     Ok(())
 }
@@ -139,9 +140,16 @@ fn compare(desired: &Desired, kind: &Kind, name: &str, live: &Value, object: &Va
     Ok(Some(Step::new(Action::Update, kind.kind, name, Op::None).because(why).with_diff(diff)))
 }
 
-fn deployment_step(desired: &Desired, objects: &Objects, object: &Value, role: &RoleSource) -> Result<Step> {
+/// `mended` is true where something that the pods need changes.
+fn deployment_step(
+    desired: &Desired,
+    objects: &Objects,
+    object: &Value,
+    role: &RoleSource,
+    mended: bool,
+) -> Result<Step> {
     let name = full_name(object);
-    let proof = (desired.settings.replicas > 0).then(|| proof(desired, role));
+    let proof = (desired.settings.replicas > 0).then(|| proof(&desired.settings, role));
     let before = objects.deployment.as_ref().map(|live| manifest::takeover_patch(live, object)).unwrap_or_default();
     let apply = Op::ApplyDeployment { object: object.clone(), before, proof: proof.clone() };
     let Some(live) = &objects.deployment else {
@@ -151,7 +159,8 @@ fn deployment_step(desired: &Desired, objects: &Objects, object: &Value, role: &
     if let Some(step) = compare(desired, &Kind::DEPLOYMENT, &name, live, object)? {
         return Ok(Step { op: apply, ..step });
     }
-    let Some(why) = restart_reason(desired, live, &objects.pods, role) else {
+    let why = restart_reason(live, &objects.pods, role, mended).filter(|_| desired.settings.replicas > 0);
+    let Some(why) = why else {
         return Ok(Step::unchanged("Deployment", name));
     };
     let (namespace, name_only) = (desired.settings.namespace.clone(), desired.settings.name.clone());
@@ -159,8 +168,8 @@ fn deployment_step(desired: &Desired, objects: &Objects, object: &Value, role: &
     Ok(Step::new(Action::Update, "Deployment", name, op).because(why))
 }
 
-fn proof(desired: &Desired, role: &RoleSource) -> Proof {
-    let settings = &desired.settings;
+/// The test of the role of an installation.
+pub fn proof(settings: &Settings, role: &RoleSource) -> Proof {
     Proof {
         namespace: settings.namespace.clone(),
         service_account: settings.name.clone(),
@@ -169,17 +178,22 @@ fn proof(desired: &Desired, role: &RoleSource) -> Proof {
     }
 }
 
-/// Pods get their role when they are made; those from before must be made anew.
-fn restart_reason(desired: &Desired, live: &Value, pods: &[Value], role: &RoleSource) -> Option<String> {
-    if desired.settings.replicas == 0 {
-        return None;
+/// Pods get their role when they are made; those from before must be made anew. Those that keep ending would wait for
+/// minutes before they find out that what they lacked is mended.
+fn restart_reason(live: &Value, pods: &[Value], role: &RoleSource, mended: bool) -> Option<&'static str> {
+    let RoleSource::Known(arn) = role else { return Some("its pods must be restarted to get the new role") };
+    let own = |pod: &&Value| belongs_to(pod, live) && pod.pointer("/metadata/deletionTimestamp").is_none();
+    if pods.iter().filter(own).any(|pod| injected_role(pod) != Some(arn)) {
+        return Some("its pods run without the role: they are restarted");
     }
-    let RoleSource::Known(arn) = role else {
-        return Some("its pods must be restarted to get the new role".to_owned());
-    };
-    let own = pods.iter().filter(|pod| belongs_to(pod, live) && pod.pointer("/metadata/deletionTimestamp").is_none());
-    let without = own.filter(|pod| injected_role(pod) != Some(arn)).count();
-    (without > 0).then(|| "its pods run without the role: they are restarted".to_owned())
+    let ended = mended && pods.iter().filter(own).any(has_ended);
+    ended.then_some("its pods ended for want of what is mended: they are restarted")
+}
+
+/// True where a container of the pod had to be started again.
+fn has_ended(pod: &Value) -> bool {
+    let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
+    statuses.into_iter().flatten().any(|status| status["restartCount"].as_u64() > Some(0))
 }
 
 /// True where the labels of the pod are those that the Deployment selects.
@@ -193,4 +207,32 @@ pub fn injected_role(pod: &Value) -> Option<&str> {
     let containers = pod.pointer("/spec/containers")?.as_array()?;
     let env = containers.iter().filter_map(|container| container.get("env")?.as_array()).flatten();
     env.into_iter().find(|variable| variable["name"] == "AWS_ROLE_ARN")?.get("value")?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pods_are_restarted_where_they_would_not_help_themselves() {
+        let labels = json!({"app": "dns"});
+        let deployment = json!({"spec": {"selector": {"matchLabels": labels}}});
+        let pod = |role: &str, restarts: u64| {
+            json!({
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"env": [{"name": "AWS_ROLE_ARN", "value": role}]}]},
+                "status": {"containerStatuses": [{"restartCount": restarts}]},
+            })
+        };
+        let known = RoleSource::Known("r".to_owned());
+        let reason = |pod: Value, mended| restart_reason(&deployment, &[pod], &known, mended);
+        assert_eq!(reason(pod("r", 0), true), None);
+        assert_eq!(reason(pod("r", 3), false), None, "nothing is mended by it");
+        assert!(reason(pod("r", 3), true).is_some_and(|why| why.contains("ended")));
+        assert!(reason(pod("other", 0), false).is_some_and(|why| why.contains("without the role")));
+        assert_eq!(reason(json!({"metadata": {"labels": {"app": "web"}}}), true), None, "it is another's");
+        let new = RoleSource::Stack("s".to_owned());
+        assert!(restart_reason(&deployment, &[], &new, false).is_some_and(|why| why.contains("new role")));
+    }
 }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::diff::Change;
 use super::{Action, Op, Plan, RoleSource, ServiceAccountOutput, StackSpec, Step, StepId};
 use crate::aws::cloudformation::{self, Stack};
-use crate::aws::iam::Role;
+/// A role as IAM has it.
+pub use crate::aws::iam::RoleWithPolicies as ObservedRole;
 use crate::error::{Error, ErrorCode, Result};
 use crate::k8s::diff::{conflicting_owners, differences};
 use crate::stack::events::Failure;
@@ -69,15 +70,6 @@ impl AsRef<Stack> for ObservedStack {
     fn as_ref(&self) -> &Stack {
         &self.stack
     }
-}
-
-/// A role as IAM has it.
-#[derive(Clone, Debug)]
-pub struct ObservedRole {
-    /// The role.
-    pub role: Role,
-    /// The managed policies attached to it, as (name, ARN).
-    pub attached: Vec<(String, String)>,
 }
 
 /// What was found.
@@ -270,6 +262,19 @@ pub fn mends(spec: &StackSpec, found: &ObservedRole) -> Vec<Step> {
             Step::new(Action::Update, "Role", &role.name, op)
                 .because("its permissions boundary was changed outside of the stack")
                 .with_diff(vec![change]),
+        );
+    }
+    for (name, document) in &spec.inline {
+        let live = found.inline.get(name);
+        if live.is_some_and(|live| live.same_as(document)) {
+            continue;
+        }
+        let op = Op::SetInlinePolicy { role: role.name.clone(), name: name.clone(), document: document.clone() };
+        let what = if live.is_some() { "changed" } else { "removed" };
+        steps.push(
+            Step::new(Action::Update, "Role", &role.name, op)
+                .because(format!("its inline policy {name} was {what} outside of the stack"))
+                .with_diff(super::diff::changes(live.map_or(&Value::Null, |live| &live.0), &document.0)),
         );
     }
     let lost = spec.managed_policies.iter().filter(|arn| !found.attached.iter().any(|(_, attached)| attached == *arn));

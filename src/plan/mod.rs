@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::aws::cloudformation::Action as StackAction;
 use crate::iam::policy::PolicyDocument;
 use crate::k8s::Kind;
-use crate::stack::template::{RoleSpec, read, template};
+use crate::stack::template::{self, RoleSpec, inline_policies, read, template};
 use diff::Change;
 
 /// What a command will do, and, once it has run, what became of it.
@@ -162,6 +162,8 @@ pub struct StackSpec {
     pub trust: PolicyDocument,
     /// The managed policies of its role.
     pub managed_policies: Vec<String>,
+    /// The inline policies of its role, by name.
+    pub inline: BTreeMap<String, PolicyDocument>,
     /// The permissions boundary of its role.
     pub boundary: Option<String>,
 }
@@ -170,15 +172,18 @@ impl StackSpec {
     /// The stack of a role, under `name`, with all its `tags`.
     pub fn new(role: RoleSpec, name: String, tags: Vec<(String, String)>, protected: bool) -> Self {
         let template = template(&role, &name);
+        let managed_policies = template::read(&template).unwrap_or_default().managed_arns();
         let trust = template.pointer("/Resources/Role1/Properties/AssumeRolePolicyDocument").cloned();
         Self {
             service_account: format!("{}/{}", role.namespace, role.name),
+            inline: inline_policies(&template, &name),
             name,
             template,
             tags,
             protected,
             trust: PolicyDocument(trust.unwrap_or_default()),
-            managed_policies: role.managed_policies,
+            // Those that a well-known policy stands for, too.
+            managed_policies,
             boundary: role.boundary,
         }
     }
@@ -198,11 +203,12 @@ impl StackSpec {
     ) -> Result<Self, String> {
         let facts = read(&template)?;
         Ok(Self {
-            name,
             service_account,
             trust: PolicyDocument(facts.trust.clone().unwrap_or_default()),
             managed_policies: facts.managed_arns(),
+            inline: inline_policies(&template, &name),
             boundary: facts.boundary.as_ref().and_then(Value::as_str).map(str::to_owned),
+            name,
             template,
             tags,
             protected,
@@ -254,6 +260,8 @@ pub enum Op {
     SetTrust { role: String, document: PolicyDocument },
     /// Sets the permissions boundary of a role, or takes it off.
     SetBoundary { role: String, boundary: Option<String> },
+    /// Writes an inline policy of a role.
+    SetInlinePolicy { role: String, name: String, document: PolicyDocument },
     /// Attaches a managed policy to a role.
     AttachPolicy { role: String, policy: String },
     /// Applies a Kubernetes object; its `role-arn` annotation is filled in where a role is named. Conflicts with other

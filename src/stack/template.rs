@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::iam::arn::{Arn, Partition};
 use crate::iam::intrinsics::resolve;
-use crate::iam::policy::{canonical, canonical_element, canonical_statement, list, statements};
+use crate::iam::policy::{PolicyDocument, canonical, canonical_element, canonical_statement, list, statements};
 use crate::iam::trust::{Issuer, Subject, trust_policy};
 use crate::iam::wellknown::WellKnown;
 use crate::plan::diff::{Change, escape};
@@ -181,6 +181,19 @@ pub fn read(template: &Value) -> Result<RoleFacts, String> {
         inline: inline_documents(&template, &id),
         description: template.get("Description").and_then(Value::as_str).map(str::to_owned),
     })
+}
+
+/// The inline policies that a template of eksctl's shape gives to its role, by the names that they have in IAM.
+pub fn inline_policies(template: &Value, stack_name: &str) -> BTreeMap<String, PolicyDocument> {
+    let template = with_known_values(template, template);
+    let policies = resources(&template).filter(|(_, resource)| resource["Type"] == POLICY_TYPE);
+    let named = policies.filter_map(|(_, resource)| {
+        let properties = &resource["Properties"];
+        let name = properties["PolicyName"].as_str().or_else(|| properties["PolicyName"]["Fn::Sub"].as_str())?;
+        let document = PolicyDocument(document(properties.get("PolicyDocument")?));
+        Some((name.replace("${AWS::StackName}", stack_name), document))
+    });
+    named.collect()
 }
 
 fn inline_documents(template: &Value, role: &str) -> BTreeMap<String, Value> {
@@ -492,6 +505,19 @@ mod tests {
         let template = template(&named, STACK);
         assert_eq!(template["Resources"]["Role1"]["Properties"]["RoleName"], "custom-role-name");
         assert!(needs_named_capability(&template));
+    }
+
+    #[test]
+    fn inline_policies_have_the_names_that_iam_knows() {
+        let template = template(&RoleSpec { inline: Some(get_star()), ..spec() }, STACK);
+        let expected = BTreeMap::from([(format!("{STACK}-Policy1"), PolicyDocument(get_star()))]);
+        assert_eq!(inline_policies(&template, STACK), expected);
+        let long = "s".repeat(127);
+        let names: Vec<_> =
+            inline_policies(&super::template(&RoleSpec { inline: Some(get_star()), ..spec() }, &long), &long)
+                .into_keys()
+                .collect();
+        assert!(names.len() == 1 && names[0].len() <= 128 && names[0].contains("Policy1"), "{names:?}");
     }
 
     #[test]

@@ -8,10 +8,12 @@ mod support;
 
 mod drift;
 mod drift_stack;
+mod failing_start;
 mod iamserviceaccount;
 mod install;
 mod interop;
 mod offline;
+mod options;
 mod policy;
 mod reference;
 mod refusals_aws;

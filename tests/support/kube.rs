@@ -47,6 +47,13 @@ impl Sandbox {
         self.kube("GET", path, None).unwrap_or_else(|| panic!("there is no {path}"))
     }
 
+    /// What a pod of `external-dns` has said so far; empty where it hasn't started.
+    pub fn pod_log(&self, name: &str) -> String {
+        let path = format!("/api/v1/namespaces/external-dns/pods/{name}/log");
+        let request = http::Request::builder().uri(path).body(Vec::new()).unwrap();
+        RUNTIME.block_on(async { self.client().await.request_text(request).await.unwrap_or_default() })
+    }
+
     /// Creates an object at this collection.
     pub fn create(&self, collection: &str, object: &Value) {
         self.kube("POST", collection, Some(object)).unwrap();

@@ -1,7 +1,7 @@
 //! The end of an installation: the rollout, and the first successful synchronisation. `Available` alone proves nothing:
 //! ExternalDNS stays Ready when STS or Route53 refuses it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use serde_json::Value;
@@ -14,13 +14,17 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::logs::{self, Class, Severity};
 use crate::externaldns::settings::Settings;
 use crate::k8s::{Kind, Kubernetes};
-use crate::plan::Plan;
-use crate::plan::externaldns::belongs_to;
+use crate::plan::execute::{Tools, prove};
+use crate::plan::externaldns::{belongs_to, proof};
+use crate::plan::{Plan, RoleSource};
 use crate::ui::{GREEN, Task, Ui, paint};
 use crate::wait::Wait;
 
 /// The container of the manifest.
 const CONTAINER: &str = "external-dns";
+
+/// As much of the log is read back for its last word.
+const PAST_LINES: u32 = 500;
 
 /// Refusals that come twice don't pass by themselves.
 const TOO_OFTEN: usize = 2;
@@ -36,8 +40,7 @@ pub(super) async fn end(
 ) -> Result<Exit> {
     let ui = &context.ui;
     let synced = match kubernetes {
-        Some(kubernetes) if settings.replicas > 0 => match wait_for_sync(ui, &context.wait, kubernetes, settings).await
-        {
+        Some(kubernetes) if settings.replicas > 0 => match works(context, args, plan, settings, kubernetes).await {
             Ok(()) => true,
             Err(error) => {
                 if ui.output().is_document() {
@@ -77,6 +80,27 @@ fn lines(args: &Install, plan: &Plan, settings: &Settings, zones: usize, synced:
     lines
 }
 
+/// Proves a role that was mended under a pod that goes on, and waits for the synchronisation.
+async fn works(
+    context: &Context,
+    args: &Install,
+    plan: &Plan,
+    settings: &Settings,
+    kubernetes: &Kubernetes,
+) -> Result<()> {
+    let (ui, wait) = (&context.ui, &context.wait);
+    if plan.changes > 0
+        && !plan.changes_kind("Deployment")
+        && let Some(account) = plan.outputs.service_accounts.first()
+        && let Some(role) = &account.role_arn
+    {
+        let task = ui.task(&format!("proving role {role}"));
+        let proof = proof(settings, &RoleSource::Known(role.clone()));
+        prove(&proof, &Tools::new(context.aws(&args.aws).await?, Some(kubernetes), ui, wait), &task).await?;
+    }
+    wait_for_sync(ui, wait, kubernetes, settings).await
+}
+
 async fn wait_for_sync(ui: &Ui, wait: &Wait, kubernetes: &Kubernetes, settings: &Settings) -> Result<()> {
     let name = format!("{}/{}", settings.namespace, settings.name);
     let task = ui.task(&format!("waiting for Deployment {name} to roll out"));
@@ -107,7 +131,8 @@ async fn pod(kubernetes: &Kubernetes, settings: &Settings) -> Result<Option<Stri
     Ok(newest.map(|pod| text(&pod, "/metadata/name")))
 }
 
-/// Reads the pod's log until it says that it has synchronised; false where the log ends before.
+/// Reads the pod's log until it says that it has synchronised; false where the log ends before. Of what it has said so
+/// far, the last word counts, and refusals don't: this run may have mended what they are about.
 async fn synced(
     kubernetes: &Kubernetes,
     settings: &Settings,
@@ -115,7 +140,13 @@ async fn synced(
     refusals: &mut Vec<(Class, String)>,
     task: &Task,
 ) -> Result<bool> {
-    let mut log = Box::pin(kubernetes.follow_logs(&settings.namespace, pod, CONTAINER).await?);
+    let namespace = &settings.namespace;
+    let start = Instant::now();
+    let past = kubernetes.logs(namespace, pod, CONTAINER, false, Some(PAST_LINES), None).await?;
+    if past.lines().rev().find_map(verdict) == Some(true) {
+        return Ok(true);
+    }
+    let mut log = Box::pin(kubernetes.follow_logs(namespace, pod, CONTAINER, start.elapsed()).await?);
     loop {
         let Some(line) = log.next().await else { return Ok(false) };
         let line = line.map_err(|end| not_synced(end, refusals))?;
@@ -135,6 +166,13 @@ async fn synced(
             }
         }
     }
+}
+
+/// True for a line that says that it has synchronised, false for one that says why it doesn't.
+fn verdict(line: &str) -> Option<bool> {
+    let class = logs::classify(line)?;
+    let failed = logs::severity(&class) >= Severity::Error;
+    (failed || logs::is_first_sync(&class)).then_some(!failed)
 }
 
 fn refused(class: &Class, line: &str) -> Box<Error> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Tools;
 use crate::error::{ErrorCode, Result};
+use crate::iam::policy::assume_role_trust;
 use crate::iam::trust::AUDIENCE;
 use crate::plan::Proof;
 use crate::ui::Task;
@@ -33,7 +34,7 @@ pub async fn prove(proof: &Proof, tools: &Tools<'_>, task: &Task) -> Result<()> 
             Err(error) => return Err(error),
         };
         task.detail("STS refuses the role still: a new one takes seconds");
-        if let Err(end) = wait.pause(pause).await {
+        if let Err(end) = wait.pause(pause).await.and_then(|()| wait.check()) {
             return Err(if end.code == ErrorCode::Interrupted { end } else { unusable(proof, &role, &refusal) });
         }
         pause = (pause * 2).min(Duration::from_secs(5));
@@ -61,11 +62,13 @@ fn unusable(proof: &Proof, role: &str, refusal: &crate::error::Error) -> Box<cra
     let account = format!("{}/{}", proof.namespace, proof.service_account);
     let mut error = crate::error::Error::new(
         ErrorCode::RoleNotUsable,
-        format!("ServiceAccount {account} can't use role {role}; the pod wasn't started"),
+        format!("ServiceAccount {account} can't use role {role}; no pod was started"),
     )
     .cause(refusal.to_string());
-    if let Some((second, _)) = &proof.assume {
-        error = error.hint(format!("check that {second} trusts {role} and may list hosted zones"));
+    if let Some((second, external_id)) = &proof.assume {
+        let trust = assume_role_trust(role, external_id.as_deref()).to_json();
+        error =
+            error.hint(format!("{second} must be allowed to list hosted zones, and its trust policy allow: {trust}"));
     }
     error.or_hint(|| {
         "the trust policy and the role's policies were just checked: look for a service control policy of the \

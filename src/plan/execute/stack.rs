@@ -4,7 +4,7 @@ use super::Tools;
 use crate::aws::cloudformation::{Action, Changed, NewStack, Operation, Stack, StackChange};
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::arn::Arn;
-use crate::plan::iamserviceaccount::{ObservedRole, ROLE_OUTPUT, mends};
+use crate::plan::iamserviceaccount::{ROLE_OUTPUT, mends};
 use crate::plan::{Op, StackSpec};
 use crate::stack::tags;
 use crate::stack::template::needs_named_capability;
@@ -90,11 +90,13 @@ async fn change(spec: &StackSpec, id: &str, stuck: bool, tools: &Tools<'_>, task
 /// What was changed behind CloudFormation's back is mended, too: an update that doesn't touch it leaves it.
 async fn finish(spec: &StackSpec, stack: Option<Stack>, tools: &Tools<'_>) -> Result<()> {
     let role = keep_role(spec, stack.as_ref(), tools)?;
-    let Some((role, attached)) = tools.aws.role_with_policies(role.name()).await? else { return Ok(()) };
-    for step in mends(spec, &ObservedRole { role, attached }) {
+    let inline: Vec<_> = spec.inline.keys().cloned().collect();
+    let Some(found) = tools.aws.role_with_policies(role.name(), &inline).await? else { return Ok(()) };
+    for step in mends(spec, &found) {
         match &step.op {
             Op::SetTrust { role, document } => tools.aws.set_trust(role, document).await?,
             Op::SetBoundary { role, boundary } => tools.aws.set_boundary(role, boundary.as_deref()).await?,
+            Op::SetInlinePolicy { role, name, document } => tools.aws.put_inline_policy(role, name, document).await?,
             Op::AttachPolicy { role, policy } => tools.aws.attach_policy(role, policy).await?,
             _ => {}
         }
