@@ -89,7 +89,7 @@ async fn not_found(context: &Context, aws: &Aws, args: &Delete, (namespace, name
     let mine = stacks.iter().filter(|stack| tags::cluster(&stack.tags) == Some(&args.cluster.cluster));
     let owners = mine.filter_map(|stack| tags::owner(&stack.tags)).filter(|(_, other)| other == name);
     let elsewhere: Vec<_> = owners.map(|(namespace, name)| format!("{namespace}/{name}")).collect();
-    context.ui.say(&format!("no iamserviceaccount {namespace}/{name} found"));
+    context.ui.note(&format!("no iamserviceaccount {namespace}/{name} found"));
     if !elsewhere.is_empty() {
         context.ui.warn(&format!("there is {}: did you mean another --namespace?", elsewhere.join(", ")));
     }

@@ -31,10 +31,6 @@ pub(super) async fn plan(
     let ui = &context.ui;
     plan.approved = options.approve;
     plan.resolve(&std::collections::BTreeMap::default());
-    if ui.output().is_document() {
-        // The document has no place for them.
-        plan.notes.iter().for_each(|note| ui.say(&format!("note: {note}")));
-    }
     if !options.approve {
         plan.mark(Outcome::Planned);
         return show_only(context, options, &plan).map(Ended::Shown);
@@ -76,7 +72,7 @@ pub(super) async fn plan(
 /// The document has no place for what people should know.
 fn say_notes(ui: &Ui, plan: &Plan) {
     for note in &plan.notes {
-        ui.say(&format!("note: {note}"));
+        ui.note(note);
     }
 }
 

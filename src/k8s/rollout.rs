@@ -34,7 +34,7 @@ enum Progress {
 
 impl Kubernetes {
     /// Waits until a Deployment has rolled out, by the rules of `kubectl rollout status`. `on_progress` gets a
-    /// sentence whenever something changes. Pods of the newest ReplicaSet that can't start end the waiting at once.
+    /// sentence whenever something changes. Pods of the current ReplicaSet that can't start end the waiting at once.
     ///
     /// # Errors
     /// `RolloutFailed` with the pod's state, events and last log lines; `Timeout` with the same where the time is over.
@@ -150,7 +150,7 @@ impl<F: FnMut(&str)> Watch<'_, F> {
         self.doubt.get_or_insert_with(Instant::now).elapsed() >= limit
     }
 
-    /// The pod of the newest ReplicaSet that is in most trouble, else one that is on its way out.
+    /// The pod of the current ReplicaSet that is in most trouble, else one that is on its way out.
     async fn worst_pod(&self, deployment: &Value) -> Result<Option<(Value, Trouble)>> {
         if deployment["spec"]["replicas"] == 0 {
             return Ok(None);
@@ -164,7 +164,7 @@ impl<F: FnMut(&str)> Watch<'_, F> {
         let (ending, pods): (Vec<_>, Vec<_>) =
             pods.into_iter().partition(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
         let new =
-            pods.into_iter().filter(|pod| newest_set(deployment, &sets).is_some_and(|newest| is_owned(pod, newest)));
+            pods.into_iter().filter(|pod| current_set(deployment, &sets).is_some_and(|current| is_owned(pod, current)));
         let troubled = new.filter_map(|pod| trouble(&pod).map(|trouble| (pod, trouble)));
         let worst = troubled.max_by_key(|(_, trouble)| trouble.severity);
         Ok(worst.or_else(|| ending.into_iter().next().map(|pod| (pod, Trouble::ending()))))
@@ -303,12 +303,20 @@ fn is_owned(object: &Value, owner: &Value) -> bool {
     owners.into_iter().flatten().any(|reference| &reference["uid"] == uid)
 }
 
-/// The ReplicaSet of a Deployment's newest revision.
-fn newest_set<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Value> {
-    let revision = |object: &Value| -> Option<u64> {
-        object["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str()?.parse().ok()
-    };
-    sets.iter().filter(|set| is_owned(set, deployment)).max_by_key(|set| revision(set))
+/// The ReplicaSet that the controller made for what the Deployment asks for now. There is none until the old pods have
+/// gone, with `Recreate`: the newest one is then still that of before.
+fn current_set<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Value> {
+    let wanted = template(deployment);
+    sets.iter().find(|set| is_owned(set, deployment) && template(set) == wanted)
+}
+
+/// The pod template, without the label that tells ReplicaSets apart.
+fn template(object: &Value) -> Value {
+    let mut template = object["spec"]["template"].clone();
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.shift_remove("pod-template-hash");
+    }
+    template
 }
 
 fn progress(deployment: &Value) -> Progress {
@@ -429,13 +437,22 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_replica_set_of_the_deployment_counts() {
-        let set = |uid: &str, revision: &str, owner: &str| {
-            let annotations = json!({"deployment.kubernetes.io/revision": revision});
-            json!({"metadata": {"uid": uid, "annotations": annotations, "ownerReferences": [{"uid": owner}]}})
+    fn only_the_replica_set_of_the_current_template_counts() {
+        let set = |uid: &str, owner: &str, image: &str| {
+            let template = json!({
+                "metadata": {"labels": {"app": "a", "pod-template-hash": uid}},
+                "spec": {"containers": [{"name": "a", "image": image}]}
+            });
+            json!({"metadata": {"uid": uid, "ownerReferences": [{"uid": owner}]}, "spec": {"template": template}})
         };
-        let sets = [set("1", "9", "d"), set("2", "10", "d"), set("3", "11", "other")];
-        let newest = newest_set(&deployment(1, &json!({})), &sets).unwrap();
-        assert_eq!(newest["metadata"]["uid"], "2");
+        let mut wanted = deployment(1, &json!({}));
+        wanted["spec"]["template"] = json!({
+            "metadata": {"labels": {"app": "a"}},
+            "spec": {"containers": [{"name": "a", "image": "new"}]}
+        });
+        let before = [set("1", "d", "old"), set("2", "other", "new")];
+        assert!(current_set(&wanted, &before).is_none(), "the old pods are still there");
+        let after = [set("1", "d", "old"), set("2", "other", "new"), set("3", "d", "new")];
+        assert_eq!(current_set(&wanted, &after).unwrap()["metadata"]["uid"], "3");
     }
 }

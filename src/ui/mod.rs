@@ -62,15 +62,18 @@ pub fn clean(text: &str) -> String {
 pub struct Ui {
     output: Output,
     quiet: bool,
+    silent: bool,
     progress: progress::Progress,
 }
 
 impl Ui {
-    /// A door for `output`; `quiet` keeps narration (not warnings and errors) back, `verbose`
-    /// turns progress bars into plain lines, since the log would break them.
+    /// A door for `output`; `quiet` keeps narration (not warnings and errors) back, `verbose` turns progress bars into
+    /// plain lines, since the log would break them. Where a program reads, stderr is for it, too: without `verbose`,
+    /// there is no narration beside the error's document.
     pub fn new(output: Output, quiet: bool, verbose: bool) -> Self {
-        let bars = io::stderr().is_terminal() && !quiet && !verbose;
-        Self { output, quiet, progress: progress::Progress::new(bars) }
+        let silent = quiet || (output.is_document() && !verbose);
+        let bars = io::stderr().is_terminal() && !silent && !verbose;
+        Self { output, quiet, silent, progress: progress::Progress::new(bars) }
     }
 
     /// The format of the product.
@@ -107,8 +110,15 @@ impl Ui {
 
     /// Narrates, on stderr.
     pub fn say(&self, text: &str) {
-        if !self.quiet {
+        if !self.silent {
             self.to_stderr(text);
+        }
+    }
+
+    /// Says what people should know and a document has no place for, on stderr.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            self.to_stderr(&format!("note: {text}"));
         }
     }
 
@@ -135,7 +145,7 @@ impl Ui {
 
     /// Begins something that takes time: a spinner on a terminal, a plain line elsewhere.
     pub fn task(&self, what: &str) -> Task {
-        if !self.quiet && !self.progress.has_bars() {
+        if !self.silent && !self.progress.has_bars() {
             self.to_stderr(what);
         }
         self.progress.task(what)

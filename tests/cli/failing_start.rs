@@ -8,7 +8,7 @@ use crate::drift::{DEPLOYMENT, INSTALL, Live, PODS, answer};
 use crate::support::{Sandbox, until};
 
 fn error(stderr: &str) -> Value {
-    let document = &stderr[stderr.find("\n{").expect("an error document")..];
+    let document = &stderr[stderr.find('{').expect("an error document")..];
     serde_json::from_str::<Value>(document).unwrap()["error"].clone()
 }
 
