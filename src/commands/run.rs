@@ -39,9 +39,7 @@ pub(super) async fn plan(
         plan.mark(Outcome::Planned);
         return show_only(context, options, &plan).map(Ended::Shown);
     }
-    if ui.output().is_document() {
-        say_notes(ui, &plan);
-    } else {
+    if !ui.output().is_document() {
         ui.print(&text::text(&plan))?;
     }
     if plan.changes == 0 {
@@ -73,17 +71,9 @@ pub(super) async fn plan(
     }
 }
 
-/// The document has no place for what people should know.
-fn say_notes(ui: &Ui, plan: &Plan) {
-    for note in &plan.notes {
-        ui.say(&format!("note: {note}"));
-    }
-}
-
 fn show_only(context: &Context, options: &shared::Plan, plan: &Plan) -> Result<Exit> {
     let ui = &context.ui;
     if ui.output().is_document() {
-        say_notes(ui, plan);
         ui.document(plan)?;
     } else {
         ui.print(&text::text(plan))?;
