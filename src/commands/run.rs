@@ -31,14 +31,15 @@ pub(super) async fn plan(
     let ui = &context.ui;
     plan.approved = options.approve;
     plan.resolve(&std::collections::BTreeMap::default());
-    if !options.approve {
-        plan.mark(Outcome::Planned);
-        return show_only(context, options, &plan).map(Ended::Shown);
-    }
     if ui.output().is_document() {
-        say_notes(ui, &plan);
+        // The document has no place for them.
+        plan.notes.iter().for_each(|note| ui.note(note));
     } else {
         ui.print(&text::text(&plan))?;
+    }
+    if !options.approve {
+        plan.mark(Outcome::Planned);
+        return show_only(ui, options, &plan).map(Ended::Shown);
     }
     if plan.changes == 0 {
         return Ok(Ended::Done(plan));
@@ -69,20 +70,9 @@ pub(super) async fn plan(
     }
 }
 
-/// The document has no place for what people should know.
-fn say_notes(ui: &Ui, plan: &Plan) {
-    for note in &plan.notes {
-        ui.note(note);
-    }
-}
-
-fn show_only(context: &Context, options: &shared::Plan, plan: &Plan) -> Result<Exit> {
-    let ui = &context.ui;
+fn show_only(ui: &Ui, options: &shared::Plan, plan: &Plan) -> Result<Exit> {
     if ui.output().is_document() {
-        say_notes(ui, plan);
         ui.document(plan)?;
-    } else {
-        ui.print(&text::text(plan))?;
     }
     if plan.changes > 0 {
         ui.say("No changes were applied: run again with --approve");

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::diff::Change;
-use super::{Action, Op, Plan, RoleSource, ServiceAccountOutput, StackSpec, Step, StepId};
+use super::{Action, Op, Plan, RoleSource, ServiceAccountOutput, Settle, StackSpec, Step, StepId};
 use crate::aws::cloudformation::{self, Stack};
 /// A role as IAM has it.
 pub use crate::aws::iam::RoleWithPolicies as ObservedRole;
@@ -200,16 +200,27 @@ fn stack_step(spec: &StackSpec, found: &ObservedStack) -> Step {
             let op = Op::CreateStack { stack: spec.clone(), forerunner: Some(id) };
             Step::new(Action::Create, "Stack", &spec.name, op).because("the old one is being deleted")
         }
+        Health::InProgress if stack.status == "ROLLBACK_IN_PROGRESS" => {
+            update(Op::ReplaceStack { stack: spec.clone(), id, unprotect: stack.protected, first: Settle::Wait })
+                .because("its creation failed and is being undone: it is replaced after that")
+        }
+        Health::InProgress if stack.status.starts_with("UPDATE_ROLLBACK") => {
+            update(Op::ChangeStack { stack: spec.clone(), id, first: Settle::Wait })
+                .because("a change of it failed and is being undone: it is changed after that")
+                .with_diff(template::differences(&found.template, &spec.template))
+        }
         Health::InProgress => update(Op::WaitForStack { stack: spec.clone(), id, action: under_way(&stack.status) })
             .because(format!("it is {}: waits for it", stack.status)),
         Health::Replace { why } => {
             let why = found.failure.as_ref().map_or(why, |failure| format!("{}: {}", stack.status, failure.reason));
-            update(Op::ReplaceStack { stack: spec.clone(), id, unprotect: stack.protected })
+            update(Op::ReplaceStack { stack: spec.clone(), id, unprotect: stack.protected, first: Settle::Nothing })
                 .because(format!("replaced, because it is {why}"))
         }
-        Health::ContinueRollback => update(Op::ChangeStack { stack: spec.clone(), id, stuck: true })
-            .because(format!("it is {}: its rollback is continued", stack.status))
-            .with_diff(template::differences(&found.template, &spec.template)),
+        Health::ContinueRollback => {
+            update(Op::ChangeStack { stack: spec.clone(), id, first: Settle::ContinueRollback })
+                .because(format!("it is {}: its rollback is continued", stack.status))
+                .with_diff(template::differences(&found.template, &spec.template))
+        }
         Health::Usable => changed_stack(spec, found, update),
     }
 }
@@ -225,7 +236,8 @@ fn under_way(status: &str) -> cloudformation::Action {
 fn changed_stack(spec: &StackSpec, found: &ObservedStack, update: impl Fn(Op) -> Step) -> Step {
     let id = found.stack.id.clone();
     if found.role.is_none() {
-        let op = Op::ReplaceStack { stack: spec.clone(), id, unprotect: found.stack.protected };
+        let first = Settle::Nothing;
+        let op = Op::ReplaceStack { stack: spec.clone(), id, unprotect: found.stack.protected, first };
         return update(op).because("replaced, because its role is gone");
     }
     let mut diff = template::differences(&found.template, &spec.template);
@@ -234,7 +246,7 @@ fn changed_stack(spec: &StackSpec, found: &ObservedStack, update: impl Fn(Op) ->
     let op = match (diff.is_empty(), protect) {
         (true, false) => return Step::unchanged("Stack", &spec.name),
         (true, true) => Op::ProtectStack { name: spec.name.clone() },
-        (false, _) => Op::ChangeStack { stack: spec.clone(), id, stuck: false },
+        (false, _) => Op::ChangeStack { stack: spec.clone(), id, first: Settle::Nothing },
     };
     if protect {
         diff.push(Change::new("/EnableTerminationProtection", Some(json!(false)), Some(json!(true))));

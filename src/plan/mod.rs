@@ -229,6 +229,17 @@ pub struct Proof {
     pub assume: Option<(String, Option<String>)>,
 }
 
+/// What a stack needs before it takes another operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// Nothing.
+    Nothing,
+    /// The end of what is under way, whatever comes of it.
+    Wait,
+    /// Its rollback got stuck, and is continued.
+    ContinueRollback,
+}
+
 /// What a step sends.
 #[derive(Clone, Debug)]
 pub enum Op {
@@ -248,12 +259,12 @@ pub enum Op {
     CreateStack { stack: StackSpec, forerunner: Option<String> },
     /// Waits for a stack that is under way, then mends its role.
     WaitForStack { stack: StackSpec, id: String, action: StackAction },
-    /// Changes a stack through a change set, then mends its role; one whose rollback is stuck is freed before.
-    ChangeStack { stack: StackSpec, id: String, stuck: bool },
+    /// Changes a stack through a change set, then mends its role.
+    ChangeStack { stack: StackSpec, id: String, first: Settle },
     /// Protects a stack from deletion.
     ProtectStack { name: String },
     /// Deletes a stack that failed, and creates it anew.
-    ReplaceStack { stack: StackSpec, id: String, unprotect: bool },
+    ReplaceStack { stack: StackSpec, id: String, unprotect: bool, first: Settle },
     /// Deletes a stack, after the policies that others attached to its role are detached.
     DeleteStack { name: String, id: String, unprotect: bool, detach: Vec<(String, String)>, wait: bool },
     /// Sets the trust policy of a role.

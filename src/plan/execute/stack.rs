@@ -5,7 +5,7 @@ use crate::aws::cloudformation::{Action, Changed, NewStack, Operation, Stack, St
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::arn::Arn;
 use crate::plan::iamserviceaccount::{ROLE_OUTPUT, mends};
-use crate::plan::{Op, StackSpec};
+use crate::plan::{Op, Settle, StackSpec};
 use crate::stack::tags;
 use crate::stack::template::needs_named_capability;
 use crate::ui::Task;
@@ -18,7 +18,8 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
             }
             create(stack, tools, task).await
         }
-        Op::ReplaceStack { stack, id, unprotect } => {
+        Op::ReplaceStack { stack, id, unprotect, first } => {
+            settle(*first, id, &stack.name, tools, task).await?;
             delete(id, &stack.name, *unprotect, true, tools, task).await?;
             create(stack, tools, task).await
         }
@@ -26,7 +27,10 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
             let found = wait(&operation(id, &stack.name, *action), tools, task).await?;
             finish(stack, found, tools).await
         }
-        Op::ChangeStack { stack, id, stuck } => change(stack, id, *stuck, tools, task).await,
+        Op::ChangeStack { stack, id, first } => {
+            settle(*first, id, &stack.name, tools, task).await?;
+            change(stack, id, tools, task).await
+        }
         Op::ProtectStack { name } => tools.aws.set_protection(name, true).await,
         Op::DeleteStack { name, id, unprotect, detach, wait } => {
             for (role, policy) in detach {
@@ -61,11 +65,16 @@ async fn create(spec: &StackSpec, tools: &Tools<'_>, task: &Task) -> Result<()> 
     keep_role(spec, stack.as_ref(), tools).map(drop)
 }
 
-async fn change(spec: &StackSpec, id: &str, stuck: bool, tools: &Tools<'_>, task: &Task) -> Result<()> {
-    if stuck {
-        let operation = tools.aws.continue_rollback(id, None).await?;
-        wait(&operation, tools, task).await?;
-    }
+async fn settle(first: Settle, id: &str, name: &str, tools: &Tools<'_>, task: &Task) -> Result<()> {
+    let operation = match first {
+        Settle::Nothing => return Ok(()),
+        Settle::Wait => operation(id, name, Action::Other),
+        Settle::ContinueRollback => tools.aws.continue_rollback(id, None).await?,
+    };
+    wait(&operation, tools, task).await.map(drop)
+}
+
+async fn change(spec: &StackSpec, id: &str, tools: &Tools<'_>, task: &Task) -> Result<()> {
     let before = tools.aws.stack(id).await?;
     let change = StackChange {
         name: id.to_owned(),
