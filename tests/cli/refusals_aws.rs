@@ -322,15 +322,12 @@ fn records_of_an_owner_id_are_not_taken_over_by_accident() {
     sandbox.run(INSTALL).ok().shows(&["it takes over the records", "old.example.com A"]);
 }
 
-/// Starts a run and sends it signals once it waits for its stack.
-fn interrupt(sandbox: &Sandbox, line: &str, signals: &[&str]) -> Run {
+/// Starts a run and sends it signals half a second after a call, when what goes on beside it is done.
+fn interrupt(sandbox: &Sandbox, line: &str, after: &str, signals: &[&str]) -> Run {
     let mut command = sandbox.command(line.split_whitespace());
     let mut process =
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    until("the stack is asked for", || {
-        sandbox.aws_calls().contains(&"cloudformation:CreateStack".to_owned()).then_some(())
-    });
-    // Until the other steps beside it are done.
+    until(after, || sandbox.aws_calls().iter().any(|call| call == after).then_some(()));
     std::thread::sleep(std::time::Duration::from_millis(500));
     for signal in signals {
         let id = process.id().to_string();
@@ -355,7 +352,8 @@ fn an_interrupted_run_says_what_is_done_and_the_next_one_finishes() {
     for signals in [&["-INT"][..], &["-TERM"], &["-INT", "-INT"]] {
         let sandbox = Sandbox::lease();
         sandbox.fault(&json!({"stack_seconds": 4}));
-        let run = interrupt(&sandbox, &format!("{INSTALL} --approve"), signals).exits(130);
+        let run =
+            interrupt(&sandbox, &format!("{INSTALL} --approve"), "cloudformation:CreateStack", signals).exits(130);
         if signals.len() == 1 {
             run.says(&[
                 "interrupted",
@@ -375,7 +373,8 @@ fn an_interrupted_run_says_what_is_done_and_the_next_one_finishes() {
 fn an_interrupted_run_prints_its_document() {
     let sandbox = Sandbox::lease();
     sandbox.fault(&json!({"stack_seconds": 4}));
-    let run = interrupt(&sandbox, &format!("{INSTALL} --approve -o json"), &["-INT"]).exits(130);
+    let line = format!("{INSTALL} --approve -o json");
+    let run = interrupt(&sandbox, &line, "cloudformation:CreateStack", &["-INT"]).exits(130);
     assert_eq!(run.error()["code"], "interrupted");
     let plan = run.json();
     let result = |kind: &str| {
@@ -385,6 +384,83 @@ fn an_interrupted_run_prints_its_document() {
         (result("Policy"), result("Stack"), result("Deployment")),
         (json!("done"), json!("failed"), json!("skipped"))
     );
+}
+
+#[test]
+fn an_interruption_while_reading_or_waiting_for_pods_ends_at_once_too() {
+    let sandbox = Sandbox::lease();
+    sandbox.fault(&json!({"action": "DescribeCluster", "delay_ms": 1500}));
+    let run = interrupt(&sandbox, &format!("{INSTALL} --approve -o json"), "eks:DescribeCluster", &["-INT"]);
+    assert_eq!(run.exits(130).error()["code"], "interrupted");
+    assert_eq!(sandbox.writes(), [""; 0]);
+    sandbox.heal();
+    // The proof lists the zones, the pod afterwards does it slowly.
+    sandbox.fault(&json!({"service": "route53", "userAgent": "external-dns", "delay_ms": 8000}));
+    sandbox.forget_calls();
+    let line = format!("{INSTALL} --approve");
+    let run = interrupt(&sandbox, &line, "sts:AssumeRoleWithWebIdentity", &["-INT"]).exits(130);
+    run.says(&["✔ created Deployment external-dns/external-dns", "interrupted", "hint: run the same command again"]);
+    sandbox.run(&format!("{line} --timeout 2s -o json")).fails("timeout", &["--timeout"]);
+    sandbox.heal();
+    sandbox.run(&line).ok().shows(&["DNS works"]);
+}
+
+#[test]
+fn credentials_that_expire_in_the_middle() {
+    let sandbox = Sandbox::lease();
+    let expired = json!({"status": 403, "code": "ExpiredToken", "message": "The security token included is expired"});
+    sandbox.fault(&json!({"action": "CreateStack", "error": expired}));
+    let line = format!("{INSTALL} --approve");
+    sandbox.run(&line).exits(1).says(&["ExpiredToken", "done: ", "failed: Stack", "not reached: ", "hint: "]);
+    sandbox.heal();
+    sandbox.run(&line).ok().shows(&["DNS works"]);
+}
+
+#[test]
+fn a_right_that_a_repair_lacks_is_named() {
+    let sandbox = Sandbox::lease();
+    sandbox.run(&format!("{INSTALL} --aws-only --approve")).ok();
+    let line = format!("{INSTALL} --aws-only");
+    let role = sandbox.run(&format!("{line} -o json")).ok().json()["outputs"]["roleARN"].as_str().unwrap().to_owned();
+    let role = role.rsplit('/').next().unwrap();
+    let policy = format!("arn:aws:iam::{ACCOUNT}:policy/AllowExternalDNSUpdates");
+    let nothing = json!({"Version": "2012-10-17", "Statement": []}).to_string();
+    let iam = iam(&sandbox);
+    RUNTIME.block_on(async {
+        iam.detach_role_policy().role_name(role).policy_arn(&policy).send().await.unwrap();
+        iam.update_assume_role_policy().role_name(role).policy_document(&nothing).send().await.unwrap();
+        let version = iam.create_policy_version().policy_arn(&policy).policy_document(&nothing).set_as_default(true);
+        version.send().await.unwrap();
+    });
+    for action in ["iam:AttachRolePolicy", "iam:UpdateAssumeRolePolicy", "iam:CreatePolicyVersion"] {
+        sandbox.fault(&json!({"deny": action}));
+        let run = sandbox.run(&format!("{line} --approve -o json"));
+        let run = run.fails("access-denied", &[action]);
+        assert!(run.error()["hint"].as_str().unwrap().contains(action), "{}", run.stderr);
+        sandbox.heal();
+    }
+    sandbox.run(&format!("{line} --approve")).ok().shows(&["role ARN: "]);
+    sandbox.run(&format!("{line} --tags team=a")).ok();
+    sandbox.fault(&json!({"deny": "cloudformation:UpdateStack"}));
+    let run = sandbox.run(&format!("{line} --tags team=a --approve -o json"));
+    run.fails("access-denied", &["cloudformation:UpdateStack"]);
+}
+
+#[test]
+fn what_aws_answers_when_it_is_not_well() {
+    let sandbox = Sandbox::lease();
+    let error = |code: &str, status: u16| json!({"action": "DescribeStacks", "error": {"status": status, "code": code, "message": "oh"}});
+    for (rule, code, said) in [
+        (error("Throttling", 400), "throttled", "cloudformation:DescribeStacks"),
+        (error("InternalFailure", 500), "aws", "InternalFailure: oh"),
+        (json!({"action": "DescribeStacks", "drop": true}), "aws", "no connection to"),
+    ] {
+        sandbox.fault(&rule);
+        let start = std::time::Instant::now();
+        refused(&sandbox, &format!("{INSTALL} --timeout 30s"), code, &[said]);
+        eprintln!("{code} {:?}", start.elapsed());
+        sandbox.heal();
+    }
 }
 
 #[test]
@@ -402,13 +478,16 @@ fn no_secret_is_ever_printed() {
     let sandbox = Sandbox::lease();
     let denied = json!({"service": "cloudformation", "times": 1, "error": {"status": 403, "code": "AccessDenied", "message": "no"}});
     sandbox.fault(&denied);
-    for line in
-        [format!("{INSTALL} --approve -vvv"), format!("{INSTALL} --approve -vvv -o json"), format!("{INSTALL} -vvv")]
-    {
+    let kubeconfig = std::fs::read_to_string(sandbox.fact("kubeconfig")).unwrap();
+    let token = kubeconfig.split("token:").nth(1).unwrap().split(['"', ' ', '\n', '}']).find(|word| !word.is_empty());
+    let file = sandbox.file("kubeconfig", &kubeconfig);
+    let secret = sandbox.fact("adminSecret");
+    for flags in ["--approve", "--approve -o json", "", &format!("--kubeconfig {}", file.display())] {
+        let line = format!("{INSTALL} -vvv {flags}");
         let run = sandbox.run(&line);
         let printed = run.stdout + &run.stderr;
         for secret in
-            [sandbox.fact("adminSecret"), "k8s-aws-v1.", "X-Amz-Signature", "X-Amz-Security-Token", "eyJ", "Bearer"]
+            [secret, token.unwrap(), "k8s-aws-v1.", "X-Amz-Signature", "X-Amz-Security-Token", "eyJ", "Bearer"]
         {
             let place =
                 printed.find(secret).map(|at| printed[at.saturating_sub(200)..].chars().take(300).collect::<String>());

@@ -199,14 +199,14 @@ fn what_admission_refuses_is_told_before_the_first_write() {
     let rbac = "rbac.authorization.k8s.io";
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}});
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "x"}});
-    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}, "spec": {
+    let sample = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}, "spec": {
         "selector": {"matchLabels": {"a": "b"}},
         "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}},
     }});
-    for (group, resource, collection, sample) in [
+    for (group, resource, collection, object) in [
         ("", "namespaces", NAMESPACES.to_owned(), namespace),
         (rbac, "clusterroles", CLUSTER_ROLES.to_owned(), role),
-        ("apps", "deployments", deployments("external-dns"), deployment),
+        ("apps", "deployments", deployments("external-dns"), sample.clone()),
     ] {
         if resource == "deployments" {
             sandbox.create_namespace("external-dns");
@@ -214,11 +214,24 @@ fn what_admission_refuses_is_told_before_the_first_write() {
         refuse_by_admission(&sandbox, group, resource);
         let dry = format!("{collection}?dryRun=All");
         // The API server takes a moment to heed a new policy.
-        until("the policy is heeded", || sandbox.try_kube("POST", &dry, Some(&sample)).is_err().then_some(()));
+        until("the policy is heeded", || sandbox.try_kube("POST", &dry, Some(&object)).is_err().then_some(()));
         refused(&sandbox, INSTALL, "admission-denied", &["not on a Friday"]);
         admit_again(&sandbox, resource);
-        until("the policy is gone", || sandbox.try_kube("POST", &dry, Some(&sample)).ok());
+        until("the policy is gone", || sandbox.try_kube("POST", &dry, Some(&object)).ok());
     }
+    let broken = json!({"metadata": {"name": "broken"}, "webhooks": [{
+        "name": "broken.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+        "clientConfig": {"url": "https://127.0.0.1:9/"},
+        "rules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]}],
+    }]});
+    let webhooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    sandbox.create(webhooks, &broken);
+    let dry = format!("{}?dryRun=All", deployments("external-dns"));
+    until("the webhook is heeded", || sandbox.try_kube("POST", &dry, Some(&sample)).is_err().then_some(()));
+    let said = ["broken.example.com", "kubectl get validatingwebhookconfigurations"];
+    refused(&sandbox, INSTALL, "admission-denied", &said);
+    sandbox.delete(&format!("{webhooks}/broken"));
+    until("the webhook is gone", || sandbox.try_kube("POST", &dry, Some(&sample)).ok());
     let restricted = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
     sandbox.patch(&format!("{NAMESPACES}/external-dns"), &restricted);
     sandbox.run(&format!("{INSTALL} --approve")).ok().shows(&["DNS works"]);
@@ -366,6 +379,20 @@ fn adopts(sandbox: &Sandbox, deployment: &Value, owner: &str) {
 #[test]
 fn a_deployment_as_in_the_tutorial_is_adopted() {
     adopts(&Sandbox::lease(), &tutorial(), "my-identifier");
+}
+
+#[test]
+fn a_deployment_whose_arguments_are_its_command_is_adopted() {
+    let mut deployment = tutorial();
+    let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+    let args = container.as_object_mut().unwrap().remove("args").unwrap();
+    let words = std::iter::once(json!("/bin/external-dns")).chain(args.as_array().unwrap().clone());
+    container["command"] = words.collect();
+    container["env"] = json!([{"name": "EXTERNAL_DNS_TXT_PREFIX", "value": "dns-"}]);
+    let sandbox = Sandbox::lease();
+    adopts(&sandbox, &deployment, "my-identifier");
+    let live = sandbox.object(&format!("{}/external-dns", deployments("external-dns")));
+    assert!(live.to_string().contains("--txt-prefix=dns-"), "{live}");
 }
 
 #[test]
