@@ -5,7 +5,7 @@ pub mod records;
 
 use serde_json::Value;
 
-use super::iamserviceaccount::{self as entry, MANAGED_BY, label, reason, refuse_conflicts};
+use super::iamserviceaccount::{self as entry, label, reason, refuse_conflicts};
 use super::{Action, Op, Plan, Proof, RoleSource, Step, StepId, policy};
 use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
@@ -127,7 +127,7 @@ fn object_step(desired: &Desired, kind: &Kind, live: Option<&Value>, object: &Va
 /// The step that an existing object needs, without its op.
 fn compare(desired: &Desired, kind: &Kind, name: &str, live: &Value, object: &Value) -> Result<Option<Step>> {
     guards::ours(kind, live, desired.adopt)?;
-    let ours = label(live, MANAGED_BY) == Some(FIELD_MANAGER);
+    let ours = guards::is_ours(live);
     let fields = differences(live, object, FIELD_MANAGER);
     if fields.is_empty() {
         return Ok(None);

@@ -146,10 +146,15 @@ fn add_role(
         return Ok((RoleSource::Stack(spec.name.clone()), vec![id]));
     };
     let step = stack_step(spec, found);
+    if replaces_role(&step) {
+        super::removal::check_no_foreign(found, None)?;
+    }
     // CloudFormation leaves the role as it is.
     let untouched = matches!(step.op, Op::None | Op::ProtectStack { .. });
     let source = match &found.role {
-        Some(role) if untouched || keeps_role(&step, role) => RoleSource::Known(role.role.arn.clone()),
+        Some(role) if untouched || (matches!(step.op, Op::ChangeStack { .. }) && !replaces_role(&step)) => {
+            RoleSource::Known(role.role.arn.clone())
+        }
         _ => RoleSource::Stack(spec.name.clone()),
     };
     let mut ids = vec![plan.push(step.after(needs.iter().copied()))];
@@ -160,10 +165,14 @@ fn add_role(
     Ok((source, ids))
 }
 
-/// A change that CloudFormation makes without replacing the role.
-fn keeps_role(step: &Step, role: &ObservedRole) -> bool {
+/// True for a change that deletes the role and makes another.
+fn replaces_role(step: &Step) -> bool {
     let replaces = |change: &Change| change.path.ends_with("/RoleName") || change.path.ends_with("/Path");
-    matches!(step.op, Op::ChangeStack { .. }) && !step.diff.iter().any(replaces) && !role.role.arn.is_empty()
+    match &step.op {
+        Op::ReplaceStack { .. } => true,
+        Op::ChangeStack { .. } => step.diff.iter().any(replaces),
+        _ => false,
+    }
 }
 
 /// A stack of the right name is ours only if its tags say so.

@@ -38,8 +38,8 @@ pub fn add_stack(
 ) -> Result<StepId> {
     check_ours(removal.cluster, removal.service_account, &found.stack)?;
     let foreign = found.role.as_ref().map(|role| foreign_policies(found, role)).unwrap_or_default();
-    if let (Some(role), false, false) = (&found.role, foreign.is_empty(), removal.detach_foreign) {
-        return Err(refuse_foreign(&role.role.name, &foreign));
+    if !removal.detach_foreign {
+        check_no_foreign(found, Some("--detach-foreign-policies"))?;
     }
     let role = found.role.as_ref().map(|role| role.role.name.clone()).unwrap_or_default();
     let op = Op::DeleteStack {
@@ -71,17 +71,30 @@ pub fn names_policy(entry: &Value, arn: &str) -> bool {
     text == arn || (text.starts_with("arn:${AWS::Partition}:") && without_partition(text) == without_partition(arn))
 }
 
-fn refuse_foreign(role: &str, foreign: &[(String, String)]) -> Box<Error> {
+/// Fails where others attached policies to a role that is to go: CloudFormation couldn't delete it, and they would be
+/// lost. `consent` is the flag that detaches them, where the command has one.
+///
+/// # Errors
+/// `PolicyInUse`, with the commands that detach them.
+pub fn check_no_foreign(found: &ObservedStack, consent: Option<&'static str>) -> Result<()> {
+    let Some(role) = &found.role else { return Ok(()) };
+    let foreign = foreign_policies(found, role);
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    let role = &role.role.name;
     let names: Vec<_> = foreign.iter().map(|(name, _)| name.as_str()).collect();
     let detach: Vec<_> = foreign
         .iter()
         .map(|(_, arn)| format!("aws iam detach-role-policy --role-name {role} --policy-arn {arn}"))
         .collect();
-    Error::new(ErrorCode::PolicyInUse, format!("role {role} has policies that others attached: {}", names.join(", ")))
-        .hint_consent(
-            format!("detach them ({}), or let --detach-foreign-policies do it", detach.join("; ")),
-            "--detach-foreign-policies",
-        )
+    let message = format!("role {role} has policies that others attached: {}", names.join(", "));
+    let error = Error::new(ErrorCode::PolicyInUse, message);
+    let detach = detach.join("; ");
+    Err(match consent {
+        Some(flag) => error.hint_consent(format!("detach them ({detach}), or let {flag} do it"), flag),
+        None => error.hint(format!("detach them first, for the role is replaced: {detach}")),
+    })
 }
 
 /// Adds the deletion of a ServiceAccount that irsactl or eksctl made; others lose the annotation that names the role.

@@ -237,6 +237,15 @@ fn what_was_changed_in_the_cluster_is_taken_back() {
                 why: &["it was changed by kubectl-edit"],
             },
             Case {
+                what: "irsactl's label was taken off",
+                done: |live| {
+                    let patch = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}});
+                    edit(live.sandbox, CLUSTER_ROLE, &patch);
+                },
+                plan: &["update ClusterRole external-dns"],
+                why: &["managed-by"],
+            },
+            Case {
                 what: "the ClusterRoleBinding was deleted",
                 done: |live| live.sandbox.delete(BINDING),
                 plan: &["create ClusterRoleBinding external-dns-viewer"],
@@ -265,9 +274,13 @@ fn what_was_changed_in_the_cluster_is_taken_back() {
             },
             Case {
                 what: "it was scaled to 0",
-                done: |live| edit(live.sandbox, DEPLOYMENT, &json!({"spec": {"replicas": 0}})),
+                done: |live| {
+                    let path = format!("{DEPLOYMENT}/scale?fieldManager=kubectl");
+                    live.sandbox.patch(&path, &json!({"spec": {"replicas": 0}}));
+                },
                 plan: &["update Deployment external-dns/external-dns"],
-                why: &["it was changed by kubectl-edit", "/spec/replicas"],
+                // The API server keeps no manager for a scale to 0.
+                why: &["it differs from what is asked for", "/spec/replicas"],
             },
             Case {
                 what: "the strategy was changed",
@@ -295,6 +308,8 @@ fn fields_that_irsactl_does_not_render_are_no_drift() {
     edit_container(&sandbox, &json!({"name": "external-dns", "env": [{"name": "TEAM", "value": "dns"}]}));
     edit(&sandbox, DEPLOYMENT, &json!({"metadata": {"labels": {"team": "dns"}}, "spec": {"minReadySeconds": 1}}));
     edit(&sandbox, SERVICE_ACCOUNT, &json!({"metadata": {"annotations": {"team": "dns"}}}));
+    let restarted = json!({"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"}}});
+    edit(&sandbox, DEPLOYMENT, &json!({"spec": {"template": restarted}}));
     live.has_nothing_to_do("an environment variable, labels and annotations of others");
     let env = container(&sandbox)["env"].to_string();
     assert!(env.contains("TEAM"), "{env}");

@@ -80,6 +80,77 @@ fn a_run_that_was_killed_is_finished_by_the_next() {
 }
 
 #[test]
+fn wherever_a_run_is_killed_the_next_finishes_it() {
+    let sandbox = Sandbox::lease();
+    for last in [
+        "iam:CreatePolicy",
+        "patch serviceaccounts external-dns/external-dns",
+        "patch deployments external-dns/external-dns",
+    ] {
+        let mut run = sandbox.command(format!("{INSTALL} --approve").split(' '));
+        let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        until(last, || sandbox.writes().iter().any(|call| call == last).then_some(()));
+        run.kill().unwrap();
+        run.wait().unwrap();
+    }
+    Live::install(&sandbox, INSTALL).has_nothing_to_do("three killed runs");
+}
+
+#[test]
+fn a_change_that_fails_is_undone_explained_and_made_by_the_next_run() {
+    let sandbox = Sandbox::lease();
+    let mut live = Live::install(&sandbox, INSTALL);
+    let boundary = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+    live.install = format!("{INSTALL} --tags team=dns --permissions-boundary {boundary} --replicas 0");
+    sandbox.fault(&json!({"deny": "iam:PutRolePermissionsBoundary"}));
+    let failed = sandbox.run(&format!("{} --approve -o json", live.install)).exits(1);
+    failed.says(&["UPDATE_ROLLBACK_COMPLETE", "iam:PutRolePermissionsBoundary", "hint"]);
+    sandbox.heal();
+    live.repairs("the update was undone", &["update Stack STACK", "update Deployment external-dns/external-dns"]);
+}
+
+#[test]
+fn a_deletion_that_others_policies_stopped_names_them() {
+    let sandbox = Sandbox::lease();
+    let live = Live::install(&sandbox, INSTALL);
+    let other = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+    answer(live.iam.attach_role_policy().role_name(live.role()).policy_arn(other).send());
+    sandbox.run(INSTALL).ok().shows(&["Nothing to do", "policies that others attached", "AmazonS3ReadOnlyAccess"]);
+
+    answer(live.stacks.delete_stack().stack_name(STACK).send());
+    sandbox.forget_calls();
+    let refused = sandbox.run(&format!("{INSTALL} --approve -o json")).exits(1);
+    refused.says(&["AmazonS3ReadOnlyAccess", "for the role is replaced: aws iam detach-role-policy", other]);
+    assert_eq!(sandbox.writes(), [""; 0]);
+    answer(live.iam.detach_role_policy().role_name(live.role()).policy_arn(other).send());
+    let plan = live.repairs("the stack was deleted by half", REPLACED).to_string();
+    assert!(plan.contains("replaced, because it is DELETE_FAILED"), "{plan}");
+}
+
+#[test]
+fn several_losses_at_once_are_made_good_in_one_run() {
+    let sandbox = Sandbox::lease();
+    let live = Live::install(&sandbox, INSTALL);
+    let policy = live.policy_arn("AllowExternalDNSUpdates");
+    answer(live.stacks.delete_stack().stack_name(STACK).send());
+    answer(live.iam.delete_policy().policy_arn(policy).send());
+    sandbox.delete("/api/v1/namespaces/external-dns");
+    until("the namespace is gone", || {
+        sandbox.kube("GET", "/api/v1/namespaces/external-dns", None).is_none().then_some(())
+    });
+    live.repairs(
+        "policy, stack and namespace were deleted",
+        &[
+            "create Policy AllowExternalDNSUpdates",
+            "create Stack STACK",
+            "create Namespace external-dns",
+            "create ServiceAccount external-dns/external-dns",
+            "create Deployment external-dns/external-dns",
+        ],
+    );
+}
+
+#[test]
 fn the_pod_starts_only_when_sts_knows_the_new_role() {
     let sandbox = Sandbox::lease();
     sandbox.fault(&json!({"propagation_seconds": 6}));

@@ -33,6 +33,9 @@ fn an_upgrade_keeps_what_the_records_depend_on() {
     has_args(&sandbox, &["--txt-owner-id=mine", "--txt-prefix=x-%{record_type}-"]);
     live.install = format!("{INSTALL} {identity}");
     live.has_nothing_to_do("the same, named");
+    live.install = format!("{INSTALL} --external-dns-version v0.21.0");
+    live.repairs("and back", &changes);
+    has_args(&sandbox, &["--txt-owner-id=mine", "--txt-prefix=x-%{record_type}-"]);
 }
 
 #[test]

@@ -10,14 +10,23 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{self, Zone};
 use crate::externaldns::settings::Settings;
+use crate::k8s::diff::is_field_of;
 use crate::k8s::{FIELD_MANAGER, Kind};
+
+/// True where irsactl made it: its label says so, or, where somebody took that off, another label that it applied.
+pub fn is_ours(live: &Value) -> bool {
+    match label(live, MANAGED_BY) {
+        Some(manager) => manager == FIELD_MANAGER,
+        None => is_field_of(live, &["metadata", "labels", "app.kubernetes.io/name"], FIELD_MANAGER),
+    }
+}
 
 /// An object of the installation that others made stays theirs, unless it is adopted.
 ///
 /// # Errors
 /// `ForeignInstallation` for a Deployment, naming its owner id; else `ForeignObject`.
 pub fn ours(kind: &Kind, live: &Value, adopt: bool) -> Result<()> {
-    if adopt || label(live, MANAGED_BY) == Some(FIELD_MANAGER) {
+    if adopt || is_ours(live) {
         return Ok(());
     }
     let name = full_name(live);
