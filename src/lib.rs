@@ -8,12 +8,14 @@
 pub mod aws;
 pub mod cli;
 mod commands;
+pub mod config;
 mod context;
 pub mod error;
 pub mod externaldns;
 pub mod iam;
 pub mod inventory;
 pub mod k8s;
+pub mod names;
 mod observe;
 pub mod plan;
 pub mod stack;

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::names::{is_label_key, is_label_value};
+
 /// A parsed selector: all requirements have to hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector(Vec<Requirement>);
@@ -129,7 +131,7 @@ impl Requirement {
             Test::In(values) | Test::NotIn(values) => values,
             _ => &[],
         };
-        if !is_key(key) || !values.iter().all(|value| is_value(value)) {
+        if !is_label_key(key) || !values.iter().all(|value| is_label_value(value)) {
             return Err(malformed(text));
         }
         Ok(Self { key: key.to_owned(), test: wanted })
@@ -138,21 +140,6 @@ impl Requirement {
 
 fn malformed(text: &str) -> String {
     format!("`{text}` is not a label selector: expected requirements like app=web, tier in (a,b) or !legacy")
-}
-
-/// `[prefix/]name` of a label or annotation.
-fn is_key(key: &str) -> bool {
-    let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let domain = |prefix: &str| prefix.len() <= 253 && prefix.split('.').all(super::settings::is_dns_label);
-    !name.is_empty() && is_value(name) && prefix.is_none_or(domain)
-}
-
-/// The value of a label; empty is allowed.
-fn is_value(value: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let ends =
-        value.starts_with(|c: char| c.is_ascii_alphanumeric()) && value.ends_with(|c: char| c.is_ascii_alphanumeric());
-    value.is_empty() || (value.len() <= 63 && ends && value.chars().all(inner))
 }
 
 #[cfg(test)]

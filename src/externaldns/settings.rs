@@ -12,6 +12,7 @@ use super::registry::Mapper;
 use super::selector::Selector;
 use super::version::{self, Feature, LEGACY_PREFIX, NEWEST, PREFIX, Version};
 use crate::iam::arn::{Partition, check_role_arn};
+use crate::names::is_dns_label;
 
 /// How ExternalDNS changes records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -569,12 +570,6 @@ pub(super) fn abandoned_image(image: &str) -> Option<&'static str> {
     }
     (path.starts_with("bitnami/") || path.starts_with("bitnamilegacy/"))
         .then_some("the bitnami images have left docker.io and get no updates")
-}
-
-/// True for a DNS label of RFC 1123, the form of most names in Kubernetes.
-pub(super) fn is_dns_label(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 fn check_domain(flag: &str, domain: &str) -> Result<(), String> {

@@ -145,6 +145,14 @@ pub fn policy_arn(text: &str, partition: &Partition, account: Option<&str>) -> R
     Ok(text.to_owned())
 }
 
+/// Checks that `text` is a managed policy's ARN, or `policy/NAME` to be completed by [`policy_arn`].
+///
+/// # Errors
+/// As [`policy_arn`].
+pub fn check_policy(text: &str) -> Result<(), String> {
+    policy_arn(text, &Partition::aws(), Some("000000000000")).map(drop)
+}
+
 /// Checks that `text` is the ARN of a role.
 ///
 /// # Errors

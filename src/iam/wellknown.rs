@@ -1,11 +1,13 @@
 //! Well-known policies: what common controllers need, under the names that eksctl gave them.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::policy::embedded;
 
 /// A controller whose permissions are known (eksctl's `wellKnownPolicies`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum WellKnown {
     /// Builds and pushes images to ECR.
     ImageBuilder,
@@ -14,12 +16,15 @@ pub enum WellKnown {
     /// AWS Load Balancer Controller.
     AwsLoadBalancerController,
     /// ExternalDNS.
+    #[serde(rename = "externalDNS")]
     ExternalDns,
     /// cert-manager with Route53.
     CertManager,
     /// EBS CSI driver.
+    #[serde(rename = "ebsCSIController")]
     EbsCsiController,
     /// EFS CSI driver.
+    #[serde(rename = "efsCSIController")]
     EfsCsiController,
 }
 
@@ -105,6 +110,7 @@ mod tests {
     fn f24_names_are_found_in_any_case() {
         for known in WellKnown::ALL {
             assert_eq!(WellKnown::parse(&known.key().to_uppercase()).unwrap(), known);
+            assert_eq!(serde_json::from_value::<WellKnown>(known.key().into()).unwrap(), known);
         }
         let error = WellKnown::parse("invalid").unwrap_err();
         assert!(error.contains("invalid wellKnownPolicy") && error.contains("ebsCSIController"), "{error}");

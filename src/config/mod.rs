@@ -1,0 +1,132 @@
+//! The configuration file that irsactl and eksctl share, `ClusterConfig`: read and checked before
+//! the first call; pure.
+//!
+//! `schema` says what may be written, `check` what it must mean, `problem` how a user is told.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::error::{Error, Result};
+use crate::iam::policy::PolicyDocument;
+use crate::iam::wellknown::WellKnown;
+
+mod check;
+pub mod filter;
+mod problem;
+mod schema;
+
+/// The largest file that is read, in bytes; a thousand service accounts with a policy each take one
+/// million.
+pub const LARGEST: usize = 8 << 20;
+
+/// What a `ClusterConfig` says about the cluster and its service accounts. Values are checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterConfig {
+    /// The file's name, for messages.
+    pub file: String,
+    /// `metadata.name`: the EKS cluster.
+    pub name: String,
+    /// `metadata.region`.
+    pub region: String,
+    /// `metadata.tags`: for everything of the cluster.
+    pub tags: Vec<(String, String)>,
+    /// `iam.withOIDC`; never false beside service accounts.
+    pub with_oidc: Option<bool>,
+    /// `iam.serviceAccounts`, if the file has the list at all.
+    pub service_accounts: Option<Vec<Entry>>,
+}
+
+/// One of `iam.serviceAccounts`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// `metadata.namespace`, `default` if it has none.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.labels`: of the ServiceAccount.
+    pub labels: BTreeMap<String, String>,
+    /// `metadata.annotations`: of the ServiceAccount.
+    pub annotations: BTreeMap<String, String>,
+    /// `attachPolicyARNs`: ARNs, or `policy/NAME` to be completed for the account.
+    pub managed_policies: Vec<String>,
+    /// `wellKnownPolicies` that are true, in eksctl's order.
+    pub well_known: Vec<WellKnown>,
+    /// `attachPolicy`.
+    pub inline: Option<PolicyDocument>,
+    /// `attachRoleARN`: a role that is used as it is; then there are no policies, names or tags.
+    pub role_arn: Option<String>,
+    /// `permissionsBoundary`: an ARN or `policy/NAME`.
+    pub boundary: Option<String>,
+    /// `roleName`.
+    pub role_name: Option<String>,
+    /// `roleOnly`: Kubernetes is never touched.
+    pub role_only: bool,
+    /// `tags`: the service account's own.
+    pub tags: Vec<(String, String)>,
+    /// `subjectPattern`.
+    pub subject_pattern: Option<String>,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+/// A place in a file; both count from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The line.
+    pub line: u64,
+    /// The character in the line.
+    pub column: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+impl Entry {
+    /// `NAMESPACE/NAME`, by which eksctl tells entries apart.
+    pub fn identity(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+impl ClusterConfig {
+    /// The service accounts, for commands that make no sense without.
+    ///
+    /// # Errors
+    /// `Usage` where the file has no list of them; an empty one is fine.
+    pub fn entries(&self) -> Result<&[Entry]> {
+        self.service_accounts.as_deref().ok_or_else(|| {
+            Error::usage(format!("'iam.serviceAccounts' is not defined in {}", self.file))
+                .hint("list the service accounts under iam.serviceAccounts, each with metadata.name")
+        })
+    }
+
+    /// The cluster's tags and those of the service account, which win.
+    pub fn tags_of(&self, entry: &Entry) -> Vec<(String, String)> {
+        merged(&self.tags, &entry.tags)
+    }
+}
+
+fn merged(shared: &[(String, String)], own: &[(String, String)]) -> Vec<(String, String)> {
+    let kept = shared.iter().filter(|(key, _)| own.iter().all(|(other, _)| other != key));
+    kept.chain(own).cloned().collect()
+}
+
+/// Reads a `ClusterConfig` in YAML or JSON. `file` names it in messages. Sections that are not
+/// about IAM may hold anything.
+///
+/// # Errors
+/// `Usage` with every mistake that was found as a cause: its place, what was expected, and the
+/// lines. A key that isn't known ends the reading.
+pub fn read(file: &str, text: impl AsRef<[u8]>) -> Result<ClusterConfig> {
+    let source = problem::Source::new(file, text.as_ref())?;
+    let root = schema::parse(source.text).map_err(|problem| source.error(&[problem]))?;
+    let mut problems = Vec::new();
+    let config = check::config(file, root, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(source.error(&problems)) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! What may be written in a `ClusterConfig` (the eksctl config file schema), as types.
+//!
+//! `metadata` and `iam` know their keys, case-exact. Other sections belong to eksctl and are
+//! skipped, whatever their names, so that those of its next version do no harm; but what looks like
+//! a misspelt key of ours is refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use serde_saphyr::Spanned;
+
+use super::problem::{Problem, nearest};
+use crate::iam::wellknown::WellKnown;
+
+/// What `apiVersion` must be.
+pub(super) const API_VERSION: &str = "eksctl.io/v1alpha5";
+/// What `kind` must be.
+pub(super) const KIND: &str = "ClusterConfig";
+
+/// A string and where it stands. Numbers and booleans are taken as they are written.
+pub(super) type Text = Spanned<String>;
+
+/// A whole file.
+#[derive(Default)]
+pub(super) struct Root {
+    pub(super) api_version: Option<Text>,
+    pub(super) kind: Option<Text>,
+    pub(super) metadata: Option<Spanned<Metadata>>,
+    pub(super) iam: Option<Iam>,
+}
+
+impl Root {
+    /// False as soon as it is known for something else, of whose contents nothing can be said.
+    pub(super) fn may_be_ours(&self) -> bool {
+        let fits = |found: &Option<Text>, wanted| found.as_ref().is_none_or(|found| found.value == wanted);
+        fits(&self.api_version, API_VERSION) && fits(&self.kind, KIND)
+    }
+}
+
+/// `metadata`.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Metadata {
+    pub(super) name: Option<Text>,
+    pub(super) region: Option<Text>,
+    pub(super) tags: Option<Spanned<BTreeMap<String, String>>>,
+    #[serde(rename = "version")]
+    _version: Option<IgnoredAny>,
+    #[serde(rename = "forceUpdateVersion")]
+    _force_update_version: Option<IgnoredAny>,
+    #[serde(rename = "annotations")]
+    _annotations: Option<IgnoredAny>,
+    #[serde(rename = "accountID")]
+    _account: Option<IgnoredAny>,
+}
+
+/// `iam`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Iam {
+    #[serde(rename = "withOIDC")]
+    pub(super) with_oidc: Option<Spanned<bool>>,
+    pub(super) service_accounts: Option<Vec<Spanned<ServiceAccount>>>,
+    #[serde(rename = "podIdentityAssociations")]
+    _pod_identity_associations: Option<IgnoredAny>,
+    #[serde(rename = "serviceRoleARN")]
+    _service_role: Option<IgnoredAny>,
+    #[serde(rename = "serviceRolePermissionsBoundary")]
+    _service_role_boundary: Option<IgnoredAny>,
+    #[serde(rename = "fargatePodExecutionRoleARN")]
+    _fargate_role: Option<IgnoredAny>,
+    #[serde(rename = "fargatePodExecutionRolePermissionsBoundary")]
+    _fargate_role_boundary: Option<IgnoredAny>,
+    #[serde(rename = "vpcResourceControllerPolicy")]
+    _vpc_resource_controller_policy: Option<IgnoredAny>,
+}
+
+/// One of `iam.serviceAccounts`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ServiceAccount {
+    pub(super) metadata: Option<Spanned<ObjectMeta>>,
+    #[serde(rename = "attachPolicyARNs")]
+    pub(super) attach_policy_arns: Option<Vec<Text>>,
+    pub(super) well_known_policies: Option<BTreeMap<WellKnown, Option<bool>>>,
+    pub(super) attach_policy: Option<Spanned<Value>>,
+    #[serde(rename = "attachRoleARN")]
+    pub(super) attach_role_arn: Option<Text>,
+    pub(super) permissions_boundary: Option<Text>,
+    pub(super) role_name: Option<Text>,
+    pub(super) role_only: Option<bool>,
+    pub(super) tags: Option<Spanned<BTreeMap<String, String>>>,
+    pub(super) subject_pattern: Option<Text>,
+    /// What eksctl's `get` prints; of no use here.
+    #[serde(rename = "status")]
+    _status: Option<IgnoredAny>,
+}
+
+/// `metadata` of a service account.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ObjectMeta {
+    pub(super) name: Option<Text>,
+    pub(super) namespace: Option<Text>,
+    pub(super) labels: Option<BTreeMap<String, Text>>,
+    pub(super) annotations: Option<BTreeMap<String, Text>>,
+}
+
+impl<'de> Deserialize<'de> for Root {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RootVisitor)
+    }
+}
+
+struct RootVisitor;
+
+impl<'de> Visitor<'de> for RootVisitor {
+    type Value = Root;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a ClusterConfig")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Root, A::Error> {
+        let mut root = Root::default();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "apiVersion" => root.api_version = map.next_value()?,
+                "kind" => root.kind = map.next_value()?,
+                "metadata" if root.may_be_ours() => root.metadata = map.next_value()?,
+                "iam" if root.may_be_ours() => root.iam = map.next_value()?,
+                other => {
+                    if root.may_be_ours() {
+                        refuse_misspelt(other)?;
+                    }
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(root)
+    }
+}
+
+const OURS: &[&str] = &["apiVersion", "kind", "metadata", "iam"];
+
+fn refuse_misspelt<E: serde::de::Error>(key: &str) -> Result<(), E> {
+    match key {
+        "serviceAccounts" => return Err(E::unknown_field(key, &["iam.serviceAccounts"])),
+        "withOIDC" => return Err(E::unknown_field(key, &["iam.withOIDC"])),
+        _ => {}
+    }
+    if nearest(key, OURS).is_some() { Err(E::unknown_field(key, OURS)) } else { Ok(()) }
+}
+
+/// Reads the one document of a file.
+pub(super) fn parse(text: &str) -> Result<Spanned<Root>, Problem> {
+    let mut documents = serde_saphyr::from_multiple_with_options::<Spanned<Root>>(text, options())
+        .map_err(|error| Problem::from_parser(&error, text))?;
+    if let Some(second) = documents.get(1) {
+        let problem = Problem::new(second.referenced, "a second document begins here; a file holds one ClusterConfig");
+        return Err(problem.hint("put each ClusterConfig into a file of its own and run irsactl once for each"));
+    }
+    documents.pop().ok_or_else(|| Problem::nowhere("the file is empty").hint(EXAMPLE))
+}
+
+const EXAMPLE: &str =
+    "begin with apiVersion: eksctl.io/v1alpha5, kind: ClusterConfig, and metadata with name and region";
+
+/// Room for the few thousand roles that an account may have, and none for what explodes.
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_nodes: 500_000,
+            max_events: 1_500_000,
+            // One anchored policy may well serve hundreds of service accounts.
+            enforce_alias_anchor_ratio: false,
+        },
+        emit_comments: false,
+        // eksctl's sections may hold anything.
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
+        // An account id in a policy's condition may begin with 0.
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        with_snippet: false,
+    }
+}
