@@ -14,7 +14,7 @@ use crate::iam::trust::Issuer;
 use crate::k8s::Kubernetes;
 use crate::observe;
 use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed};
-use crate::plan::{Plan, StackSpec, provider};
+use crate::plan::{Action, Plan, StackSpec, provider};
 use crate::stack::tags;
 use crate::stack::template::RoleSpec;
 
@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
         Ended::Done(plan) => {
             let role = plan.outputs.role_arn.clone().unwrap_or_default();
             let mut lines = vec![format!("role ARN: {role}")];
-            if plan.changes_kind("ServiceAccount") {
+            if plan.steps.iter().any(|step| step.kind == "ServiceAccount" && step.action == Action::Update) {
                 lines.push(format!(
                     "pods of {}/{name} that run already get the role when they are restarted",
                     args.namespace
@@ -65,9 +65,6 @@ pub(super) fn required(name: &Name) -> Result<&str> {
 }
 
 async fn aws_half(aws: &Aws, args: &Create, who: (&str, &str)) -> Result<(String, Observed)> {
-    if args.attach_role_arn.is_some() {
-        return Ok((String::new(), Observed::default()));
-    }
     observe::iamserviceaccount::aws_half(aws, &args.cluster.cluster, who, args.role_name.as_deref()).await
 }
 

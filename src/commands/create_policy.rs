@@ -1,5 +1,7 @@
 //! `create policy`.
 
+use futures::future::try_join;
+
 use super::run::{self, Ended};
 use crate::Exit;
 use crate::cli::policy::{Create, SHARED_POLICY};
@@ -29,7 +31,8 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
         tags: tags::own_tags(crate::VERSION, &args.tags.tags),
         allow_shared_change: args.allow_shared_policy_change,
     };
-    let found = aws.policy(&desired.arn).await?;
+    let (found, ()) =
+        try_join(aws.policy(&desired.arn), observe::policy::check_zones(aws, &args.zone_id_filter)).await?;
     let others = observe::policy::others(aws, &desired, found.as_ref(), None).await?;
     let mut plan = Plan::new(None, aws.region(), &caller.account);
     plan.push(policy::step(&desired, found.as_ref(), others.as_deref())?);

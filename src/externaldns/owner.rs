@@ -60,6 +60,13 @@ mod tests {
     }
 
     #[test]
+    fn a_policy_for_one_installation_names_it() {
+        let name = |name| scoped_policy("AllowExternalDNSUpdates", "us-west-2", "eksdemo1", name);
+        assert_eq!(name("external-dns"), "AllowExternalDNSUpdates-us-west-2-eksdemo1");
+        assert_eq!(name("internal"), "AllowExternalDNSUpdates-us-west-2-eksdemo1-internal");
+    }
+
+    #[test]
     fn k26_copied_ids_are_known() {
         for id in ["default", "my-hostedzone-identifier", "external-dns", "Z0123456789ABCDEFGHIJ"] {
             assert!(copied(id).is_some(), "{id}");

@@ -534,4 +534,15 @@ mod tests {
         assert_eq!(found[0].change.path, "/metadata/annotations/eks.amazonaws.com~1role-arn");
         assert_eq!(found[0].field, "metadata.annotations[eks.amazonaws.com/role-arn]");
     }
+
+    #[test]
+    fn fields_belong_to_who_wrote_them() {
+        let fields = json!({"f:metadata": {"f:annotations": {".": {}, "f:a/b": {}}}});
+        let object = json!({"metadata": {"annotations": {"a/b": "1", "c": "2"}, "managedFields": [
+            {"manager": "irsactl", "operation": "Apply", "fieldsV1": fields},
+        ]}});
+        assert!(is_field_of(&object, &["metadata", "annotations", "a/b"], "irsactl"));
+        assert!(!is_field_of(&object, &["metadata", "annotations", "c"], "irsactl"));
+        assert!(!is_field_of(&object, &["metadata", "annotations", "a/b"], "helm"));
+    }
 }

@@ -49,7 +49,8 @@ pub(super) fn unreachable_server(server: &str, causes: &[String]) -> Box<Error> 
     }
     error.hint(
         "a private endpoint answers only from inside the VPC: run there, or through a proxy (HTTPS_PROXY); a private \
-         network also needs endpoints for sts, iam, cloudformation and eks. --aws-only does the AWS part without it",
+         network also needs endpoints for sts, iam, cloudformation and eks. --aws-only (of iamserviceaccount: \
+         --role-only) does the AWS part without it",
     )
 }
 

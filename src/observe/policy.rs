@@ -3,6 +3,7 @@
 use crate::aws::Aws;
 use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
+use crate::plan::externaldns::guards::no_zone;
 use crate::plan::policy::Desired;
 
 /// The entities that the policy is attached to besides `own_role`, asked for only where it must change; none where they
@@ -22,6 +23,20 @@ pub(crate) async fn others(
         Err(error) if error.code == ErrorCode::AccessDenied => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Fails where one of these hosted zones doesn't exist.
+pub(crate) async fn check_zones(aws: &Aws, ids: &[String]) -> Result<()> {
+    let checks = ids.iter().map(|id| async move {
+        match aws.zone(id).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(no_zone(id)),
+            // A policy can be written without the right to look at the zones.
+            Err(error) if error.code == ErrorCode::AccessDenied => Ok(()),
+            Err(error) => Err(error),
+        }
+    });
+    futures::future::try_join_all(checks).await.map(drop)
 }
 
 /// Fails where one of these managed policies doesn't exist.

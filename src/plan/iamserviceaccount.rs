@@ -104,7 +104,10 @@ pub struct Entry {
 /// Where something of others is in the way.
 pub fn add(plan: &mut Plan, desired: &Desired, observed: &Observed, needs: &[StepId]) -> Result<Entry> {
     let (role, aws) = match &desired.role {
-        DesiredRole::Existing(arn) => (RoleSource::Known(arn.clone()), needs.to_vec()),
+        DesiredRole::Existing(arn) => {
+            note_stack(plan, desired, observed);
+            (RoleSource::Known(arn.clone()), needs.to_vec())
+        }
         DesiredRole::Stack(spec) => add_role(plan, desired, spec, observed, needs)?,
     };
     plan.outputs.service_accounts.push(ServiceAccountOutput {
@@ -121,6 +124,20 @@ pub fn add(plan: &mut Plan, desired: &Desired, observed: &Observed, needs: &[Ste
         entry.service_account = Some(plan.push(account.after(entry.aws.iter().copied().chain([namespace]))));
     }
     Ok(entry)
+}
+
+/// A role of others is used: the stack's isn't any more.
+fn note_stack(plan: &mut Plan, desired: &Desired, observed: &Observed) {
+    let Desired { cluster, namespace, name, .. } = desired;
+    let full = format!("{namespace}/{name}");
+    let own = observed.stack.as_ref().filter(|found| check_ours(cluster, &full, &found.stack).is_ok());
+    if let Some(found) = own {
+        plan.note(format!(
+            "stack {} and its role stay, unused; this removes them: irsactl delete iamserviceaccount --cluster \
+             {cluster} --region {} --namespace {namespace} --name {name} --role-only --approve",
+            found.stack.name, plan.region
+        ));
+    }
 }
 
 fn add_role(

@@ -114,7 +114,7 @@ pub fn add_service_account(
             name: name.to_owned(),
             uid: uid(found),
         };
-        Step::new(Action::Delete, "ServiceAccount", full, op)
+        Step::new(Action::Delete, "ServiceAccount", full, op).because("irsactl or eksctl made it")
     } else if annotated.is_some() && (annotated == role_arn || is_annotated_by_us(found)) {
         let op = Op::Unannotate { namespace: namespace.to_owned(), name: name.to_owned() };
         let gone = super::diff::Change::new(
@@ -153,7 +153,8 @@ pub fn add_object(plan: &mut Plan, kind: &Kind, found: Option<&Value>, needs: &[
         return None;
     }
     let op = Op::DeleteObject { kind: *kind, namespace, name, uid: uid(found) };
-    Some(plan.push(Step::new(Action::Delete, kind.kind, full, op).after(needs.iter().copied())))
+    let step = Step::new(Action::Delete, kind.kind, full, op).because("irsactl made it");
+    Some(plan.push(step.after(needs.iter().copied())))
 }
 
 /// True for an object, other than a ServiceAccount, that irsactl made.

@@ -202,7 +202,7 @@ fn m14_role_only_makes_no_kubernetes_call() {
     let sandbox = Sandbox::lease();
     hide_kubernetes(&sandbox);
     let line = format!("{CREATE} batch --attach-policy-arn {S3}");
-    sandbox.run(&format!("{line} --approve")).exits(1).says(&["127.0.0.1:1", "hint: "]);
+    sandbox.run(&format!("{line} --approve")).exits(1).says(&["127.0.0.1:1", "hint: ", "--role-only"]);
     assert_eq!(sandbox.writes(), NOTHING);
     sandbox.run(&format!("{line} --role-only --approve")).ok().shows(&["role ARN: arn:aws:iam::123456789012:role/"]);
     let listed = sandbox.run(&format!("{GET} -o json")).ok().says(&["warning: the ServiceAccounts can't be read"]);
@@ -286,6 +286,16 @@ fn an_existing_role_is_used_as_it_is() {
         .run(&format!("{CREATE} far --attach-role-arn arn:aws:iam::111122223333:role/far --approve"))
         .ok()
         .says(&["warning: ", "another account"]);
+    // A role made before stays until somebody wants it gone.
+    created(&sandbox, "default", "both");
+    sandbox.create_role_trusting("both", &trust(&sandbox, "both"));
+    let both = format!("{CREATE} both --attach-role-arn arn:aws:iam::123456789012:role/both --approve");
+    let note = "irsactl delete iamserviceaccount --cluster eksdemo1 --region us-west-2 --namespace default --name both \
+                --role-only --approve";
+    sandbox.run(&both).ok().shows(&["~ ServiceAccount", "its role stay", note]);
+    sandbox.run(note.strip_prefix("irsactl ").unwrap()).ok();
+    sandbox.run(&both).ok().shows(&["Nothing to do"]);
+
     sandbox.fault(&json!({"deny": "iam:GetRole"}));
     sandbox.run(&line).ok().says(&["warning: ", "can't be read", "iam:GetRole"]);
     sandbox.heal();
@@ -550,6 +560,33 @@ fn a_role_with_policies_of_others_is_deleted_with_consent_only() {
         ["iam:DetachRolePolicy", "cloudformation:DeleteStack", "delete serviceaccounts default/web"]
     );
     assert!(!sandbox.has_role(name_of(&role)) && sandbox.has_policy("theirs"));
+}
+
+#[test]
+fn a_stack_that_could_not_be_deleted_is_replaced_or_deleted_once_it_can_be() {
+    let sandbox = Sandbox::lease();
+    let role = created(&sandbox, "default", "web");
+    let stack = stack_name("default", "web");
+    let theirs = sandbox.create_policy("theirs");
+    sandbox.attach(name_of(&role), &theirs);
+    wait(sandbox.cloudformation().delete_stack().stack_name(&stack).send()).unwrap();
+    until("the deletion failed", || (sandbox.stack_status(&stack) == "DELETE_FAILED").then_some(()));
+    assert_eq!(states(&sandbox.run(&format!("{GET} -o json")).ok()), ["default/web failed irsactl"]);
+    let create = format!("{CREATE} web --attach-policy-arn {S3} --approve");
+    let detach = format!("aws iam detach-role-policy --role-name {} --policy-arn {theirs}", name_of(&role));
+    sandbox.forget_calls();
+    sandbox.run(&create).exits(1).says(&["others attached: theirs", &detach]);
+    assert_eq!(sandbox.writes(), NOTHING);
+    wait(sandbox.iam().detach_role_policy().role_name(name_of(&role)).policy_arn(theirs).send()).unwrap();
+    sandbox.run(&create).ok().shows(&["replaced, because it is DELETE_FAILED"]);
+    assert_eq!(states(&sandbox.run(&format!("{GET} -o json")).ok()), ["default/web ready irsactl"]);
+
+    sandbox.fault(&json!({"deny": "iam:DeleteRole"}));
+    let delete = format!("{DELETE} web --approve");
+    sandbox.run(&delete).exits(1).says(&["iam:DeleteRole", "not reached: ServiceAccount default/web"]);
+    sandbox.heal();
+    sandbox.run(&delete).ok();
+    assert_eq!(states(&sandbox.run(&format!("{GET} -o json")).ok()), NOTHING);
 }
 
 #[test]

@@ -108,6 +108,12 @@ fn a_policy_for_some_zones_has_a_name_of_its_own() {
     sandbox.run(&format!("create policy --zone-id-filter {zone} --approve")).exits(2).says(&["others share", "a name"]);
     assert_eq!(sandbox.aws_calls(), [""; 0]);
 
+    sandbox
+        .run("create policy dns-team --zone-id-filter ZNOTHERE00 --approve")
+        .exits(1)
+        .says(&["no hosted zone ZNOTHERE00"]);
+    assert_eq!(sandbox.writes(), [""; 0]);
+
     let line = format!("create policy dns-team --zone-id-filter /hostedzone/{zone}");
     let done = sandbox.run(&format!("{line} --approve -o json")).ok().json();
     assert_eq!(done["outputs"]["policyARN"], policy_arn("dns-team"));

@@ -84,11 +84,18 @@ fn batches(run: &Run) -> Vec<Value> {
 fn everything_goes_but_the_records_which_are_named_with_what_removes_them() {
     let sandbox = Sandbox::lease();
     let empty = records(&sandbox);
+    sandbox.create_ingress("weighted", "weighted.example.com");
+    let annotations = json!({
+        "external-dns.kubernetes.io/set-identifier": "it's one",
+        "external-dns.kubernetes.io/aws-weight": "10",
+    });
+    let weighted = "/apis/networking.k8s.io/v1/namespaces/default/ingresses/weighted";
+    sandbox.patch(weighted, &json!({"metadata": {"annotations": annotations}}));
     sandbox.run(INSTALL).ok();
     sandbox.create_ingress("web", "app.example.com");
     sandbox.create_ingress("star", "*.example.com");
-    let wanted = ["aaaa-app.example.com. TXT", "aaaa-\\052.example.com. TXT"];
-    until("records", || wanted.iter().all(|name| records(&sandbox).contains(*name)).then_some(()));
+    let wanted = ["aaaa-app", "aaaa-\\052", "aaaa-weighted"].map(|name| format!("{name}.example.com. TXT"));
+    until("records", || wanted.iter().all(|name| records(&sandbox).contains(name)).then_some(()));
     let heritage = "\"heritage=external-dns,external-dns/owner=me,external-dns/resource=ingress/default/web\"";
     change(
         &sandbox,
@@ -135,7 +142,9 @@ fn everything_goes_but_the_records_which_are_named_with_what_removes_them() {
 
     // No record was touched; the printed command removes exactly those that were ExternalDNS's.
     assert!(records(&sandbox).contains("app.example.com. A"));
-    for batch in batches(&done) {
+    let batches = batches(&done);
+    assert!(batches[0].to_string().contains(r#""SetIdentifier":"it's one","Weight":10"#), "{batches:?}");
+    for batch in batches {
         change(&sandbox, &batch);
     }
     let left: BTreeSet<_> = records(&sandbox).difference(&empty).cloned().collect();

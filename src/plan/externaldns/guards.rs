@@ -105,6 +105,12 @@ pub fn binding(settings: &Settings, live: Option<&Value>) -> Result<()> {
     })
 }
 
+/// A `--zone-id-filter` that names nothing.
+pub fn no_zone(id: &str) -> Box<Error> {
+    Error::new(ErrorCode::ZoneNotFound, format!("--zone-id-filter: there is no hosted zone {id}"))
+        .hint("aws route53 list-hosted-zones lists the zones that there are")
+}
+
 /// The zones that the settings select; an installation that selects none isn't wrong, but does nothing.
 ///
 /// # Errors
@@ -115,8 +121,7 @@ pub fn zones<'a>(plan: &mut Plan, settings: &Settings, zones: &'a [Zone]) -> Res
         return Ok(Vec::new());
     }
     if let Some(id) = settings.zone_id_filters.iter().find(|id| !zones.iter().any(|zone| zone.id == **id)) {
-        return Err(Error::new(ErrorCode::ZoneNotFound, format!("--zone-id-filter: there is no hosted zone {id}"))
-            .hint("aws route53 list-hosted-zones lists the zones that there are"));
+        return Err(no_zone(id));
     }
     let selected = filter::select_zones(zones, settings);
     if let Some([twin, ..]) = filter::twins(&selected).first().map(Vec::as_slice) {
