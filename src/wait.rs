@@ -58,6 +58,14 @@ impl Wait {
         self.cancel.cancelled().await;
     }
 
+    /// Resolves when the user interrupts or the time is over, with the error that says so.
+    pub async fn ended(&self) -> Box<Error> {
+        tokio::select! {
+            () = self.cancel.cancelled() => interrupted(),
+            () = tokio::time::sleep_until(self.deadline) => self.timed_out(),
+        }
+    }
+
     /// True once the user has interrupted.
     pub fn is_interrupted(&self) -> bool {
         self.cancel.is_cancelled()

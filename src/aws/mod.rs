@@ -1,7 +1,7 @@
 //! Every call to AWS.
 //!
-//! All calls go through [`Aws::send`]: it times them, maps their errors, and obeys Ctrl-C and `--timeout` between
-//! calls, never in the middle of one. Retries are the SDK's.
+//! All calls go through [`Aws::send`]: it times them, maps their errors, and obeys Ctrl-C and `--timeout`: reads are
+//! given up at once, writes never in the middle of one. Retries are the SDK's.
 
 pub mod cloudformation;
 pub mod eks;
@@ -73,7 +73,7 @@ macro_rules! client {
                 let trace = Trace::new(stringify!($service), self.inner.hosts.clone(), endpoint.clone());
                 let config = $sdk::config::Builder::from(&self.inner.config)
                     .interceptor(trace)
-                    .retry_classifier(Hopeless(endpoint))
+                    .retry_classifier(Hopeless::new(endpoint, self.wait().clone()))
                     .retry_partition(retry_partition(stringify!($service)))
                     .build();
                 $sdk::Client::from_conf(config)
@@ -130,8 +130,22 @@ impl Aws {
     {
         let request = Box::pin(request);
         async move {
-            self.wait().check()?;
-            self.send_anyway(operation, object, request).await
+            let start = Instant::now();
+            let answer = self.unless_ended(operation, object, request).await?;
+            self.answered(operation, object, start, answer)
+        }
+    }
+
+    /// Awaits a call that the user may interrupt, or whose time may be over: a write that is under way is never cut off.
+    async fn unless_ended<T>(&self, operation: &str, object: &str, call: impl Future<Output = T>) -> Result<T> {
+        self.wait().check()?;
+        if !is_read(operation) {
+            return Ok(call.await);
+        }
+        tokio::select! {
+            biased;
+            answer = call => Ok(answer),
+            end = self.wait().ended() => Err(end.cause(format!("{operation} {object} was under way").replace("  ", " "))),
         }
     }
 
@@ -163,9 +177,8 @@ impl Aws {
     where
         E: ProvideErrorMetadata + StdError + 'static,
     {
-        self.wait().check()?;
         let start = Instant::now();
-        let answer = next.await;
+        let answer = self.unless_ended(operation, object, next).await?;
         answer.map(|answer| self.answered(operation, object, start, answer)).transpose()
     }
 
@@ -205,6 +218,12 @@ impl fmt::Debug for Aws {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Aws").field("region", &self.inner.region).finish_non_exhaustive()
     }
+}
+
+/// True for a call that changes nothing.
+fn is_read(operation: &str) -> bool {
+    let action = operation.split(':').nth(1).unwrap_or(operation);
+    ["Get", "List", "Describe", "Simulate", "AssumeRole"].iter().any(|verb| action.starts_with(verb))
 }
 
 /// Turns "doesn't exist" into `None`.
@@ -247,10 +266,22 @@ mod tests {
             cancel.cancel();
             Answer::Ok(())
         };
-        assert!(aws.send("sts:GetCallerIdentity", "", call).await.is_ok());
+        assert!(aws.send("iam:CreatePolicy", "", call).await.is_ok());
         let refused = aws.send("sts:GetCallerIdentity", "", async { Answer::Ok(()) }).await.unwrap_err();
         assert_eq!(refused.error.code, ErrorCode::Interrupted);
         assert!(aws.send_anyway("sts:GetCallerIdentity", "", async { Answer::Ok(()) }).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_ends_a_read_under_way() {
+        let cancel = CancellationToken::new();
+        let aws = aws(&cancel);
+        let never = async {
+            cancel.cancel();
+            std::future::pending::<Answer>().await
+        };
+        let refused = aws.send("sts:GetCallerIdentity", "", never).await.unwrap_err();
+        assert_eq!(refused.error.code, ErrorCode::Interrupted);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryA
 use tracing::info;
 
 use super::USER_AGENT;
+use crate::wait::Wait;
 
 /// Puts the program's name into the `User-Agent`, notes the endpoint's host and tells of retries.
 #[derive(Debug)]
@@ -109,10 +110,19 @@ impl Endpoint {
     }
 }
 
-/// Ends retries that lead nowhere: of an endpoint that never answered, and of quotas (`LimitExceededException` of
-/// CloudFormation), which the SDK takes for throttling.
+/// Ends retries that lead nowhere: of an endpoint that never answered, of quotas (`LimitExceededException` of
+/// CloudFormation), which the SDK takes for throttling, and of a run that is over.
 #[derive(Debug)]
-pub(super) struct Hopeless(pub(super) Arc<Endpoint>);
+pub(super) struct Hopeless {
+    endpoint: Arc<Endpoint>,
+    wait: Wait,
+}
+
+impl Hopeless {
+    pub(super) fn new(endpoint: Arc<Endpoint>, wait: Wait) -> Self {
+        Self { endpoint, wait }
+    }
+}
 
 impl ClassifyRetry for Hopeless {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
@@ -121,7 +131,8 @@ impl ClassifyRetry for Hopeless {
         };
         let error = error.as_operation_error().and_then(|error| error.downcast_ref::<CreateStackError>());
         let quota = matches!(error, Some(CreateStackError::LimitExceededException(_)));
-        if quota || self.0.is_absent() { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
+        let hopeless = quota || self.endpoint.is_absent() || self.wait.check().is_err();
+        if hopeless { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
     }
 
     fn name(&self) -> &'static str {

@@ -11,7 +11,6 @@ use super::error::{Operation, chain, explain, unreachable_server};
 use super::kind::escape;
 use super::{FIELD_MANAGER, Kind, Kubernetes, describe};
 use crate::error::{Error, ErrorCode, Result};
-use crate::wait::interrupted;
 
 /// Longest time that one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
@@ -264,7 +263,7 @@ impl Kubernetes {
         let answer = if call.method == Method::GET {
             tokio::select! {
                 answer = answer => answer,
-                () = self.wait.interrupted() => return Err(interrupted()),
+                end = self.wait.ended() => return Err(end),
             }
         } else {
             answer.await
