@@ -104,7 +104,10 @@ pub struct Entry {
 /// Where something of others is in the way.
 pub fn add(plan: &mut Plan, desired: &Desired, observed: &Observed, needs: &[StepId]) -> Result<Entry> {
     let (role, aws) = match &desired.role {
-        DesiredRole::Existing(arn) => (RoleSource::Known(arn.clone()), needs.to_vec()),
+        DesiredRole::Existing(arn) => {
+            note_left_stack(plan, desired, observed.stack.as_ref());
+            (RoleSource::Known(arn.clone()), needs.to_vec())
+        }
         DesiredRole::Stack(spec) => add_role(plan, desired, spec, observed, needs)?,
     };
     plan.outputs.service_accounts.push(ServiceAccountOutput {
@@ -296,6 +299,18 @@ pub fn mends(spec: &StackSpec, found: &ObservedRole) -> Vec<Step> {
         );
     }
     steps
+}
+
+/// A service account that turns to a role of others leaves its stack behind.
+fn note_left_stack(plan: &mut Plan, desired: &Desired, found: Option<&ObservedStack>) {
+    let own = format!("{}/{}", desired.namespace, desired.name);
+    let Some(found) = found.filter(|found| check_ours(&desired.cluster, &own, &found.stack).is_ok()) else { return };
+    let (stack, region) = (&found.stack.name, &plan.region);
+    let role = found.role.as_ref().map(|found| format!(" with role {}", found.role.name)).unwrap_or_default();
+    plan.note(format!(
+        "stack {stack} stays{role}; where nothing needs it: aws cloudformation delete-stack --stack-name {stack} \
+         --region {region}"
+    ));
 }
 
 fn note_foreign_policies(plan: &mut Plan, spec: &StackSpec, found: &ObservedRole) {
