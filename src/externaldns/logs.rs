@@ -142,10 +142,14 @@ fn credentials(text: &str) -> Option<Class> {
     {
         return Some(Class::Trust);
     }
+    // After all else the SDK asks for the role of the node, whose address may not be reachable.
+    if text.contains("no EC2 IMDS role found") {
+        return Some(Class::NoCredentials);
+    }
     if text.contains("dial tcp") || text.contains("i/o timeout") || text.contains("no such host") {
         return Some(Class::Network { host: aws_host(text) });
     }
-    let none = ["NoCredentialProviders", "no EC2 IMDS role found", "failed to refresh cached credentials"];
+    let none = ["NoCredentialProviders", "failed to refresh cached credentials"];
     none.iter().any(|fragment| text.contains(fragment)).then_some(Class::NoCredentials)
 }
 
@@ -458,7 +462,11 @@ mod tests {
                 "dial tcp: lookup sts.amazonaws.com:443: i/o timeout",
                 Class::Network { host: Some("sts.amazonaws.com".to_owned()) },
             ),
-            ("no EC2 IMDS role found, operation error ec2imds: GetMetadata", Class::NoCredentials),
+            (
+                "no EC2 IMDS role found, operation error ec2imds: GetMetadata, request send failed, dial tcp \
+                 169.254.169.254:80: connect: network is unreachable",
+                Class::NoCredentials,
+            ),
             (r#"time="x" level=fatal msg="something new""#, Class::Fatal { detail: "something new".to_owned() }),
         ];
         for (line, class) in cases {

@@ -2,10 +2,11 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{RUNTIME, Sandbox, until};
+use crate::support::{RUNTIME, Sandbox};
 
 pub const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s";
 pub const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/external-dns/deployments/external-dns";
@@ -34,6 +35,11 @@ impl<'a> Live<'a> {
     /// Installs with this command line.
     pub fn install(sandbox: &'a Sandbox, install: &str) -> Self {
         sandbox.run(&format!("{install} --approve")).ok();
+        Self::of(sandbox, install)
+    }
+
+    /// What this command line has left.
+    pub fn of(sandbox: &'a Sandbox, install: &str) -> Self {
         let config = sandbox.aws();
         let (iam, stacks) = (aws_sdk_iam::Client::new(&config), aws_sdk_cloudformation::Client::new(&config));
         Self { sandbox, install: install.to_owned(), iam, stacks }
@@ -92,6 +98,8 @@ impl<'a> Live<'a> {
         let again = self.sandbox.run(&format!("{} --approve -o json", self.install)).ok();
         assert_eq!(again.changes(), [""; 0], "{what}, after the repair: {}", again.stdout);
         assert_eq!(self.sandbox.writes(), [""; 0], "{what}, after the repair");
+        let calls = self.sandbox.aws_calls();
+        assert!(calls.len() <= 15, "{what}: {} calls to find out: {calls:?}", calls.len());
     }
 }
 
@@ -318,12 +326,17 @@ fn fields_that_irsactl_does_not_render_are_no_drift() {
 #[test]
 fn pods_that_run_without_the_role_are_restarted() {
     let sandbox = Sandbox::lease();
-    let live = Live::install(&sandbox, INSTALL);
     sandbox.control("/webhook", &json!({"enabled": false}));
-    let before = live.pods();
-    sandbox.delete(&format!("{PODS}/{}", before[0]));
-    until("a pod without the role", || (live.pods().len() == 1 && live.pods() != before).then_some(()));
+    let begin = Instant::now();
+    let failed = sandbox.run(&format!("{INSTALL} --approve")).exits(1);
+    failed.says(&[
+        "runs without the role",
+        "the pod identity webhook",
+        "hint: run the same command again: it restarts",
+    ]);
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
     sandbox.control("/webhook", &json!({"enabled": true}));
+    let live = Live::of(&sandbox, INSTALL);
     let plan = live.repairs("the pod was made without the role", &["update Deployment external-dns/external-dns"]);
     assert!(plan.to_string().contains("its pods run without the role: they are restarted"), "{plan}");
 }

@@ -122,6 +122,25 @@ fn attached(live: &Live<'_>, role: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_role_of_others_takes_the_place_of_the_stacks() {
+    let sandbox = Sandbox::lease();
+    let mut live = Live::install(&sandbox, INSTALL);
+    let found = answer(live.iam.get_role().role_name(live.role()).send()).role.unwrap();
+    let trust = percent_encoding::percent_decode_str(found.assume_role_policy_document().unwrap()).decode_utf8_lossy();
+    let arn = answer(live.iam.create_role().role_name("own").assume_role_policy_document(trust).send());
+    let arn = arn.role.unwrap().arn;
+    let policy = live.policy_arn("AllowExternalDNSUpdates");
+    answer(live.iam.attach_role_policy().role_name("own").policy_arn(policy).send());
+
+    live.install = format!("{INSTALL} --role-arn {arn}");
+    sandbox.run(&live.install).ok().shows(&[&format!("stack {STACK} stays"), &live.role()]);
+    let changes = ["update ServiceAccount external-dns/external-dns", UPDATE];
+    live.repairs("another role", &changes);
+    live.install = INSTALL.to_owned();
+    live.repairs("and back", &changes);
+}
+
+#[test]
 fn aws_only_makes_no_call_to_kubernetes() {
     let sandbox = Sandbox::lease();
     let line = "install external-dns --cluster eksdemo1 --domain-filter example.com --aws-only";

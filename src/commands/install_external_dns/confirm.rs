@@ -15,7 +15,7 @@ use crate::externaldns::logs::{self, Class, Severity};
 use crate::externaldns::settings::Settings;
 use crate::k8s::{Kind, Kubernetes};
 use crate::plan::execute::{Tools, prove};
-use crate::plan::externaldns::{belongs_to, proof};
+use crate::plan::externaldns::{belongs_to, injected_role, proof};
 use crate::plan::{Plan, RoleSource};
 use crate::ui::{GREEN, Task, Ui, paint};
 use crate::wait::Wait;
@@ -109,10 +109,14 @@ async fn wait_for_sync(ui: &Ui, wait: &Wait, kubernetes: &Kubernetes, settings: 
     let task = ui.task("waiting for the first synchronisation");
     let mut refusals = Vec::new();
     loop {
-        if let Some(pod) = pod(kubernetes, settings).await?
-            && synced(kubernetes, settings, &pod, &mut refusals, &task).await?
-        {
-            return Ok(());
+        if let Some(pod) = pod(kubernetes, settings).await? {
+            let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+            if injected_role(&pod).is_none() {
+                return Err(without_role(name));
+            }
+            if synced(kubernetes, settings, name, &mut refusals, &task).await? {
+                return Ok(());
+            }
         }
         // The log ended: the pod did, too. The rollout says why, unless it comes up again.
         wait.pause(Duration::from_millis(500)).await.map_err(|error| not_synced(error, &refusals))?;
@@ -121,14 +125,20 @@ async fn wait_for_sync(ui: &Ui, wait: &Wait, kubernetes: &Kubernetes, settings: 
 }
 
 /// The pod that runs, newest first.
-async fn pod(kubernetes: &Kubernetes, settings: &Settings) -> Result<Option<String>> {
+async fn pod(kubernetes: &Kubernetes, settings: &Settings) -> Result<Option<Value>> {
     let namespace = Some(settings.namespace.as_str());
     let Some(deployment) = kubernetes.get(&Kind::DEPLOYMENT, namespace, &settings.name).await? else { return Ok(None) };
     let mut pods = kubernetes.list(&Kind::POD, namespace, None, None).await?;
     pods.retain(|pod| belongs_to(pod, &deployment) && pod.pointer("/metadata/deletionTimestamp").is_none());
-    let text = |pod: &Value, path| pod.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let newest = pods.into_iter().max_by_key(|pod| text(pod, "/metadata/creationTimestamp"));
-    Ok(newest.map(|pod| text(&pod, "/metadata/name")))
+    let made = |pod: &Value| pod.pointer("/metadata/creationTimestamp").and_then(Value::as_str).map(str::to_owned);
+    Ok(pods.into_iter().max_by_key(made))
+}
+
+/// The annotation was there before the pod: EKS's webhook wasn't.
+fn without_role(pod: &str) -> Box<Error> {
+    Error::new(ErrorCode::SyncFailed, format!("pod {pod} runs without the role"))
+        .cause("the pod identity webhook of EKS, which gives pods their role when they are made, didn't answer")
+        .hint("run the same command again: it restarts the pod")
 }
 
 /// Reads the pod's log until it says that it has synchronised; false where the log ends before. Of what it has said so
