@@ -24,7 +24,7 @@ impl Name {
     }
 }
 
-/// Gives a service account an IAM role.
+/// Gives service accounts an IAM role.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
@@ -35,19 +35,25 @@ Examples:
   irsactl create iamserviceaccount --cluster eksdemo1 --namespace web --name uploads \\
     --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess --approve
 
+  # All that a ClusterConfig names
+  irsactl create iamserviceaccount -f cluster.yaml --include 'web/*' --approve
+
   # Let it use a role that others made
   irsactl create iamserviceaccount --cluster eksdemo1 --name jobs --attach-role-arn arn:aws:iam::111122223333:role/jobs --approve")]
-#[group(id = "permissions", required = true, multiple = true, args = ["attach_policy_arn", "attach_role_arn"])]
+#[group(id = "permissions", required = true, multiple = true, args = ["attach_policy_arn", "attach_role_arn", "config_file"])]
 pub struct Create {
     #[command(flatten)]
-    pub cluster: shared::Cluster,
+    pub target: shared::Target,
+
+    #[command(flatten)]
+    pub selection: shared::Selection,
 
     #[command(flatten)]
     pub name: Name,
 
-    /// Namespace of the ServiceAccount
-    #[arg(long, default_value = "default", value_parser = values::namespace)]
-    pub namespace: String,
+    /// Namespace of the ServiceAccount [default: default]
+    #[arg(long, value_parser = values::namespace)]
+    pub namespace: Option<String>,
 
     /// Managed policies of the role; policy/NAME is completed for the account (can be repeated)
     #[arg(long, value_name = "ARN", value_delimiter = ',', value_parser = values::policy)]
@@ -110,7 +116,7 @@ Examples:
   irsactl get iamserviceaccount external-dns --cluster eksdemo1 -o json | jq -r '.[].status.roleARN'")]
 pub struct Get {
     #[command(flatten)]
-    pub cluster: shared::Cluster,
+    pub target: shared::Target,
 
     #[command(flatten)]
     pub name: Name,
@@ -176,22 +182,32 @@ pub struct Update {
     pub kube: shared::Kube,
 }
 
-/// Removes the IAM role of a service account, and the ServiceAccount if irsactl or eksctl made it.
+/// Removes the IAM role of service accounts, and the ServiceAccount if irsactl or eksctl made it.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   irsactl delete iamserviceaccount --cluster eksdemo1 --namespace web --name uploads
-  irsactl delete iamserviceaccount --cluster eksdemo1 --namespace web --name uploads --approve")]
+  irsactl delete iamserviceaccount --cluster eksdemo1 --namespace web --name uploads --approve
+
+  # What a ClusterConfig doesn't name any more
+  irsactl delete iamserviceaccount -f cluster.yaml --only-missing --approve")]
 pub struct Delete {
     #[command(flatten)]
-    pub cluster: shared::Cluster,
+    pub target: shared::Target,
+
+    #[command(flatten)]
+    pub selection: shared::Selection,
+
+    /// Those that the cluster has and the file doesn't name, instead of those that it names
+    #[arg(long, requires = "config_file")]
+    pub only_missing: bool,
 
     #[command(flatten)]
     pub name: Name,
 
-    /// Namespace of the ServiceAccount
-    #[arg(long, default_value = "default", value_parser = values::namespace)]
-    pub namespace: String,
+    /// Namespace of the ServiceAccount [default: default]
+    #[arg(long, value_parser = values::namespace)]
+    pub namespace: Option<String>,
 
     /// Leave Kubernetes alone
     #[arg(long)]

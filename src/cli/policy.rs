@@ -43,7 +43,7 @@ Examples:
   irsactl utils associate-iam-oidc-provider --cluster eksdemo1 --approve")]
 pub struct AssociateOidcProvider {
     #[command(flatten)]
-    pub cluster: shared::Cluster,
+    pub target: shared::Target,
     #[command(flatten)]
     pub tags: shared::Tags,
     #[command(flatten)]

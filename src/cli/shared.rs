@@ -62,6 +62,30 @@ pub struct Cluster {
     pub cluster: String,
 }
 
+/// Which cluster to talk to: a flag, or a file.
+#[derive(Args, Clone, Debug)]
+pub struct Target {
+    /// EKS cluster
+    #[arg(short, long, value_name = "NAME", value_parser = values::cluster, required_unless_present = "config_file")]
+    pub cluster: Option<String>,
+
+    /// eksctl's ClusterConfig, YAML or JSON; - reads stdin
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+}
+
+/// Which service accounts of a file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Selection {
+    /// Only those of the file whose NAMESPACE/NAME matches this glob (can be repeated)
+    #[arg(long, value_name = "GLOB", value_delimiter = ',', requires = "config_file")]
+    pub include: Vec<String>,
+
+    /// Not those of the file whose NAMESPACE/NAME matches this glob (can be repeated)
+    #[arg(long, value_name = "GLOB", value_delimiter = ',', requires = "config_file")]
+    pub exclude: Vec<String>,
+}
+
 /// How to reach the Kubernetes API.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Kubernetes")]

@@ -1,6 +1,7 @@
 //! `utils associate-iam-oidc-provider`.
 
 use super::run::{self, Ended};
+use super::target;
 use crate::Exit;
 use crate::cli::policy::AssociateOidcProvider;
 use crate::context::Context;
@@ -11,8 +12,14 @@ use crate::stack::tags;
 /// Creates the IAM OIDC provider of the cluster's issuer, or adds the audience that it lacks.
 pub(crate) async fn run(context: &Context, args: &AssociateOidcProvider) -> Result<Exit> {
     tags::check_user_tags(&args.tags.tags).map_err(|e| Error::usage(format!("--tags: {e}")))?;
-    let aws = context.aws(&args.aws).await?;
-    let (cluster, issuer) = context.cluster(&args.aws, &args.cluster.cluster).await?;
+    let target = target::read(&args.target, &args.aws, &[("--tags", !args.tags.tags.is_empty())])?;
+    let user = target.config.as_ref().map_or(args.tags.tags.as_slice(), |config| config.tags.as_slice());
+    if let Some(config) = target.config.as_ref().filter(|config| config.with_oidc == Some(false)) {
+        return Err(Error::usage(format!("{}: iam.withOIDC is false", config.file))
+            .hint("set it to true, or leave it out: this command makes the provider that it refuses"));
+    }
+    let aws = context.aws(&target.aws).await?;
+    let (cluster, issuer) = context.cluster(&target.aws, &target.cluster).await?;
     let arn = issuer.provider_arn(&cluster.partition, &cluster.account);
     let found = aws.oidc_provider(&arn).await?;
     let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
@@ -21,7 +28,7 @@ pub(crate) async fn run(context: &Context, args: &AssociateOidcProvider) -> Resu
         &issuer,
         &arn,
         found.as_ref(),
-        &tags::cluster_tags(&cluster.name, crate::VERSION, &args.tags.tags),
+        &tags::cluster_tags(&cluster.name, crate::VERSION, user),
     ));
     plan.outputs.provider_arn = Some(arn.clone());
     match run::plan(context, &args.plan, plan, aws, None).await? {

@@ -1,12 +1,16 @@
-//! `create iamserviceaccount`.
+//! `create iamserviceaccount`: one by flags, or those of a ClusterConfig.
 
-use futures::future::{try_join, try_join4};
+use futures::future::{try_join, try_join_all, try_join3};
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::run::{self, Ended};
+use super::target::{self, Target};
 use crate::Exit;
 use crate::aws::Aws;
 use crate::aws::eks::Cluster;
 use crate::cli::iamserviceaccount::{Create, Name};
+use crate::config::filter::Filter;
+use crate::config::{Entry, Place};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::iam::arn::policy_arn;
@@ -18,45 +22,94 @@ use crate::plan::{Action, Plan, StackSpec, provider};
 use crate::stack::tags;
 use crate::stack::template::RoleSpec;
 
-/// Gives a service account an IAM role, or brings both to what is asked for.
+/// How many service accounts are read at the same time.
+pub(super) const AT_ONCE: usize = 16;
+
+/// Gives service accounts an IAM role, or brings both to what is asked for.
 pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
-    let name = required(&args.name)?;
     tags::check_user_tags(&args.tags.tags).map_err(|e| Error::usage(format!("--tags: {e}")))?;
-    let aws = context.aws(&args.aws).await?;
-    let who = (args.namespace.as_str(), name);
-    let ((cluster, issuer), (stack_name, mut observed)) =
-        try_join(context.cluster(&args.aws, &args.cluster.cluster), aws_half(aws, args, who)).await?;
-    let provider_arn = issuer.provider_arn(&cluster.partition, &cluster.account);
-    let (found, (), (), kubernetes) = try_join4(
-        aws.oidc_provider(&provider_arn),
-        check_policies(aws, args, &cluster),
-        check_role(context, aws, args, &issuer, &provider_arn, who),
-        objects(context, args, &cluster, who, &mut observed),
+    let target = target::read(&args.target, &args.aws, &beside_file(args))?;
+    let entries = entries(args, &target)?;
+    let aws = context.aws(&target.aws).await?;
+    let ((cluster, issuer), found) = try_join(
+        context.cluster(&target.aws, &target.cluster),
+        read_each(&entries, |entry| aws_half(aws, &target.cluster, entry)),
     )
     .await?;
+    let provider_arn = issuer.provider_arn(&cluster.partition, &cluster.account);
+    let ((found_provider, ()), roles, (kubernetes, objects)) = try_join3(
+        try_join(aws.oidc_provider(&provider_arn), check_policies(aws, args, &entries, &cluster)),
+        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &issuer, &provider_arn))),
+        objects(context, args, &target, &cluster, &entries),
+    )
+    .await?;
+    drop(roles);
 
-    let desired = desired(args, name, &cluster, &issuer, stack_name)?;
     let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
     plan.outputs.provider_arn = Some(provider_arn.clone());
-    let provider_tags = tags::cluster_tags(&cluster.name, crate::VERSION, &args.tags.tags);
-    plan.push(provider::step(&cluster, &issuer, &provider_arn, found.as_ref(), &provider_tags));
-    entry::add(&mut plan, &desired, &observed, &[])?;
+    let shared_tags = target.config.as_ref().map_or(args.tags.tags.as_slice(), |config| config.tags.as_slice());
+    let provider_tags = tags::cluster_tags(&cluster.name, crate::VERSION, shared_tags);
+    plan.push(provider::step(&cluster, &issuer, &provider_arn, found_provider.as_ref(), &provider_tags));
+    for ((wanted, (stack_name, observed)), object) in entries.iter().zip(found).zip(objects) {
+        let observed = Observed { namespace: object.namespace, service_account: object.service_account, ..observed };
+        let desired = desired(args, wanted, &target, &cluster, &issuer, stack_name)?;
+        entry::add(&mut plan, &desired, &observed, &[])?;
+    }
     match run::plan(context, &args.plan, plan, aws, kubernetes.as_ref()).await? {
         Ended::Shown(exit) => Ok(exit),
         Ended::Done(plan) => {
-            let role = plan.outputs.role_arn.clone().unwrap_or_default();
-            let mut lines = vec![format!("role ARN: {role}")];
-            if plan.steps.iter().any(|step| step.kind == "ServiceAccount" && step.action == Action::Update) {
-                lines.push(format!(
-                    "pods of {}/{name} that run already get the role when they are restarted",
-                    args.namespace
-                ));
-            }
-            run::report(&context.ui, &plan, &lines)?;
+            run::report(&context.ui, &plan, &lines(&plan))?;
             Ok(Exit::Success)
         }
     }
 }
+
+/// What a file says, flags can't.
+fn beside_file(args: &Create) -> [(&'static str, bool); 11] {
+    [
+        ("--name", args.name.get().is_some()),
+        ("--namespace", args.namespace.is_some()),
+        ("--attach-policy-arn", !args.attach_policy_arn.is_empty()),
+        ("--attach-role-arn", args.attach_role_arn.is_some()),
+        ("--role-name", args.role_name.is_some()),
+        ("--role-path", args.role_path.is_some()),
+        ("--role-only", args.role_only),
+        ("--permissions-boundary", args.permissions_boundary.is_some()),
+        ("--subject-pattern", args.subject_pattern.is_some()),
+        ("--tags", !args.tags.tags.is_empty()),
+        ("--termination-protection", args.termination_protection),
+    ]
+}
+
+/// The service accounts that the file names and the filters let through, or the one of the flags.
+fn entries(args: &Create, target: &Target) -> Result<Vec<Entry>> {
+    let Some(config) = &target.config else { return Ok(vec![of_flags(args)?]) };
+    let filter = Filter::new(&args.selection.include, &args.selection.exclude)?;
+    let (wanted, _) = filter.part(config.entries()?.to_vec(), Entry::identity)?;
+    Ok(wanted)
+}
+
+fn of_flags(args: &Create) -> Result<Entry> {
+    Ok(Entry {
+        namespace: args.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+        name: required(&args.name)?.to_owned(),
+        labels: std::collections::BTreeMap::new(),
+        annotations: std::collections::BTreeMap::new(),
+        managed_policies: args.attach_policy_arn.clone(),
+        well_known: Vec::new(),
+        inline: None,
+        role_arn: args.attach_role_arn.clone(),
+        boundary: args.permissions_boundary.clone(),
+        role_name: args.role_name.clone(),
+        role_only: args.role_only,
+        tags: args.tags.tags.clone(),
+        subject_pattern: args.subject_pattern.clone(),
+        place: Place::default(),
+    })
+}
+
+/// Where a service account is, if nothing says otherwise (eksctl behaviour).
+pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
 /// The name, which must be given in one way.
 pub(super) fn required(name: &Name) -> Result<&str> {
@@ -64,8 +117,17 @@ pub(super) fn required(name: &Name) -> Result<&str> {
     name.get().ok_or_else(missing)
 }
 
-async fn aws_half(aws: &Aws, args: &Create, who: (&str, &str)) -> Result<(String, Observed)> {
-    observe::iamserviceaccount::aws_half(aws, &args.cluster.cluster, who, args.role_name.as_deref()).await
+/// Reads something of each entry, several at the same time, in their order.
+async fn read_each<'e, T, F>(entries: &'e [Entry], read: impl Fn(&'e Entry) -> F) -> Result<Vec<T>>
+where
+    F: Future<Output = Result<T>>,
+{
+    stream::iter(entries).map(read).buffered(AT_ONCE).try_collect().await
+}
+
+async fn aws_half(aws: &Aws, cluster: &str, entry: &Entry) -> Result<(String, Observed)> {
+    let who = (entry.namespace.as_str(), entry.name.as_str());
+    observe::iamserviceaccount::aws_half(aws, cluster, who, entry.role_name.as_deref()).await
 }
 
 fn policies(arns: &[String], cluster: &Cluster) -> Result<Vec<String>> {
@@ -73,80 +135,126 @@ fn policies(arns: &[String], cluster: &Cluster) -> Result<Vec<String>> {
     arns.iter().map(complete).collect()
 }
 
-async fn check_policies(aws: &Aws, args: &Create, cluster: &Cluster) -> Result<()> {
-    let attached = policies(&args.attach_policy_arn, cluster)?;
-    let boundary = policies(args.permissions_boundary.as_slice(), cluster)?;
+async fn check_policies(aws: &Aws, args: &Create, entries: &[Entry], cluster: &Cluster) -> Result<()> {
+    let unique = |arns: Vec<String>| {
+        let mut arns = arns;
+        arns.sort_unstable();
+        arns.dedup();
+        policies(&arns, cluster)
+    };
+    let attached = unique(entries.iter().flat_map(|entry| entry.managed_policies.clone()).collect())?;
+    let boundaries = unique(entries.iter().filter_map(|entry| entry.boundary.clone()).collect())?;
+    let file = args.target.config_file.is_some();
+    let (attach, bound) = if file {
+        ("attachPolicyARNs", "permissionsBoundary")
+    } else {
+        ("--attach-policy-arn", "--permissions-boundary")
+    };
     try_join(
-        observe::policy::check_exist(aws, "--attach-policy-arn", &attached),
-        observe::policy::check_exist(aws, "--permissions-boundary", &boundary),
+        observe::policy::check_exist(aws, attach, &attached),
+        observe::policy::check_exist(aws, bound, &boundaries),
     )
     .await
     .map(drop)
 }
 
-async fn check_role(
-    context: &Context,
-    aws: &Aws,
-    args: &Create,
-    issuer: &Issuer,
-    provider_arn: &str,
-    who: (&str, &str),
-) -> Result<()> {
-    match &args.attach_role_arn {
-        Some(role) => observe::iamserviceaccount::check_trust(aws, &context.ui, role, issuer, provider_arn, who).await,
-        None => Ok(()),
-    }
+async fn check_role(context: &Context, aws: &Aws, entry: &Entry, issuer: &Issuer, provider_arn: &str) -> Result<()> {
+    let Some(role) = &entry.role_arn else { return Ok(()) };
+    let who = (entry.namespace.as_str(), entry.name.as_str());
+    observe::iamserviceaccount::check_trust(aws, &context.ui, role, issuer, provider_arn, who).await
 }
 
+/// The Kubernetes halves; the API isn't needed where only roles are wanted.
 async fn objects(
     context: &Context,
     args: &Create,
+    target: &Target,
     cluster: &Cluster,
-    (namespace, name): (&str, &str),
-    observed: &mut Observed,
-) -> Result<Option<Kubernetes>> {
-    if args.role_only {
-        return Ok(None);
+    entries: &[Entry],
+) -> Result<(Option<Kubernetes>, Vec<Observed>)> {
+    if entries.iter().all(|entry| entry.role_only) {
+        return Ok((None, vec![Observed::default(); entries.len()]));
     }
-    let kubernetes = context.kubernetes(cluster, &args.aws, &args.kube).await?;
-    let read = observe::iamserviceaccount::objects(&kubernetes, namespace, name, observed).await;
+    let kubernetes = context.kubernetes(cluster, &target.aws, &args.kube).await?;
+    let read = read_each(entries, async |entry| {
+        let mut observed = Observed::default();
+        if !entry.role_only {
+            observe::iamserviceaccount::objects(&kubernetes, &entry.namespace, &entry.name, &mut observed).await?;
+        }
+        Ok(observed)
+    })
+    .await;
     match read {
-        Ok(()) => Ok(Some(kubernetes)),
+        Ok(found) => Ok((Some(kubernetes), found)),
         Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }
 }
 
-fn desired(args: &Create, name: &str, cluster: &Cluster, issuer: &Issuer, stack_name: String) -> Result<Desired> {
-    let role = match &args.attach_role_arn {
+fn desired(
+    args: &Create,
+    entry: &Entry,
+    target: &Target,
+    cluster: &Cluster,
+    issuer: &Issuer,
+    stack_name: String,
+) -> Result<Desired> {
+    let role = match &entry.role_arn {
         Some(arn) => DesiredRole::Existing(arn.clone()),
-        None => DesiredRole::Stack(stack(args, name, cluster, issuer, stack_name)?),
+        None => DesiredRole::Stack(stack(args, entry, target, cluster, issuer, stack_name)?),
     };
-    let object = (!args.role_only)
-        .then_some(DesiredObject { take_over: args.override_existing_serviceaccounts, force: args.force_conflicts });
+    let object = (!entry.role_only).then(|| DesiredObject {
+        take_over: args.override_existing_serviceaccounts,
+        force: args.force_conflicts,
+        labels: entry.labels.clone(),
+        annotations: entry.annotations.clone(),
+    });
     Ok(Desired {
         cluster: cluster.name.clone(),
-        namespace: args.namespace.clone(),
-        name: name.to_owned(),
+        namespace: entry.namespace.clone(),
+        name: entry.name.clone(),
         role,
         object,
     })
 }
 
-fn stack(args: &Create, name: &str, cluster: &Cluster, issuer: &Issuer, stack_name: String) -> Result<StackSpec> {
+fn stack(
+    args: &Create,
+    entry: &Entry,
+    target: &Target,
+    cluster: &Cluster,
+    issuer: &Issuer,
+    stack_name: String,
+) -> Result<StackSpec> {
     let spec = RoleSpec {
-        namespace: args.namespace.clone(),
-        name: name.to_owned(),
+        namespace: entry.namespace.clone(),
+        name: entry.name.clone(),
         issuer: issuer.clone(),
         partition: cluster.partition.clone(),
         account: cluster.account.clone(),
-        managed_policies: policies(&args.attach_policy_arn, cluster)?,
-        inline: None,
-        well_known: Vec::new(),
-        boundary: policies(args.permissions_boundary.as_slice(), cluster)?.pop(),
-        role_name: args.role_name.clone(),
+        managed_policies: policies(&entry.managed_policies, cluster)?,
+        inline: entry.inline.as_ref().map(|document| document.0.clone()),
+        well_known: entry.well_known.clone(),
+        boundary: policies(entry.boundary.as_slice(), cluster)?.pop(),
+        role_name: entry.role_name.clone(),
         role_path: args.role_path.clone(),
-        subject_pattern: args.subject_pattern.clone(),
+        subject_pattern: entry.subject_pattern.clone(),
     };
-    let tags = tags::tags(&cluster.name, &args.namespace, name, crate::VERSION, &args.tags.tags);
+    let user = target.config.as_ref().map_or_else(|| entry.tags.clone(), |config| config.tags_of(entry));
+    let tags = tags::tags(&cluster.name, &entry.namespace, &entry.name, crate::VERSION, &user);
     Ok(StackSpec::new(spec, stack_name, tags, args.termination_protection))
+}
+
+fn lines(plan: &Plan) -> Vec<String> {
+    let accounts = &plan.outputs.service_accounts;
+    let arn = |index: usize| accounts[index].role_arn.as_deref().unwrap_or_default();
+    let mut lines: Vec<_> = match accounts.as_slice() {
+        [_] => vec![format!("role ARN: {}", arn(0))],
+        all => all.iter().enumerate().map(|(i, who)| format!("{}/{}: {}", who.namespace, who.name, arn(i))).collect(),
+    };
+    let changed = plan.steps.iter().filter(|step| step.kind == "ServiceAccount" && step.action == Action::Update);
+    let names: Vec<_> = changed.map(|step| step.name.as_str()).collect();
+    if !names.is_empty() {
+        lines.push(format!("pods of {} that run already get the role when they are restarted", names.join(", ")));
+    }
+    lines
 }

@@ -1,42 +1,52 @@
 //! `delete iamserviceaccount`.
 
 use futures::future::try_join;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 
-use super::create_iamserviceaccount::required;
+use super::create_iamserviceaccount::{AT_ONCE, DEFAULT_NAMESPACE, required};
 use super::run::{self, Ended};
+use super::target::{self, Target};
 use crate::Exit;
 use crate::aws::Aws;
 use crate::aws::eks::Cluster;
 use crate::cli::iamserviceaccount::Delete;
+use crate::config::Entry;
+use crate::config::filter::Filter;
 use crate::context::Context;
 use crate::error::Result;
 use crate::k8s::{Kind, Kubernetes};
 use crate::observe::iamserviceaccount::place;
 use crate::plan::Plan;
-use crate::plan::iamserviceaccount::ObservedStack;
+use crate::plan::iamserviceaccount::{ObservedStack, ROLE_OUTPUT};
 use crate::plan::removal::{StackRemoval, add_service_account, add_stack, names_a_role_of_ours};
 use crate::stack::tags;
 
-/// Removes both halves of a service account with an IAM role.
+/// Removes both halves of service accounts with an IAM role: one by flags, those of a file, or those that it doesn't name.
 pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
-    let name = required(&args.name)?;
-    let who = (args.namespace.as_str(), name);
-    let aws = context.aws(&args.aws).await?;
-    let (cluster, place) = try_join(
-        context.cluster_if_any(&args.aws, &args.cluster.cluster),
-        place(aws, &args.cluster.cluster, who.0, who.1),
-    )
-    .await?;
-    let (kubernetes, object) = object(context, args, cluster.as_ref(), who).await?;
+    let beside = [("--name", args.name.get().is_some()), ("--namespace", args.namespace.is_some())];
+    let target = target::read(&args.target, &args.aws, &beside)?;
+    if target.config.is_none() {
+        required(&args.name)?;
+    }
+    let aws = context.aws(&target.aws).await?;
+    let wanted = wanted(args, &target, aws).await?;
+    let places =
+        stream::iter(&wanted).map(|one| place(aws, &target.cluster, &one.namespace, &one.name)).buffered(AT_ONCE);
+    let (cluster, places): (_, Vec<_>) =
+        try_join(context.cluster_if_any(&target.aws, &target.cluster), places.try_collect()).await?;
+    let (kubernetes, objects) = objects(context, args, &target, cluster.as_ref(), &wanted).await?;
     let account = match &cluster {
         Some(cluster) => cluster.account.clone(),
         None => aws.caller().await?.account,
     };
-    let mut plan = Plan::new(Some(&args.cluster.cluster), aws.region(), &account);
-    add(&mut plan, args, who, place.stack.as_ref(), object.as_ref())?;
-    if plan.changes == 0 {
-        not_found(context, aws, args, who).await?;
+    let mut plan = Plan::new(Some(&target.cluster), aws.region(), &account);
+    for ((one, place), object) in wanted.iter().zip(&places).zip(&objects) {
+        let before = plan.changes;
+        add(&mut plan, args, &target.cluster, one, place.stack.as_ref(), object.as_ref())?;
+        if plan.changes == before {
+            not_found(context, aws, &target.cluster, one).await?;
+        }
     }
     match run::plan(context, &args.plan, plan, aws, kubernetes.as_ref()).await? {
         Ended::Shown(exit) => Ok(exit),
@@ -47,16 +57,69 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
     }
 }
 
-async fn object(
+/// A service account that goes.
+struct Wanted {
+    namespace: String,
+    name: String,
+    role_only: bool,
+}
+
+async fn wanted(args: &Delete, target: &Target, aws: &Aws) -> Result<Vec<Wanted>> {
+    let Some(config) = &target.config else {
+        let namespace = args.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+        let name = required(&args.name)?.to_owned();
+        return Ok(vec![Wanted { namespace, name, role_only: args.role_only }]);
+    };
+    let entries = config.entries()?;
+    let named = |entry: &Entry| Wanted {
+        namespace: entry.namespace.clone(),
+        name: entry.name.clone(),
+        role_only: args.role_only || entry.role_only,
+    };
+    let candidates = if args.only_missing {
+        let owners = owners(aws, &target.cluster).await?;
+        let kept = |owner: &(String, String)| {
+            *owner != (IMPLICIT.0.to_owned(), IMPLICIT.1.to_owned())
+                && entries.iter().all(|entry| (&entry.namespace, &entry.name) != (&owner.0, &owner.1))
+        };
+        let missing = owners.into_iter().filter(kept);
+        missing.map(|(namespace, name)| Wanted { namespace, name, role_only: args.role_only }).collect()
+    } else {
+        entries.iter().map(named).collect()
+    };
+    let filter = Filter::new(&args.selection.include, &args.selection.exclude)?;
+    Ok(filter.part(candidates, |one: &Wanted| format!("{}/{}", one.namespace, one.name))?.0)
+}
+
+/// eksctl makes it without a file's asking, so no file names it.
+const IMPLICIT: (&str, &str) = ("kube-system", "aws-node");
+
+/// Those that have a stack in the cluster, as (namespace, name).
+async fn owners(aws: &Aws, cluster: &str) -> Result<Vec<(String, String)>> {
+    let stacks = aws.stacks().await?;
+    let mine = stacks.iter().filter(|stack| tags::cluster(&stack.tags) == Some(cluster));
+    Ok(mine.filter_map(|stack| tags::owner(&stack.tags)).collect())
+}
+
+async fn objects(
     context: &Context,
     args: &Delete,
+    target: &Target,
     cluster: Option<&Cluster>,
-    (namespace, name): (&str, &str),
-) -> Result<(Option<Kubernetes>, Option<Value>)> {
-    let Some(cluster) = cluster.filter(|_| !args.role_only) else { return Ok((None, None)) };
-    let kubernetes = context.kubernetes(cluster, &args.aws, &args.kube).await?;
-    match kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(namespace), name).await {
-        Ok(object) => Ok((Some(kubernetes), object)),
+    wanted: &[Wanted],
+) -> Result<(Option<Kubernetes>, Vec<Option<Value>>)> {
+    let Some(cluster) = cluster.filter(|_| wanted.iter().any(|one| !one.role_only)) else {
+        return Ok((None, vec![None; wanted.len()]));
+    };
+    let kubernetes = context.kubernetes(cluster, &target.aws, &args.kube).await?;
+    let reads = stream::iter(wanted).map(|one| async {
+        if one.role_only {
+            return Ok(None);
+        }
+        kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(&one.namespace), &one.name).await
+    });
+    match reads.buffered(AT_ONCE).try_collect().await {
+        Ok(objects) => Ok((Some(kubernetes), objects)),
         Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }
 }
@@ -64,32 +127,32 @@ async fn object(
 fn add(
     plan: &mut Plan,
     args: &Delete,
-    who: (&str, &str),
+    cluster: &str,
+    one: &Wanted,
     stack: Option<&ObservedStack>,
     object: Option<&Value>,
 ) -> Result<()> {
-    let service_account = format!("{}/{}", who.0, who.1);
+    let service_account = format!("{}/{}", one.namespace, one.name);
     let removal = StackRemoval {
-        cluster: &args.cluster.cluster,
+        cluster,
         service_account: &service_account,
         wait: args.wait,
         detach_foreign: args.detach_foreign_policies,
     };
     let step = stack.map(|found| add_stack(plan, removal, found, &[])).transpose()?;
-    let role = stack.and_then(|found| found.stack.outputs.get("Role1")).map(String::as_str);
+    let role = stack.and_then(|found| found.stack.outputs.get(ROLE_OUTPUT)).map(String::as_str);
     if let Some(object) = object.filter(|object| step.is_some() || names_a_role_of_ours(object)) {
+        let who = (one.namespace.as_str(), one.name.as_str());
         add_service_account(plan, who, object, role, &step.into_iter().collect::<Vec<_>>());
     }
     Ok(())
 }
 
 /// Nothing of that name: says where there is one.
-async fn not_found(context: &Context, aws: &Aws, args: &Delete, (namespace, name): (&str, &str)) -> Result<()> {
-    let stacks = aws.stacks().await?;
-    let mine = stacks.iter().filter(|stack| tags::cluster(&stack.tags) == Some(&args.cluster.cluster));
-    let owners = mine.filter_map(|stack| tags::owner(&stack.tags)).filter(|(_, other)| other == name);
-    let elsewhere: Vec<_> = owners.map(|(namespace, name)| format!("{namespace}/{name}")).collect();
-    context.ui.note(&format!("no iamserviceaccount {namespace}/{name} found"));
+async fn not_found(context: &Context, aws: &Aws, cluster: &str, one: &Wanted) -> Result<()> {
+    context.ui.note(&format!("no iamserviceaccount {}/{} found", one.namespace, one.name));
+    let others = owners(aws, cluster).await?.into_iter().filter(|(_, name)| *name == one.name);
+    let elsewhere: Vec<_> = others.map(|(namespace, name)| format!("{namespace}/{name}")).collect();
     if !elsewhere.is_empty() {
         context.ui.warn(&format!("there is {}: did you mean another --namespace?", elsewhere.join(", ")));
     }

@@ -1,5 +1,6 @@
 //! `get iamserviceaccount`.
 
+use super::target;
 use crate::Exit;
 use crate::cli::iamserviceaccount::Get;
 use crate::context::Context;
@@ -10,8 +11,10 @@ use crate::ui::{Output, table};
 
 /// Lists the service accounts with IAM roles.
 pub(crate) async fn run(context: &Context, args: &Get) -> Result<Exit> {
-    let seen: Seen = inventory::read(context, args).await?;
-    let mut rows = rows(&args.cluster.cluster, &seen);
+    let target = target::read(&args.target, &args.aws, &[])?;
+    let args = Get { aws: target.aws, ..args.clone() };
+    let seen: Seen = inventory::read(context, &args, &target.cluster).await?;
+    let mut rows = rows(&target.cluster, &seen);
     rows.retain(|row| args.namespace.as_ref().is_none_or(|namespace| row.metadata.namespace == *namespace));
     rows.retain(|row| args.name.get().is_none_or(|name| row.metadata.name == name));
     let ui = &context.ui;

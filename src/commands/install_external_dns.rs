@@ -211,6 +211,7 @@ fn desired(args: &Install, seen: &Seen, settings: Settings, patches: Vec<Value>,
     let object = (!args.role.aws_only).then_some(DesiredObject {
         take_over: args.consent.override_existing_serviceaccounts || args.consent.adopt,
         force: args.consent.force_conflicts || args.consent.adopt,
+        ..DesiredObject::default()
     });
     let entry = entry::Desired {
         cluster: args.cluster.cluster.clone(),

@@ -10,6 +10,7 @@ pub(crate) mod install_external_dns;
 pub(crate) mod preflight;
 pub(crate) mod render;
 mod run;
+mod target;
 pub(crate) mod uninstall_external_dns;
 pub(crate) mod update_iamserviceaccount;
 pub(crate) mod version;

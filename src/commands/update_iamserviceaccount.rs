@@ -1,5 +1,7 @@
 //! `update iamserviceaccount`.
 
+use std::collections::BTreeMap;
+
 use futures::future::{try_join, try_join3};
 
 use super::create_iamserviceaccount::required;
@@ -49,6 +51,8 @@ pub(crate) async fn run(context: &Context, args: &Update) -> Result<Exit> {
         object: (!args.role_only).then_some(DesiredObject {
             take_over: args.override_existing_serviceaccounts,
             force: args.force_conflicts,
+            labels: kept(&observed, "labels"),
+            annotations: kept(&observed, "annotations"),
         }),
     };
     let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
@@ -61,6 +65,15 @@ pub(crate) async fn run(context: &Context, args: &Update) -> Result<Exit> {
             Ok(Exit::Success)
         }
     }
+}
+
+/// Labels or annotations of a ServiceAccount of ours: an update keeps what it doesn't name.
+fn kept(observed: &Observed, which: &str) -> BTreeMap<String, String> {
+    let object = observed.service_account.as_ref().filter(|object| entry::is_ours(object));
+    let found = object.and_then(|object| object["metadata"][which].as_object()).into_iter().flatten();
+    let own = [entry::MANAGED_BY, entry::ROLE_ANNOTATION];
+    let others = found.filter(|(key, _)| !own.contains(&key.as_str()));
+    others.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 fn not_found(args: &Update, (namespace, name): (&str, &str)) -> Box<Error> {

@@ -18,11 +18,10 @@ use crate::k8s::{Kind, Kubernetes};
 use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, ROLE_OUTPUT, annotation};
 
 /// Reads what `get` shows: one service account by its name, or all of them by listing.
-pub(crate) async fn read(context: &Context, args: &Get) -> Result<Seen> {
+pub(crate) async fn read(context: &Context, args: &Get, name: &str) -> Result<Seen> {
     let aws = context.aws(&args.aws).await?;
-    let name = &args.cluster.cluster;
     if let (Some(namespace), Some(account)) = (&args.namespace, args.name.get()) {
-        return one(context, aws, args, (namespace, account)).await;
+        return one(context, aws, args, name, (namespace, account)).await;
     }
     let (cluster, stacks, roles) = join3(aws.cluster(name), aws.stacks(), aws.roles()).await;
     let cluster = cluster?;
@@ -36,8 +35,13 @@ pub(crate) async fn read(context: &Context, args: &Get) -> Result<Seen> {
     Ok(seen)
 }
 
-async fn one(context: &Context, aws: &Aws, args: &Get, (namespace, name): (&str, &str)) -> Result<Seen> {
-    let cluster_name = &args.cluster.cluster;
+async fn one(
+    context: &Context,
+    aws: &Aws,
+    args: &Get,
+    cluster_name: &str,
+    (namespace, name): (&str, &str),
+) -> Result<Seen> {
     let (cluster, stack) = try_join(aws.cluster(cluster_name), stack_of(aws, cluster_name, (namespace, name))).await?;
     let mut seen = Seen { stacks: stack.into_iter().collect(), ..begin(&cluster) };
     let objects = async {

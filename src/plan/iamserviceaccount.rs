@@ -1,5 +1,7 @@
 //! A service account with an IAM role: the stack, its role, the namespace and the ServiceAccount.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::diff::Change;
@@ -51,6 +53,10 @@ pub struct DesiredObject {
     pub take_over: bool,
     /// Take fields over from other field managers.
     pub force: bool,
+    /// Labels that it gets beside ours.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations that it gets beside that of the role.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// A stack that was found.
@@ -338,6 +344,9 @@ fn note_foreign_policies(plan: &mut Plan, spec: &StackSpec, found: &ObservedRole
 
 fn add_namespace(plan: &mut Plan, desired: &Desired, observed: &Observed) -> Result<StepId> {
     let name = &desired.namespace;
+    if let Some(id) = plan.find("Namespace", name) {
+        return Ok(id);
+    }
     let Some(found) = &observed.namespace else {
         let metadata = json!({"name": name, "labels": {MANAGED_BY: "irsactl"}});
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
@@ -374,19 +383,18 @@ fn service_account(desired: &Desired, wanted: &DesiredObject, observed: &Observe
         RoleSource::Known(arn) => arn.clone(),
         RoleSource::Stack(stack) => format!("(known once stack {stack} is there)"),
     };
-    let mut object = json!({
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {
-            "name": desired.name,
-            "namespace": desired.namespace,
-            "annotations": {ROLE_ANNOTATION: arn},
-        },
-    });
     let foreign = found.is_some_and(|found| !is_ours(found));
+    let mut labels = wanted.labels.clone();
     if !foreign {
-        object["metadata"]["labels"] = json!({MANAGED_BY: "eksctl"});
+        labels.insert(MANAGED_BY.to_owned(), "eksctl".to_owned());
     }
+    let mut annotations = wanted.annotations.clone();
+    annotations.insert(ROLE_ANNOTATION.to_owned(), arn);
+    let mut metadata = json!({"name": desired.name, "namespace": desired.namespace, "annotations": annotations});
+    if !labels.is_empty() {
+        metadata["labels"] = json!(labels);
+    }
+    let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
     let op = |object: &Value| Op::Apply { object: object.clone(), role: Some(role.clone()) };
     let Some(found) = found else {
         return Ok(Step::new(Action::Create, "ServiceAccount", name, op(&object)).because("it doesn't exist"));

@@ -323,6 +323,11 @@ impl Plan {
         &self.steps[id.0]
     }
 
+    /// The step for a thing, if there is one already.
+    pub fn find(&self, kind: &str, name: &str) -> Option<StepId> {
+        self.steps.iter().position(|step| step.kind == kind && step.name == name).map(StepId)
+    }
+
     /// True where `id` changes something.
     pub fn is_change(&self, id: StepId) -> bool {
         self.step(id).action != Action::None

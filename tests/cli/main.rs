@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod config_file;
 mod drift;
 mod drift_stack;
 mod failing_start;

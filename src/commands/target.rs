@@ -1,0 +1,55 @@
+//! Which cluster a command is about, and which of its service accounts: by flags, or by a ClusterConfig.
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::cli::shared;
+use crate::config::{self, ClusterConfig, LARGEST};
+use crate::error::{Error, Result};
+
+/// What a command is about.
+pub(super) struct Target {
+    /// The cluster.
+    pub(super) cluster: String,
+    /// The account and region.
+    pub(super) aws: shared::Aws,
+    /// The file, where one is given.
+    pub(super) config: Option<ClusterConfig>,
+}
+
+/// Reads the target. `beside` names flags that a file makes meaningless, and says whether they were given.
+///
+/// # Errors
+/// `Usage` for such a flag, and for a file that doesn't hold.
+pub(super) fn read(target: &shared::Target, aws: &shared::Aws, beside: &[(&str, bool)]) -> Result<Target> {
+    let Some(file) = &target.config_file else {
+        let cluster = target.cluster.clone().ok_or_else(|| Error::usage("--cluster must be set"))?;
+        return Ok(Target { cluster, aws: aws.clone(), config: None });
+    };
+    let always = [("--cluster", target.cluster.is_some()), ("--region", aws.region.is_some())];
+    if let Some((flag, _)) = always.iter().chain(beside).find(|(_, given)| *given) {
+        return Err(Error::usage(format!("{flag} can't be used with --config-file"))
+            .hint("the file says it: change it there, or leave one of the two out"));
+    }
+    let config = config::read(&name(file), contents(file)?)?;
+    let aws = shared::Aws { region: Some(config.region.clone()), profile: aws.profile.clone() };
+    Ok(Target { cluster: config.name.clone(), aws, config: Some(config) })
+}
+
+fn name(file: &Path) -> String {
+    if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() }
+}
+
+/// The file, read no further than one that is refused for its size.
+fn contents(file: &Path) -> Result<Vec<u8>> {
+    let unreadable = |e: std::io::Error| Error::usage(format!("--config-file {}: {e}", name(file)));
+    let mut bytes = Vec::new();
+    let most = LARGEST as u64 + 1;
+    let read = if file == Path::new("-") {
+        std::io::stdin().lock().take(most).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).map_err(unreadable)?.take(most).read_to_end(&mut bytes)
+    };
+    read.map_err(unreadable)?;
+    Ok(bytes)
+}
