@@ -8,13 +8,14 @@ use crate::Exit;
 use crate::aws::Aws;
 use crate::aws::eks::Cluster;
 use crate::aws::iam::Policy;
+use crate::aws::sts::Caller;
 use crate::cli::externaldns::Uninstall;
 use crate::cli::policy::SHARED_POLICY;
 use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::leftovers;
-use crate::externaldns::owner::scoped_policy;
+use crate::externaldns::owner::{derived_owner_id, scoped_policy};
 use crate::iam::arn::iam_arn;
 use crate::k8s::Kind;
 use crate::observe;
@@ -31,50 +32,70 @@ use crate::stack::template;
 /// Removes ExternalDNS, its role and what else irsactl made for it.
 pub(crate) async fn run(context: &Context, args: &Uninstall) -> Result<Exit> {
     let aws = context.aws(&args.aws).await?;
-    let cluster_name = &args.cluster.cluster;
-    let who = (args.namespace.as_str(), args.name.as_str());
-    let (cluster, place) = try_join(
-        context.cluster_if_any(&args.aws, cluster_name),
-        observe::iamserviceaccount::place(aws, cluster_name, who.0, who.1),
-    )
-    .await?;
-    let (found, attached) =
-        try_join(in_cluster(context, args, cluster.as_ref()), policies(aws, attached_policies(place.stack.as_ref())))
-            .await?;
-    let installed =
-        found.as_ref().and_then(|found| found.objects.deployment.as_ref()).and_then(Installed::from_deployment);
-    let unfinished = match (&place.stack, &cluster) {
-        (None, Some(cluster)) => unfinished_policies(found.as_ref(), cluster, aws.region(), &args.name),
-        _ => Vec::new(),
-    };
-    let (left, unattached, contents) = try_join3(
-        records::leftovers(aws, &context.ui, installed.as_ref()),
-        policies(aws, unfinished),
-        contents(found.as_ref(), &args.namespace),
-    )
-    .await?;
-    let policies = [attached, unattached].concat();
-    let account = match &cluster {
-        Some(cluster) => cluster.account.clone(),
-        None => aws.caller().await?.account,
-    };
-
-    let mut plan = Plan::new(Some(cluster_name), aws.region(), &account);
-    let seen = Seen { stack: place.stack.as_ref(), found: found.as_ref(), policies: &policies, contents };
-    add(&mut plan, args, who, &seen)?;
-    note_leftovers(&mut plan, &left);
-    let kubernetes = found.as_ref().map(|found| &found.kubernetes);
-    match run::plan(context, &args.plan, plan, aws, kubernetes).await? {
+    let seen = read(context, args).await?;
+    let mut plan = Plan::new(Some(&args.cluster.cluster), aws.region(), &seen.caller.account);
+    add(&mut plan, args, &seen)?;
+    note_leftovers(&mut plan, args, &seen);
+    match run::plan(context, &args.plan, plan, aws, seen.found.as_ref().map(|found| &found.kubernetes)).await? {
         Ended::Shown(exit) => Ok(exit),
         Ended::Done(plan) => {
             let mut lines = Vec::new();
             if plan.changes == 0 {
-                lines.push(format!("no ExternalDNS {}/{} is installed", who.0, who.1));
+                lines.push(format!("no ExternalDNS {}/{} is installed", args.namespace, args.name));
             }
             lines.push("the IAM OIDC provider stays: other service accounts may use it".to_owned());
             run::report(&context.ui, &plan, &lines)?;
             Ok(Exit::Success)
         }
+    }
+}
+
+/// Everything that was read.
+struct Seen {
+    /// Who is calling.
+    caller: Caller,
+    /// The stack.
+    stack: Option<ObservedStack>,
+    /// The cluster; none with `--aws-only`, and where it is gone.
+    found: Option<InCluster>,
+    /// The policies that may go, and whom they are attached to; none where that can't be read.
+    policies: Vec<(Policy, Option<Vec<String>>)>,
+    /// What is in a namespace that irsactl made; none where that can't be read.
+    contents: Option<Vec<String>>,
+    /// The records that stay; none where it isn't known whose they are.
+    leftovers: Option<Vec<Leftover>>,
+}
+
+async fn read(context: &Context, args: &Uninstall) -> Result<Seen> {
+    let aws = context.aws(&args.aws).await?;
+    let cluster_name = &args.cluster.cluster;
+    let (cluster, place, caller) = try_join3(
+        context.cluster_if_any(&args.aws, cluster_name),
+        observe::iamserviceaccount::place(aws, cluster_name, &args.namespace, &args.name),
+        aws.caller(),
+    )
+    .await?;
+    let stack = place.stack;
+    let (found, attached) =
+        try_join(in_cluster(context, args, cluster.as_ref()), policies(aws, attached_policies(stack.as_ref()))).await?;
+    let deployment = found.as_ref().and_then(|found| found.objects.deployment.as_ref());
+    let unfinished = match (&stack, &cluster) {
+        (None, Some(cluster)) => unfinished_policies(found.as_ref(), cluster, aws.region(), &args.name),
+        _ => Vec::new(),
+    };
+    let (leftovers, unattached, contents) = try_join3(
+        leftovers(context, aws, deployment.and_then(Installed::from_deployment).as_ref()),
+        policies(aws, unfinished),
+        contents(found.as_ref(), &args.namespace),
+    )
+    .await?;
+    Ok(Seen { caller, stack, policies: [attached, unattached].concat(), contents, leftovers, found })
+}
+
+async fn leftovers(context: &Context, aws: &Aws, installed: Option<&Installed>) -> Result<Option<Vec<Leftover>>> {
+    match installed {
+        Some(installed) => records::leftovers(aws, &context.ui, installed).await.map(Some),
+        None => Ok(None),
     }
 }
 
@@ -131,17 +152,10 @@ async fn contents(found: Option<&InCluster>, namespace: &str) -> Result<Option<V
     }
 }
 
-/// Everything that was read.
-struct Seen<'a> {
-    stack: Option<&'a ObservedStack>,
-    found: Option<&'a InCluster>,
-    policies: &'a [(Policy, Option<Vec<String>>)],
-    contents: Option<Vec<String>>,
-}
-
-fn add(plan: &mut Plan, args: &Uninstall, who: (&str, &str), seen: &Seen<'_>) -> Result<()> {
+fn add(plan: &mut Plan, args: &Uninstall, seen: &Seen) -> Result<()> {
+    let who = (args.namespace.as_str(), args.name.as_str());
     let mut done: Vec<StepId> = Vec::new();
-    if let Some(found) = seen.found {
+    if let Some(found) = &seen.found {
         let objects = &found.objects;
         done.extend(add_object(plan, &Kind::DEPLOYMENT, objects.deployment.as_ref(), &[]));
         let pods = done.clone();
@@ -156,14 +170,14 @@ fn add(plan: &mut Plan, args: &Uninstall, who: (&str, &str), seen: &Seen<'_>) ->
         detach_foreign: args.detach_foreign_policies,
     };
     let mut aws: Vec<StepId> = Vec::new();
-    aws.extend(seen.stack.map(|found| add_stack(plan, removal, found, &done)).transpose()?);
-    let role = seen.stack.and_then(|found| found.role.as_ref()).map(|role| &role.role);
+    aws.extend(seen.stack.as_ref().map(|found| add_stack(plan, removal, found, &done)).transpose()?);
+    let role = seen.stack.as_ref().and_then(|found| found.role.as_ref()).map(|role| &role.role);
     let after_stack = aws.clone();
-    for (policy, users) in seen.policies {
+    for (policy, users) in &seen.policies {
         let name = role.map(|role| role.name.as_str());
         aws.extend(add_policy(plan, policy, users.as_deref(), name, &after_stack));
     }
-    let Some(found) = seen.found else { return Ok(()) };
+    let Some(found) = &seen.found else { return Ok(()) };
     // The ServiceAccount goes last: it tells a run that goes on what an earlier one was about.
     let installed = seen.stack.is_some() || found.objects.deployment.is_some();
     let wanted = |object: &&Value| installed || names_a_role_of_ours(object);
@@ -177,9 +191,21 @@ fn add(plan: &mut Plan, args: &Uninstall, who: (&str, &str), seen: &Seen<'_>) ->
     Ok(())
 }
 
-fn note_leftovers(plan: &mut Plan, found: &[Leftover]) {
-    for left in found {
-        let Leftover { zone, sets } = left;
+fn note_leftovers(plan: &mut Plan, args: &Uninstall, seen: &Seen) {
+    let Some(found) = &seen.leftovers else {
+        if seen.stack.is_some() {
+            let Caller { account, partition, .. } = &seen.caller;
+            let cluster = &args.cluster.cluster;
+            let arn = format!("arn:{partition}:eks:{}:{account}:cluster/{cluster}", plan.region);
+            let owner = derived_owner_id(cluster, &arn, &args.name);
+            plan.note(format!(
+                "DNS records stay, but which isn't known without the Deployment: unless --txt-owner-id said otherwise, \
+                 TXT records with external-dns/owner={owner} tell"
+            ));
+        }
+        return;
+    };
+    for Leftover { zone, sets } in found {
         let names: Vec<_> = sets.iter().map(leftovers::title).collect();
         plan.note(format!("these records stay in zone {} ({}): {}", zone.name, zone.id, names.join(", ")));
         let commands = leftovers::commands(&zone.id, sets).join("\n");

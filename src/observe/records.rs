@@ -108,10 +108,10 @@ pub(crate) struct Leftover {
 }
 
 /// What an installation that goes leaves in the zones that it looked after.
-pub(crate) async fn leftovers(aws: &Aws, ui: &Ui, installed: Option<&Installed>) -> Result<Vec<Leftover>> {
-    let Some(installed) = installed.filter(|found| found.registry == "txt" && found.assume_role.is_none()) else {
+pub(crate) async fn leftovers(aws: &Aws, ui: &Ui, installed: &Installed) -> Result<Vec<Leftover>> {
+    if installed.registry != "txt" || installed.assume_role.is_some() {
         return Ok(Vec::new());
-    };
+    }
     match read_leftovers(aws, installed).await {
         Ok(found) => Ok(found),
         Err(error) => Ok(unreadable(ui, error)?.unwrap_or_default()),

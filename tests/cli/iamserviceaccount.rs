@@ -426,6 +426,8 @@ fn i2_i4_i7_i8_i12_get_prints_tables_and_documents() {
     assert_eq!(row["metadata"], json!({"name": "app", "namespace": "monitoring"}));
     assert_eq!((&status["roleARN"], &status["capabilities"]), (&json!(role), &json!(["CAPABILITY_IAM"])));
     assert_eq!(status["tags"]["alpha.eksctl.io/iamserviceaccount-name"], "monitoring/app");
+    let yaml: Value = serde_saphyr::from_str(&sandbox.run(&format!("{GET} -o yaml")).ok().stdout).unwrap();
+    assert_eq!(yaml, sandbox.run(&format!("{GET} -o json")).ok().json());
     assert_eq!(sandbox.run(&format!("{GET} -o foo")).exits(2).stdout, "");
 }
 

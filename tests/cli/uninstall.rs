@@ -236,7 +236,11 @@ fn a_cluster_that_is_gone_leaves_nothing_in_aws() {
     install(&sandbox, "--termination-protection");
     let eks = aws_sdk_eks::Client::new(&sandbox.aws());
     wait(eks.delete_cluster().name("eksdemo1").send()).unwrap();
-    sandbox.run(&format!("{UNINSTALL} --approve")).ok().says(&["warning: cluster eksdemo1 doesn't exist"]);
+    sandbox
+        .run(&format!("{UNINSTALL} --approve"))
+        .ok()
+        .says(&["warning: cluster eksdemo1 doesn't exist"])
+        .shows(&["TXT records with external-dns/owner=eksdemo1-"]);
     assert_eq!((sandbox.stack_status(STACK).as_str(), sandbox.has_policy(POLICY)), ("gone", false));
 }
 
