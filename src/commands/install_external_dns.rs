@@ -191,14 +191,16 @@ async fn in_cluster(context: &Context, args: &Install, cluster: &Cluster) -> Res
 }
 
 fn guard(plan: &mut Plan, seen: &Seen, settings: &Settings, adopt: bool) -> Result<()> {
-    guards::pod_identity(settings, &seen.account.cluster.name, seen.account.association.as_ref())?;
+    let cluster = &seen.account.cluster.name;
+    guards::pod_identity(settings, cluster, seen.account.association.as_ref())?;
     let Some(found) = &seen.in_cluster else { return Ok(()) };
     let objects = &found.objects;
-    if let Some(deployment) = &objects.deployment {
+    let deployment = objects.deployment.as_ref();
+    guards::addon(settings, cluster, deployment, seen.account.addon.as_ref())?;
+    if let Some(deployment) = deployment {
         guards::ours(&Kind::DEPLOYMENT, deployment, adopt)?;
     }
-    let installed = objects.deployment.is_some();
-    guards::installations(plan, settings, installed, &objects.installations, seen.account.addon.as_ref())?;
+    guards::installations(plan, settings, cluster, deployment.is_some(), &objects.installations)?;
     guards::binding(settings, objects.cluster_role_binding.as_ref())
 }
 

@@ -20,6 +20,7 @@ const REFUSAL: Duration = Duration::from_secs(3);
 /// What is read to explain a failure may take this long after the deadline.
 const EXPLANATION: Duration = Duration::from_secs(5);
 const LOG_LINES: u32 = 10;
+const LOG_COLUMNS: usize = 300;
 const EVENTS: usize = 5;
 
 /// What a Deployment's status says, by the rules of `kubectl rollout status`.
@@ -221,7 +222,7 @@ impl<F: FnMut(&str)> Watch<'_, F> {
         if let Some(container) = &trouble.container {
             let log = self.last_words(name, container, trouble.crashed).await;
             if !log.trim().is_empty() {
-                error.causes.push(format!("last lines of its log:\n{}", log.trim_end()));
+                error.causes.push(format!("last lines of its log:\n{}", shortened(log.trim_end())));
             }
         }
         let namespace = self.namespace;
@@ -255,6 +256,15 @@ impl<F: FnMut(&str)> Watch<'_, F> {
             _ => error,
         }
     }
+}
+
+/// A log without the ends of lines that would fill the screen: ExternalDNS begins with all its settings in one.
+fn shortened(log: &str) -> String {
+    let short = |line: &str| match line.char_indices().nth(LOG_COLUMNS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    };
+    log.lines().map(short).collect::<Vec<_>>().join("\n")
 }
 
 fn trouble_of(pod: &Value) -> Trouble {
@@ -379,6 +389,12 @@ mod tests {
             "spec": {"replicas": replicas, "strategy": {"type": "Recreate"}},
             "status": status
         })
+    }
+
+    #[test]
+    fn long_lines_of_a_log_are_cut() {
+        let long = "é".repeat(LOG_COLUMNS);
+        assert_eq!(shortened(&format!("{long}\n{long}é\nend")), format!("{long}\n{long}…\nend"));
     }
 
     fn waiting(replicas: u64, status: &Value) -> String {

@@ -249,7 +249,9 @@ fn the_eks_add_on_is_another_installation() {
     let sandbox = Sandbox::lease();
     let eks = aws_sdk_eks::Client::new(&sandbox.aws());
     RUNTIME.block_on(eks.create_addon().cluster_name("eksdemo1").addon_name("external-dns").send()).unwrap();
-    refused(&sandbox, INSTALL, "foreign-installation", &["EKS add-on external-dns"]);
+    let command = "aws eks delete-addon --cluster-name eksdemo1 --addon-name external-dns --region us-west-2";
+    refused(&sandbox, INSTALL, "foreign-installation", &["EKS add-on external-dns", command]);
+    refused(&sandbox, &format!("{INSTALL} --adopt"), "foreign-installation", &["EKS add-on external-dns", command]);
     sandbox.run(&format!("{INSTALL} --name private")).ok();
 }
 
@@ -267,7 +269,7 @@ fn a_role_of_others_must_be_there_and_trust_the_service_account() {
     let sandbox = Sandbox::lease();
     let install = |arn: &str| format!("{INSTALL} --role-arn {arn}");
     let no = format!("arn:aws:iam::{ACCOUNT}:role/no");
-    refused(&sandbox, &install(&no), "not-found", &[&no]);
+    refused(&sandbox, &install(&no), "not-found", &[&no, "aws iam list-roles"]);
     let other = create_role(&sandbox, "other", "system:serviceaccount:default:other");
     let said = ["other", "external-dns/external-dns", "irsactl render trust-policy --namespace external-dns"];
     refused(&sandbox, &install(&other), "role-not-usable", &said);

@@ -333,8 +333,18 @@ fn another_installation_is_named_with_its_owner_id() {
     let sandbox = Sandbox::lease();
     sandbox.create_namespace("dns");
     sandbox.create(&deployments("dns"), &helm_release());
+    let path = format!("{}/external-dns", deployments("dns"));
     let said = ["Deployment dns/external-dns (Helm)", "owner id helm-team", "--name"];
-    refused(&sandbox, INSTALL, "foreign-installation", &said);
+    let kubectl = "kubectl delete deployment external-dns --namespace dns";
+    refused(&sandbox, INSTALL, "foreign-installation", &[&said[..], &[kubectl]].concat());
+    sandbox.patch(&path, &json!({"metadata": {"annotations": {"meta.helm.sh/release-name": "dns"}}}));
+    refused(&sandbox, INSTALL, "foreign-installation", &[&said[..], &["helm uninstall dns --namespace dns"]].concat());
+    sandbox.delete(&path);
+    sandbox.run(&format!("{INSTALL} --namespace dns --approve")).ok();
+    sandbox.forget_calls();
+    let uninstall = "irsactl uninstall external-dns --cluster eksdemo1 --region us-west-2 --namespace dns \
+                     --name external-dns --approve";
+    refused(&sandbox, INSTALL, "foreign-installation", &[uninstall]);
 }
 
 #[test]

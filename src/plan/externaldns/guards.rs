@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use super::super::Plan;
-use super::super::iamserviceaccount::{MANAGED_BY, label};
+use super::super::iamserviceaccount::{MANAGED_BY, annotation, label};
 use super::full_name;
 use crate::aws::eks::{Addon, Association};
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{self, Zone};
+use crate::externaldns::owner::DEFAULT_NAME;
 use crate::externaldns::settings::Settings;
 use crate::k8s::diff::is_field_of;
 use crate::k8s::{FIELD_MANAGER, Kind};
@@ -53,6 +54,29 @@ pub fn pod_identity(settings: &Settings, cluster: &str, association: Option<&Ass
         )))
 }
 
+/// EKS keeps the objects of its add-on as they are: nothing of it can be adopted. `live` is the Deployment of this
+/// namespace and name.
+///
+/// # Errors
+/// `ForeignInstallation`, with the command that removes it.
+pub fn addon(settings: &Settings, cluster: &str, live: Option<&Value>, addon: Option<&Addon>) -> Result<()> {
+    let Some(addon) = addon.filter(|_| settings.name == DEFAULT_NAME && !live.is_some_and(is_ours)) else {
+        return Ok(());
+    };
+    let owner = live.and_then(Installed::from_deployment).map(|found| format!(", owner id {}", found.owner_id));
+    let message = format!(
+        "ExternalDNS is installed already: EKS add-on {} {}{}",
+        addon.name,
+        addon.version,
+        owner.unwrap_or_default()
+    );
+    let remove = format!(
+        "aws eks delete-addon --cluster-name {cluster} --addon-name {} --region {}",
+        addon.name, settings.region
+    );
+    Err(beside(message, &remove))
+}
+
 /// Another installation of ExternalDNS: two with one owner id delete each other's records.
 ///
 /// # Errors
@@ -60,9 +84,9 @@ pub fn pod_identity(settings: &Settings, cluster: &str, association: Option<&Ass
 pub fn installations(
     plan: &mut Plan,
     settings: &Settings,
+    cluster: &str,
     installed: bool,
     others: &[Value],
-    addon: Option<&Addon>,
 ) -> Result<()> {
     let own = format!("{}/{}", settings.namespace, settings.name);
     for other in others.iter().filter(|deployment| full_name(deployment) != own) {
@@ -70,24 +94,34 @@ pub fn installations(
         let owner = Installed::from_deployment(other).map(|found| found.owner_id).unwrap_or_default();
         let maker = label(other, MANAGED_BY).map(|by| format!(" ({by})")).unwrap_or_default();
         let same_name = name.rsplit('/').next() == Some(settings.name.as_str());
-        if owner == settings.owner_id || (!installed && (same_name || settings.name == "external-dns")) {
-            return Err(beside(format!(
-                "ExternalDNS is installed already: Deployment {name}{maker}, owner id {owner}"
-            )));
+        if owner == settings.owner_id || (!installed && (same_name || settings.name == DEFAULT_NAME)) {
+            let message = format!("ExternalDNS is installed already: Deployment {name}{maker}, owner id {owner}");
+            return Err(beside(message, &removal(other, cluster, &settings.region)));
         }
         plan.note(format!("there is another ExternalDNS: Deployment {name}{maker}, owner id {owner}"));
     }
-    match addon {
-        Some(addon) if !installed && settings.name == "external-dns" => {
-            Err(beside(format!("ExternalDNS is installed already: EKS add-on {} {}", addon.name, addon.version)))
-        }
-        _ => Ok(()),
+    Ok(())
+}
+
+/// The command that removes an installation, by who made it.
+fn removal(deployment: &Value, cluster: &str, region: &str) -> String {
+    let text = |path| deployment.pointer(path).and_then(Value::as_str).unwrap_or_default();
+    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
+    if is_ours(deployment) {
+        return format!(
+            "irsactl uninstall external-dns --cluster {cluster} --region {region} --namespace {namespace} --name {name} \
+             --approve"
+        );
+    }
+    match annotation(deployment, "meta.helm.sh/release-name") {
+        Some(release) => format!("helm uninstall {release} --namespace {namespace}"),
+        None => format!("kubectl delete deployment {name} --namespace {namespace}"),
     }
 }
 
-fn beside(message: String) -> Box<Error> {
+fn beside(message: String, remove: &str) -> Box<Error> {
     Error::new(ErrorCode::ForeignInstallation, message)
-        .hint("remove it, or install beside it with another --name and --txt-owner-id")
+        .hint(format!("install beside it with another --name and owner id, or remove it: {remove}"))
 }
 
 /// A ClusterRoleBinding of this name that serves another namespace.
