@@ -21,6 +21,7 @@ use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, Desi
 use crate::plan::{Action, Plan, StackSpec, provider};
 use crate::stack::tags;
 use crate::stack::template::RoleSpec;
+use crate::ui::Ui;
 
 /// How many service accounts are read at the same time.
 pub(super) const AT_ONCE: usize = 16;
@@ -38,7 +39,7 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     .await?;
     let provider_arn = issuer.provider_arn(&cluster.partition, &cluster.account);
     let ((found_provider, ()), roles, (kubernetes, objects)) = try_join3(
-        try_join(aws.oidc_provider(&provider_arn), check_policies(aws, args, &entries, &cluster)),
+        try_join(aws.oidc_provider(&provider_arn), check_policies(aws, &context.ui, args, &entries, &cluster)),
         try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &issuer, &provider_arn))),
         objects(context, args, &target, &cluster, &entries),
     )
@@ -135,7 +136,7 @@ fn policies(arns: &[String], cluster: &Cluster) -> Result<Vec<String>> {
     arns.iter().map(complete).collect()
 }
 
-async fn check_policies(aws: &Aws, args: &Create, entries: &[Entry], cluster: &Cluster) -> Result<()> {
+async fn check_policies(aws: &Aws, ui: &Ui, args: &Create, entries: &[Entry], cluster: &Cluster) -> Result<()> {
     let unique = |arns: Vec<String>| {
         let mut arns = arns;
         arns.sort_unstable();
@@ -151,8 +152,8 @@ async fn check_policies(aws: &Aws, args: &Create, entries: &[Entry], cluster: &C
         ("--attach-policy-arn", "--permissions-boundary")
     };
     try_join(
-        observe::policy::check_exist(aws, attach, &attached),
-        observe::policy::check_exist(aws, bound, &boundaries),
+        observe::policy::check_exist(aws, ui, attach, &attached),
+        observe::policy::check_exist(aws, ui, bound, &boundaries),
     )
     .await
     .map(drop)

@@ -294,8 +294,8 @@ async fn check_given(context: &Context, args: &Install, account: &Account, provi
         }
     };
     try_join3(
-        observe::policy::check_exist(aws, "--attach-policy-arn", &attached),
-        observe::policy::check_exist(aws, "--permissions-boundary", &boundary),
+        observe::policy::check_exist(aws, &context.ui, "--attach-policy-arn", &attached),
+        observe::policy::check_exist(aws, &context.ui, "--permissions-boundary", &boundary),
         role,
     )
     .await

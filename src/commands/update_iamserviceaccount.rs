@@ -37,8 +37,8 @@ pub(crate) async fn run(context: &Context, args: &Update) -> Result<Exit> {
     let boundary = spec.boundary.clone().filter(|_| args.permissions_boundary.is_some());
     let attached: &[String] = if args.attach_policy_arn.is_empty() { &[] } else { &spec.managed_policies };
     let ((), (), kubernetes) = try_join3(
-        observe::policy::check_exist(aws, "--attach-policy-arn", attached),
-        observe::policy::check_exist(aws, "--permissions-boundary", boundary.as_slice()),
+        observe::policy::check_exist(aws, &context.ui, "--attach-policy-arn", attached),
+        observe::policy::check_exist(aws, &context.ui, "--permissions-boundary", boundary.as_slice()),
         objects(context, args, &cluster, who, &mut observed),
     )
     .await?;

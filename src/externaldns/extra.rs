@@ -54,7 +54,7 @@ pub(super) struct Extra<'a> {
 impl<'a> Extra<'a> {
     pub(super) fn parse(text: &'a str) -> Result<Self, String> {
         let shown = text.split('=').next().unwrap_or_default();
-        let malformed = || format!("extra argument `{shown}`: expected --flag=value or --flag");
+        let malformed = || format!("--extra-arg={shown}: expected --flag=value or --flag");
         let body = text.strip_prefix("--").ok_or_else(malformed)?;
         let (name, value) = body.split_once('=').map_or((body, None), |(name, value)| (name, Some(value)));
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -74,9 +74,9 @@ impl<'a> Extra<'a> {
     pub(super) fn check(&self, version: Version) -> Result<(), String> {
         let Self { name, value, negated } = *self;
         if let Some((_, instead)) = OWNED.iter().find(|(owned, _)| *owned == name) {
-            return Err(format!("extra argument --{name}: {instead}"));
+            return Err(format!("--extra-arg=--{name}: {instead}"));
         }
-        flags::check(name, version).map_err(|problem| format!("extra argument {problem}"))?;
+        flags::check(name, version).map_err(|problem| format!("--extra-arg=--{name}: {problem}"))?;
         let Some(flag) = Flag::find(name) else { return Ok(()) };
         let whole = match flag.kind {
             Kind::Switch => value.is_none_or(|value| !negated && ["true", "false"].contains(&value)),
@@ -85,7 +85,7 @@ impl<'a> Extra<'a> {
         if !whole {
             let form =
                 if flag.kind == Kind::Switch { format!("--{name} or --no-{name}") } else { format!("--{name}=VALUE") };
-            return Err(format!("extra argument --{name}: expected {form}"));
+            return Err(format!("--extra-arg=--{name}: expected {form}"));
         }
         self.check_value()
     }
@@ -100,7 +100,7 @@ impl<'a> Extra<'a> {
         if allowed.contains(&value) {
             return Ok(());
         }
-        Err(format!("extra argument --{}={value}: expected one of {}", self.name, allowed.join(", ")))
+        Err(format!("--extra-arg=--{}={value}: expected one of {}", self.name, allowed.join(", ")))
     }
 
     /// Switches as ExternalDNS takes them: `--events=true` would make it exit.

@@ -487,7 +487,7 @@ impl Settings {
             extra.check(self.version)?;
             let once = Flag::find(extra.name).is_some_and(|flag| flag.kind != Kind::List);
             if !given.insert(extra.name) && once {
-                return Err(format!("extra argument --{}: ExternalDNS exits where it is given twice", extra.name));
+                return Err(format!("--extra-arg=--{}: ExternalDNS exits where it is given twice", extra.name));
             }
             warnings.extend(self.extra_warning(&extra));
         }

@@ -5,6 +5,7 @@ use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::plan::externaldns::guards::no_zone;
 use crate::plan::policy::Desired;
+use crate::ui::Ui;
 
 /// The entities that the policy is attached to besides `own_role`, asked for only where it must change; none where they
 /// can't be read: then it counts as in use.
@@ -40,14 +41,17 @@ pub(crate) async fn check_zones(aws: &Aws, ids: &[String]) -> Result<()> {
 }
 
 /// Fails where one of these managed policies doesn't exist.
-pub(crate) async fn check_exist(aws: &Aws, flag: &str, arns: &[String]) -> Result<()> {
+pub(crate) async fn check_exist(aws: &Aws, ui: &Ui, flag: &str, arns: &[String]) -> Result<()> {
     let checks = arns.iter().map(|arn| async move {
         match aws.policy_exists(arn).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::new(ErrorCode::NotFound, format!("{flag}: there is no policy {arn}"))
                 .hint("aws iam list-policies lists the policies that there are")),
             // Attaching tells, where looking isn't allowed.
-            Err(error) if error.code == ErrorCode::AccessDenied => Ok(()),
+            Err(error) if error.code == ErrorCode::AccessDenied => {
+                ui.warn(&format!("{flag}: whether there is a policy {arn} can't be read: {error}"));
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     });

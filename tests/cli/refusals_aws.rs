@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_route53::types as dns;
 use serde_json::{Value, json};
 
-use crate::support::{RUNTIME, Run, Sandbox, until};
+use crate::support::{RUNTIME, Run, Sandbox, irsactl, until};
 
 pub const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s";
 const STACK: &str = "eksctl-eksdemo1-addon-iamserviceaccount-external-dns-external-dns";
@@ -130,41 +130,68 @@ fn credentials_that_aws_does_not_accept() {
     }
 }
 
-/// Every action that an installation needs, and whether it is a write.
-fn actions_of_an_installation() -> BTreeSet<String> {
+/// Every action that a command line needs of its caller, those of CloudFormation in the caller's name included.
+fn actions_of(line: &str) -> BTreeSet<String> {
     let sandbox = Sandbox::lease();
-    sandbox.run(&format!("{INSTALL} --approve")).ok();
-    let own = ["sts:GetCallerIdentity", "sts:AssumeRoleWithWebIdentity"];
-    let called = sandbox.aws_calls().into_iter().filter(|call| !own.contains(&call.as_str()));
-    // What CloudFormation does with the caller's rights.
-    called.chain(["iam:CreateRole", "iam:AttachRolePolicy"].map(str::to_owned)).collect()
+    sandbox.run(&format!("{line} --approve")).ok();
+    let everybodys = ["sts:GetCallerIdentity", "sts:AssumeRoleWithWebIdentity"];
+    let called = sandbox.aws_calls().into_iter().filter(|call| !everybodys.contains(&call.as_str()));
+    called.chain(IN_STACK.iter().map(ToString::to_string)).collect()
 }
 
-#[test]
-fn a_right_that_is_missing_is_named_and_the_rest_goes_on_once_it_is_there() {
-    let informing =
-        ["eks:ListPodIdentityAssociations", "eks:DescribeAddon", "eks:TagResource", "route53:ListResourceRecordSets"];
-    let in_stack = ["iam:CreateRole", "iam:AttachRolePolicy"];
-    let actions = actions_of_an_installation();
+const IN_STACK: [&str; 2] = ["iam:CreateRole", "iam:AttachRolePolicy"];
+
+/// Denies each action in turn: the error names it, and once it is allowed, the next run finishes. `informing` ones may be
+/// denied: a warning names them.
+fn denies_each_action(line: &str, informing: &[&str]) {
+    let line = format!("{line} --approve");
+    let actions = actions_of(&line.replace(" --approve", ""));
     assert!(actions.contains("cloudformation:CreateStack") && actions.contains("eks:DescribeCluster"), "{actions:?}");
     for action in actions.iter().map(String::as_str) {
         let sandbox = Sandbox::lease();
         sandbox.fault(&json!({"deny": action, "userAgent": "irsactl/"}));
-        let run = sandbox.run(&format!("{INSTALL} --approve -o json"));
+        let run = sandbox.run(&format!("{line} -o json"));
         if informing.contains(&action) {
             run.ok().says(&["warning:", action]);
             continue;
         }
-        let run = run.fails(if in_stack.contains(&action) { "stack-failed" } else { "access-denied" }, &[action]);
+        let run = run.fails(if IN_STACK.contains(&action) { "stack-failed" } else { "access-denied" }, &[action]);
         assert!(run.error()["hint"].as_str().unwrap().contains(action), "{action}: {}", run.stderr);
         if sandbox.writes().is_empty() {
             assert_eq!(run.stdout, "", "{action}");
-        } else {
-            let steps = run.json()["steps"].as_array().unwrap().clone();
-            assert!(steps.iter().any(|step| step["result"] == "failed" && step["error"].is_string()), "{action}");
-            sandbox.heal();
-            sandbox.run(&format!("{INSTALL} --approve")).ok().shows(&["DNS works"]);
+            continue;
         }
+        let steps = run.json()["steps"].as_array().unwrap().clone();
+        assert!(steps.iter().any(|step| step["result"] == "failed" && step["error"].is_string()), "{action}");
+        sandbox.heal();
+        sandbox.run(&line).ok().shows(&["role ARN: "]);
+    }
+}
+
+#[test]
+fn a_right_that_an_installation_lacks_is_named() {
+    let informing =
+        ["eks:ListPodIdentityAssociations", "eks:DescribeAddon", "eks:TagResource", "route53:ListResourceRecordSets"];
+    denies_each_action(INSTALL, &informing);
+}
+
+#[test]
+fn a_right_that_a_service_account_lacks_is_named() {
+    denies_each_action(CREATE, &["eks:TagResource", "iam:GetPolicy"]);
+}
+
+#[test]
+fn options_of_another_version_are_refused_before_any_call() {
+    for (flags, said) in [
+        ("--external-dns-version v0.21.0 --legacy-annotations", "v0.23"),
+        ("--external-dns-version v0.19.0 --annotation-prefix dns.example.com/", "v0.20"),
+        ("--external-dns-version v0.20.0 --source unstructured", "v0.21"),
+        ("--external-dns-version v0.13.0", "v0.14"),
+        ("--extra-arg=--nonsense", "--extra-arg=--nonsense"),
+    ] {
+        let line = format!("install external-dns --cluster c --region us-west-2 {flags}");
+        let run = Run::of(&mut irsactl(line.split_whitespace())).exits(2).says(&[said]);
+        assert_eq!(run.stdout, "", "{line}");
     }
 }
 
