@@ -252,6 +252,18 @@ pub fn is_first_sync(class: &Class) -> bool {
     matches!(class, Class::Healthy | Class::Applied | Class::NoZoneMatch)
 }
 
+/// False where the log level keeps back that a synchronisation has succeeded, or a dry run never writes anything.
+pub fn tells_of_syncs(extra_args: &[String]) -> bool {
+    let quiet = ["warn", "warning", "error", "fatal", "panic"];
+    let level = extra_args.iter().rev().find_map(|arg| arg.strip_prefix("--log-level="));
+    let dry = extra_args.iter().rev().find_map(|arg| match arg.as_str() {
+        "--dry-run" | "--dry-run=true" => Some(true),
+        "--no-dry-run" | "--dry-run=false" => Some(false),
+        _ => None,
+    });
+    level.is_none_or(|level| !quiet.contains(&level)) && !dry.unwrap_or_default()
+}
+
 /// How bad a class is.
 pub fn severity(class: &Class) -> Severity {
     match class {
@@ -474,6 +486,13 @@ mod tests {
         }
         assert_eq!(classify("Applying provider record filter for domains: [example.com. .example.com.]"), None);
         assert_eq!(classify("Created Kubernetes client https://10.0.0.1:443"), None);
+    }
+
+    #[test]
+    fn some_arguments_keep_the_log_from_telling_of_syncs() {
+        let tells = |args: &[&str]| tells_of_syncs(&args.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert!(tells(&[]) && tells(&["--log-level=debug", "--log-format=json"]) && tells(&["--dry-run=false"]));
+        assert!(!tells(&["--log-level=error"]) && !tells(&["--dry-run"]));
     }
 
     #[test]

@@ -56,6 +56,7 @@ fn changed_settings_change_the_deployment_only() {
         (format!("{INSTALL} --exclude-domains internal.example.com"), &["--exclude-domains=internal.example.com"]),
         (format!("{domain} --label-filter team=dns"), &["--domain-filter=sub.example.com", "--label-filter=team=dns"]),
         (format!("{INSTALL} --extra-arg=--log-level=debug"), &["--log-level=debug"]),
+        (format!("{INSTALL} --extra-arg=--log-level=error"), &["--log-level=error"]),
         (format!("{INSTALL} {mirror}"), &["--interval=3s", "--domain-filter=example.com"]),
         (patched, &["--txt-prefix=x-"]),
         (format!("{INSTALL} --replicas 0"), &[]),
@@ -64,6 +65,9 @@ fn changed_settings_change_the_deployment_only() {
         live.install.clone_from(&install);
         live.repairs(&install, &[UPDATE]);
         has_args(&sandbox, wanted);
+        if install.contains("--log-level=error") {
+            sandbox.run(&format!("{install} --approve")).ok().shows(&["its log doesn't tell whether it synchronises"]);
+        }
         let deployment = sandbox.object(DEPLOYMENT);
         let pod = &deployment["spec"]["template"]["spec"];
         let is = |flag: &str| install.contains(flag);

@@ -29,6 +29,17 @@ const PAST_LINES: u32 = 500;
 /// Refusals that come twice don't pass by themselves.
 const TOO_OFTEN: usize = 2;
 
+/// What an installation has come to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It has synchronised.
+    Synced,
+    /// It runs, and its log is told not to say more.
+    Running,
+    /// It has no pod.
+    Stopped,
+}
+
 /// Waits for the proof and reports.
 pub(super) async fn end(
     context: &Context,
@@ -39,9 +50,9 @@ pub(super) async fn end(
     kubernetes: Option<&Kubernetes>,
 ) -> Result<Exit> {
     let ui = &context.ui;
-    let synced = match kubernetes {
+    let end = match kubernetes {
         Some(kubernetes) if settings.replicas > 0 => match works(context, args, plan, settings, kubernetes).await {
-            Ok(()) => true,
+            Ok(end) => end,
             Err(error) => {
                 if ui.output().is_document() {
                     ui.document(plan)?;
@@ -49,13 +60,13 @@ pub(super) async fn end(
                 return Err(error);
             }
         },
-        _ => false,
+        _ => End::Stopped,
     };
-    run::report(ui, plan, &lines(args, plan, settings, zones, synced))?;
+    run::report(ui, plan, &lines(args, plan, settings, zones, end))?;
     Ok(Exit::Success)
 }
 
-fn lines(args: &Install, plan: &Plan, settings: &Settings, zones: usize, synced: bool) -> Vec<String> {
+fn lines(args: &Install, plan: &Plan, settings: &Settings, zones: usize, end: End) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(role) = &plan.outputs.role_arn {
         lines.push(format!("role ARN: {role}"));
@@ -69,28 +80,32 @@ fn lines(args: &Install, plan: &Plan, settings: &Settings, zones: usize, synced:
         return lines;
     }
     let elsewhere = settings.assume_role.is_some();
-    lines.push(match (synced, zones) {
-        (true, 0) if !elsewhere => {
+    lines.push(match (end, zones) {
+        (End::Synced | End::Running, 0) if !elsewhere => {
             "ExternalDNS runs, but no hosted zone matches its filters: it writes no record".to_owned()
         }
-        (true, _) => paint(GREEN, "DNS works: ExternalDNS has synchronised with Route53 through its role"),
-        (false, _) => "ExternalDNS is installed and stopped (--replicas 0)".to_owned(),
+        (End::Synced, _) => paint(GREEN, "DNS works: ExternalDNS has synchronised with Route53 through its role"),
+        (End::Running, _) => {
+            "ExternalDNS runs and its role works; its log doesn't tell whether it synchronises".to_owned()
+        }
+        (End::Stopped, _) => "ExternalDNS is installed and stopped (--replicas 0)".to_owned(),
     });
     lines.push(format!("next: irsactl get iamserviceaccount --cluster {cluster} --region {}", plan.region));
     lines
 }
 
-/// Proves a role that was mended under a pod that goes on, and waits for the synchronisation.
+/// Proves a role that was mended under a pod that goes on, or that the log tells nothing of, and waits for the
+/// synchronisation.
 async fn works(
     context: &Context,
     args: &Install,
     plan: &Plan,
     settings: &Settings,
     kubernetes: &Kubernetes,
-) -> Result<()> {
+) -> Result<End> {
     let (ui, wait) = (&context.ui, &context.wait);
-    if plan.changes > 0
-        && !plan.changes_kind("Deployment")
+    if !plan.changes_kind("Deployment")
+        && (plan.changes > 0 || !logs::tells_of_syncs(&settings.extra_args))
         && let Some(account) = plan.outputs.service_accounts.first()
         && let Some(role) = &account.role_arn
     {
@@ -101,11 +116,14 @@ async fn works(
     wait_for_sync(ui, wait, kubernetes, settings).await
 }
 
-async fn wait_for_sync(ui: &Ui, wait: &Wait, kubernetes: &Kubernetes, settings: &Settings) -> Result<()> {
+async fn wait_for_sync(ui: &Ui, wait: &Wait, kubernetes: &Kubernetes, settings: &Settings) -> Result<End> {
     let name = format!("{}/{}", settings.namespace, settings.name);
     let task = ui.task(&format!("waiting for Deployment {name} to roll out"));
     kubernetes.rollout(&settings.namespace, &settings.name, wait.clone(), |progress| task.detail(progress)).await?;
     drop(task);
+    if !logs::tells_of_syncs(&settings.extra_args) {
+        return Ok(End::Running);
+    }
     let task = ui.task("waiting for the first synchronisation");
     let mut refusals = Vec::new();
     loop {
@@ -115,7 +133,7 @@ async fn wait_for_sync(ui: &Ui, wait: &Wait, kubernetes: &Kubernetes, settings: 
                 return Err(without_role(name));
             }
             if synced(kubernetes, settings, name, &mut refusals, &task).await? {
-                return Ok(());
+                return Ok(End::Synced);
             }
         }
         // The log ended: the pod did, too. The rollout says why, unless it comes up again.
