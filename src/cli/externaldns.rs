@@ -231,13 +231,8 @@ pub struct Consent {
     #[arg(long)]
     pub adopt: bool,
 
-    /// Annotate a ServiceAccount that neither irsactl nor eksctl made
-    #[arg(long)]
-    pub override_existing_serviceaccounts: bool,
-
-    /// Take fields over from other field managers
-    #[arg(long)]
-    pub force_conflicts: bool,
+    #[command(flatten)]
+    pub take_over: shared::TakeOver,
 
     /// Change the policy although roles of others are attached to it
     #[arg(long)]

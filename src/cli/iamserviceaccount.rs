@@ -85,18 +85,12 @@ pub struct Create {
     #[arg(long, value_name = "PATTERN", value_parser = values::subject_pattern)]
     pub subject_pattern: Option<String>,
 
-    /// Annotate a ServiceAccount that neither irsactl nor eksctl made
-    #[arg(long)]
-    pub override_existing_serviceaccounts: bool,
-
     /// Protect the stack from deletion
     #[arg(long)]
     pub termination_protection: bool,
 
-    /// Take fields of the ServiceAccount over from other field managers
-    #[arg(long)]
-    pub force_conflicts: bool,
-
+    #[command(flatten)]
+    pub take_over: shared::TakeOver,
     #[command(flatten)]
     pub tags: shared::Tags,
     #[command(flatten)]
@@ -164,14 +158,8 @@ pub struct Update {
     #[arg(long)]
     pub role_only: bool,
 
-    /// Annotate a ServiceAccount that neither irsactl nor eksctl made
-    #[arg(long)]
-    pub override_existing_serviceaccounts: bool,
-
-    /// Take fields of the ServiceAccount over from other field managers
-    #[arg(long)]
-    pub force_conflicts: bool,
-
+    #[command(flatten)]
+    pub take_over: shared::TakeOver,
     #[command(flatten)]
     pub tags: shared::Tags,
     #[command(flatten)]

@@ -123,6 +123,18 @@ pub struct Timeout {
     pub timeout: Duration,
 }
 
+/// Consent to take over what others made.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct TakeOver {
+    /// Annotate a ServiceAccount that neither irsactl nor eksctl made
+    #[arg(long)]
+    pub override_existing_serviceaccounts: bool,
+
+    /// Take fields over from other field managers
+    #[arg(long)]
+    pub force_conflicts: bool,
+}
+
 /// Tags for what is created in AWS.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Tags {

@@ -204,8 +204,8 @@ fn desired(
         None => DesiredRole::Stack(stack(args, entry, target, cluster, issuer, stack_name)?),
     };
     let object = (!entry.role_only).then(|| DesiredObject {
-        take_over: args.override_existing_serviceaccounts,
-        force: args.force_conflicts,
+        take_over: args.take_over.override_existing_serviceaccounts,
+        force: args.take_over.force_conflicts,
         labels: entry.labels.clone(),
         annotations: entry.annotations.clone(),
     });

@@ -211,8 +211,8 @@ fn desired(args: &Install, seen: &Seen, settings: Settings, patches: Vec<Value>,
         None => DesiredRole::Stack(stack(args, seen, &settings, policy.as_ref())?),
     };
     let object = (!args.role.aws_only).then_some(DesiredObject {
-        take_over: args.consent.override_existing_serviceaccounts || args.consent.adopt,
-        force: args.consent.force_conflicts || args.consent.adopt,
+        take_over: args.consent.take_over.override_existing_serviceaccounts || args.consent.adopt,
+        force: args.consent.take_over.force_conflicts || args.consent.adopt,
         ..DesiredObject::default()
     });
     let entry = entry::Desired {
@@ -222,7 +222,14 @@ fn desired(args: &Install, seen: &Seen, settings: Settings, patches: Vec<Value>,
         role,
         object,
     };
-    Ok(Desired { settings, patches, policy, entry, adopt: args.consent.adopt, force: args.consent.force_conflicts })
+    Ok(Desired {
+        settings,
+        patches,
+        policy,
+        entry,
+        adopt: args.consent.adopt,
+        force: args.consent.take_over.force_conflicts,
+    })
 }
 
 /// Name and ARN of the policy that irsactl keeps: shared by all installations, or of this one and its zones.

@@ -49,8 +49,8 @@ pub(crate) async fn run(context: &Context, args: &Update) -> Result<Exit> {
         name: name.to_owned(),
         role: DesiredRole::Stack(spec),
         object: (!args.role_only).then_some(DesiredObject {
-            take_over: args.override_existing_serviceaccounts,
-            force: args.force_conflicts,
+            take_over: args.take_over.override_existing_serviceaccounts,
+            force: args.take_over.force_conflicts,
             labels: kept(&observed, "labels"),
             annotations: kept(&observed, "annotations"),
         }),
