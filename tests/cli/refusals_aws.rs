@@ -496,7 +496,7 @@ fn a_call_that_aws_does_not_answer_well_ends_with_the_time() {
         let mut rule = effect;
         rule["action"] = json!("DescribeStacks");
         sandbox.fault(&rule);
-        refused(&sandbox, &format!("{INSTALL} --timeout 2s"), "timeout", &["2s", "cloudformation:DescribeStacks"]);
+        refused(&sandbox, &format!("{INSTALL} --timeout 3s"), "timeout", &["3s", "cloudformation:DescribeStacks"]);
         sandbox.heal();
     }
     sandbox.fault(&json!({"action": "GetCallerIdentity", "drop": true}));

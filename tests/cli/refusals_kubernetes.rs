@@ -168,6 +168,15 @@ fn one_right_that_is_missing_is_told_before_the_first_write() {
             assert_eq!(sandbox.writes(), [""; 0], "without {verb} {missing}");
         }
     }
+    // A service account alone needs less, and that it needs.
+    let few = ["/namespaces: get,create,patch", "/serviceaccounts: get"];
+    set_rights(&sandbox, &few);
+    let create = format!("{CREATE} --approve -o json");
+    user.run(&sandbox, &create).fails("cluster-forbidden", &["serviceaccounts", "patch"]);
+    assert_eq!(sandbox.writes(), [""; 0]);
+    set_rights(&sandbox, &[few[0], "/serviceaccounts: get,create,patch"]);
+    user.run(&sandbox, &create).ok();
+
     set_rights(&sandbox, RIGHTS);
     user.run(&sandbox, &format!("{INSTALL} --approve")).ok().shows(&["DNS works"]);
 }
