@@ -120,21 +120,29 @@ func (w *wiper) delete(ctx context.Context, o *object, now snapshot) error {
 	case "customresourcedefinitions":
 		return w.deleteDefinition(ctx, o, now)
 	}
-	client := w.resource(o)
-	if len(o.GetFinalizers()) > 0 {
-		patch := []byte(`{"metadata":{"finalizers":null}}`)
-		if _, err := client.Patch(ctx, o.GetName(), types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-			return err
-		}
+	if err := w.dropFinalizers(ctx, o); err != nil {
+		return err
 	}
-	return client.Delete(ctx, o.GetName(), metav1.DeleteOptions{
+	return w.resource(o).Delete(ctx, o.GetName(), metav1.DeleteOptions{
 		GracePeriodSeconds: ptr.To[int64](0),
 		PropagationPolicy:  ptr.To(metav1.DeletePropagationBackground),
 	})
 }
 
+func (w *wiper) dropFinalizers(ctx context.Context, o *object) error {
+	if len(o.GetFinalizers()) == 0 {
+		return nil
+	}
+	patch := []byte(`{"metadata":{"finalizers":null}}`)
+	_, err := w.resource(o).Patch(ctx, o.GetName(), types.MergePatchType, patch, metav1.PatchOptions{})
+	return err
+}
+
 // deleteNamespace does the namespace controller's work: that takes ten seconds, and more.
 func (w *wiper) deleteNamespace(ctx context.Context, o *object, now snapshot) error {
+	if err := w.dropFinalizers(ctx, o); err != nil {
+		return err
+	}
 	if o.GetDeletionTimestamp() == nil {
 		return w.client.CoreV1().Namespaces().Delete(ctx, o.GetName(), metav1.DeleteOptions{})
 	}
