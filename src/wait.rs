@@ -72,8 +72,7 @@ impl Wait {
     }
 
     fn timed_out(&self) -> Box<Error> {
-        let seconds = self.timeout.as_secs();
-        Error::new(ErrorCode::Timeout, format!("not finished within {seconds}s"))
+        Error::new(ErrorCode::Timeout, format!("not finished within {:?}", self.timeout))
             .hint("run the same command again: it goes on where this run stopped; --timeout gives it more time")
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_iam::types::{PolicyScopeType, Tag};
-use futures::future::{try_join_all, try_join3};
+use futures::future::{try_join_all, try_join4};
 
 use super::error::Refused;
 use super::{Aws, found};
@@ -83,6 +83,8 @@ pub struct RoleWithPolicies {
     pub attached: Vec<(String, String)>,
     /// Those of its inline policies that were asked for, by name.
     pub inline: BTreeMap<String, PolicyDocument>,
+    /// The names of its other inline policies, where they can be listed.
+    pub others_inline: Vec<String>,
 }
 
 impl Aws {
@@ -337,13 +339,23 @@ impl Aws {
 
     /// A role, the managed policies attached to it, and its inline policies of these names, read at the same time.
     pub async fn role_with_policies(&self, name: &str, inline: &[String]) -> Result<Option<RoleWithPolicies>> {
-        let inline = inline.iter().map(|policy| async move {
+        let documents = inline.iter().map(|policy| async move {
             Ok(self.inline_policy(name, policy).await?.map(|document| (policy.clone(), document)))
         });
-        let (role, attached, inline) =
-            try_join3(self.role(name), self.attached_policies(name), try_join_all(inline)).await?;
-        let inline = inline.into_iter().flatten().collect();
-        Ok(role.map(|role| RoleWithPolicies { role, attached, inline }))
+        let names = async {
+            match self.inline_policies(name).await {
+                Err(error) if error.code == ErrorCode::AccessDenied => Ok(Vec::new()),
+                names => names,
+            }
+        };
+        let (role, attached, documents, names) =
+            try_join4(self.role(name), self.attached_policies(name), try_join_all(documents), names).await?;
+        Ok(role.map(|role| RoleWithPolicies {
+            role,
+            attached,
+            inline: documents.into_iter().flatten().collect(),
+            others_inline: names.into_iter().filter(|name| !inline.contains(name)).collect(),
+        }))
     }
 
     /// Managed policies of a role: name and ARN; none where the role is gone.

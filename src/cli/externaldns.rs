@@ -41,11 +41,11 @@ pub enum ZoneType {
 #[command(next_help_heading = "ExternalDNS")]
 pub struct Settings {
     /// Namespace
-    #[arg(long, default_value = "external-dns", value_parser = values::namespace)]
+    #[arg(long, default_value = "external-dns", value_parser = values::installation)]
     pub namespace: String,
 
     /// Name of the Deployment, the ServiceAccount and the ClusterRole
-    #[arg(long, default_value = "external-dns", value_parser = values::namespace)]
+    #[arg(long, default_value = "external-dns", value_parser = values::installation)]
     pub name: String,
 
     /// Kinds of objects whose hostnames get records (can be repeated)
@@ -101,7 +101,8 @@ pub struct Settings {
     pub aws_prefer_cname: bool,
 
     /// Time between two synchronisations
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = values::go_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = values::go_duration,
+          allow_hyphen_values = true)]
     pub interval: String,
 
     /// Only Ingresses of these classes (can be repeated)
@@ -262,11 +263,11 @@ pub struct Uninstall {
     pub cluster: shared::Cluster,
 
     /// Namespace
-    #[arg(long, default_value = "external-dns", value_parser = values::namespace)]
+    #[arg(long, default_value = "external-dns", value_parser = values::installation)]
     pub namespace: String,
 
     /// Name of the installation
-    #[arg(long, default_value = "external-dns", value_parser = values::namespace)]
+    #[arg(long, default_value = "external-dns", value_parser = values::installation)]
     pub name: String,
 
     /// Remove the role and the policy only; the Kubernetes API isn't needed

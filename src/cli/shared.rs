@@ -119,7 +119,8 @@ pub struct Plan {
 #[derive(Args, Clone, Debug)]
 pub struct Timeout {
     /// Longest time for the whole command
-    #[arg(long, default_value = "25m", value_name = "DURATION", value_parser = values::duration)]
+    #[arg(long, default_value = "25m", value_name = "DURATION", value_parser = values::duration,
+          allow_hyphen_values = true)]
     pub timeout: Duration,
 }
 

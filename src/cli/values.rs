@@ -9,6 +9,13 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
     check_namespace(text).map(|()| text.to_owned())
 }
 
+/// The name of an installation: of a Deployment, a ServiceAccount, a ClusterRole, and a label's value.
+pub(super) fn installation(text: &str) -> Result<String, String> {
+    let refusal = "is not a name for a Deployment and its labels: at most 63 of a-z 0-9 -, beginning and ending with a \
+                   letter or digit";
+    check_namespace(text).map(|()| text.to_owned()).map_err(|_| format!("`{text}` {refusal}"))
+}
+
 pub(super) fn service_account(text: &str) -> Result<String, String> {
     check_service_account(text).map(|()| text.to_owned())
 }
@@ -75,7 +82,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let refusal = || format!("`{text}` is not a duration: expected one like 90s, 25m or 1h30m");
     let parsed: jiff::SignedDuration = text.parse().map_err(|_| refusal())?;
     let duration = Duration::try_from(parsed).map_err(|_| refusal())?;
-    if duration.is_zero() { Err(refusal()) } else { Ok(duration) }
+    if duration.is_zero() {
+        Err(format!("`{text}` is too short: expected some time, such as 90s"))
+    } else {
+        Ok(duration)
+    }
 }
 
 /// A duration that is handed on as it is written.

@@ -15,11 +15,14 @@ use crate::cli::externaldns::Install;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::externaldns::args::Installed;
+use crate::externaldns::filter::Zone;
 use crate::externaldns::owner::scoped_policy;
 use crate::externaldns::rbac::required_apis;
 use crate::externaldns::settings::Settings;
 use crate::iam::arn::{iam_arn, policy_arn};
-use crate::iam::policy::{assume_role, assume_role_trust, external_dns, external_dns_needs};
+use crate::iam::policy::{
+    Access, PolicyDocument, access, assume_role, assume_role_trust, external_dns, external_dns_needs,
+};
 use crate::k8s::{Kind, Kubernetes};
 use crate::observe;
 use crate::observe::externaldns::{Account, InCluster};
@@ -39,11 +42,13 @@ pub(crate) async fn run(context: &Context, args: &Install) -> Result<Exit> {
     settings::check_offline(&args.settings)?;
 
     let seen = read(context, args).await?;
-    let (plan, settings, zones) = plan(context, args, &seen, patches).await?;
+    let Planned { plan, settings, zones, lacking } = plan(context, args, &seen, patches).await?;
     let kubernetes = seen.kubernetes();
     match run::plan(context, &args.plan, plan, context.aws(&args.aws).await?, kubernetes).await? {
         Ended::Shown(exit) => Ok(exit),
-        Ended::Done(plan) => confirm::end(context, args, &plan, &settings, zones, kubernetes).await,
+        Ended::Done(plan) => {
+            confirm::end(context, args, &plan, &settings, &confirm::Outlook { zones, lacking }, kubernetes).await
+        }
     }
 }
 
@@ -57,6 +62,8 @@ struct Seen {
     provider: Option<Provider>,
     /// The policy, where irsactl keeps one.
     policy: Option<Policy>,
+    /// The documents of the policies that the flags give.
+    given: Vec<PolicyDocument>,
     /// The cluster; none with `--aws-only`.
     in_cluster: Option<InCluster>,
 }
@@ -74,18 +81,27 @@ async fn read(context: &Context, args: &Install) -> Result<Seen> {
             None => Ok(None),
         }
     };
-    let (in_cluster, provider, policy, ()) = try_join4(
+    let (in_cluster, provider, policy, given) = try_join4(
         in_cluster(context, args, &account.cluster),
         aws.oidc_provider(&provider_arn),
         policy,
-        check_given(context, args, &account, &provider_arn),
+        given(context, args, &account, &provider_arn),
     )
     .await?;
-    Ok(Seen { account, provider_arn, provider, policy, in_cluster })
+    Ok(Seen { account, provider_arn, provider, policy, given, in_cluster })
 }
 
-/// The plan, the settings that it leads to, and how many zones they select.
-async fn plan(context: &Context, args: &Install, seen: &Seen, patches: Vec<Value>) -> Result<(Plan, Settings, usize)> {
+/// A plan, and what it leads to.
+struct Planned {
+    plan: Plan,
+    settings: Settings,
+    /// How many zones the settings select.
+    zones: usize,
+    /// Actions that the given policies don't allow.
+    lacking: Vec<String>,
+}
+
+async fn plan(context: &Context, args: &Install, seen: &Seen, patches: Vec<Value>) -> Result<Planned> {
     let aws = context.aws(&args.aws).await?;
     let cluster = &seen.account.cluster;
     let installed = seen.installed();
@@ -109,6 +125,10 @@ async fn plan(context: &Context, args: &Install, seen: &Seen, patches: Vec<Value
     }
     check_records(context, args, seen, &settings, &mut plan).await?;
     check_served(seen, &settings).await?;
+    let lacking = lacking(args, seen, &settings, &zones);
+    if !lacking.is_empty() {
+        plan.note(format!("the policies of --attach-policy-arn don't allow {}", lacking.join(", ")));
+    }
 
     let desired = desired(args, seen, settings, patches, aws)?;
     let policy_users = match &desired.policy {
@@ -128,7 +148,7 @@ async fn plan(context: &Context, args: &Install, seen: &Seen, patches: Vec<Value
     plan.outputs.provider_arn = Some(arn.clone());
     installation::add(&mut plan, &desired, &observed, provider)?;
     note_second_hop(&mut plan, &desired.settings);
-    Ok((plan, desired.settings, zones.len()))
+    Ok(Planned { plan, settings: desired.settings, zones: zones.len(), lacking })
 }
 
 /// Refuses what would cost records, unless it is consented to.
@@ -145,13 +165,13 @@ async fn check_records(
     let stake =
         observe::records::at_stake(aws, &context.ui, seen.kubernetes(), installed.as_ref(), settings, zones).await?;
     let (own, objects) = (stake.records.as_deref(), stake.objects.as_slice());
+    let consent =
+        records::Consent { delete: args.consent.allow_record_deletion, abandon: args.consent.abandon_records };
     if let Some(installed) = &installed {
-        let consent =
-            records::Consent { delete: args.consent.allow_record_deletion, abandon: args.consent.abandon_records };
         return records::change(plan, installed, settings, consent, own, objects);
     }
     let chosen = args.settings.txt_owner_id.is_some() && !args.consent.take_over_records;
-    records::takeover(plan, settings, chosen, own, objects)
+    records::takeover(plan, settings, chosen, consent, own, objects)
 }
 
 impl Seen {
@@ -283,8 +303,13 @@ fn stack(args: &Install, seen: &Seen, settings: &Settings, policy: Option<&polic
     Ok(StackSpec::new(spec, seen.account.stack_name.clone(), tags, args.role.termination_protection))
 }
 
-/// What others made and the flags name must be there, and fit.
-async fn check_given(context: &Context, args: &Install, account: &Account, provider_arn: &str) -> Result<()> {
+/// What others made and the flags name must be there, and fit; gives the documents of the policies.
+async fn given(
+    context: &Context,
+    args: &Install,
+    account: &Account,
+    provider_arn: &str,
+) -> Result<Vec<PolicyDocument>> {
     let aws = context.aws(&args.aws).await?;
     let cluster = &account.cluster;
     let complete = |arn: &String| policy_arn(arn, &cluster.partition, Some(&cluster.account)).map_err(Error::usage);
@@ -300,13 +325,27 @@ async fn check_given(context: &Context, args: &Install, account: &Account, provi
             None => Ok(()),
         }
     };
-    try_join3(
-        observe::policy::check_exist(aws, &context.ui, "--attach-policy-arn", &attached),
+    let (documents, (), ()) = try_join3(
+        observe::policy::documents(aws, &context.ui, "--attach-policy-arn", &attached),
         observe::policy::check_exist(aws, &context.ui, "--permissions-boundary", &boundary),
         role,
     )
-    .await
-    .map(drop)
+    .await?;
+    Ok(documents)
+}
+
+/// What ExternalDNS calls and the given policies don't allow; a condition may allow it.
+fn lacking(args: &Install, seen: &Seen, settings: &Settings, zones: &[&Zone]) -> Vec<String> {
+    if args.role.attach_policy_arn.is_empty() || settings.assume_role.is_some() {
+        return Vec::new();
+    }
+    let ids: Vec<_> = zones.iter().map(|zone| zone.id.clone()).collect();
+    let needs = external_dns_needs(&seen.account.cluster.partition, &ids, settings.zone_tags());
+    let documents: Vec<_> = seen.given.iter().collect();
+    let mut actions: Vec<_> =
+        needs.into_iter().filter(|need| access(&documents, need) == Access::Missing).map(|need| need.action).collect();
+    actions.dedup();
+    actions
 }
 
 async fn check_served(seen: &Seen, settings: &Settings) -> Result<()> {

@@ -15,12 +15,14 @@ use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::leftovers;
+use crate::externaldns::manifest::bound_service_account;
 use crate::externaldns::owner::{derived_owner_id, scoped_policy};
 use crate::iam::arn::iam_arn;
 use crate::k8s::Kind;
 use crate::observe;
 use crate::observe::externaldns::InCluster;
 use crate::observe::records::{self, Leftover};
+use crate::plan::externaldns::Objects;
 use crate::plan::iamserviceaccount::ObservedStack;
 use crate::plan::removal::{
     StackRemoval, add_namespace, add_object, add_policy, add_service_account, add_stack, is_made_by_irsactl,
@@ -152,15 +154,32 @@ async fn contents(found: Option<&InCluster>, namespace: &str) -> Result<Option<V
     }
 }
 
+/// The namespace of the installation that the cluster-scoped objects of this name belong to, if it is another one.
+fn serves_elsewhere(objects: &Objects, (namespace, name): (&str, &str)) -> Option<String> {
+    let bound = objects.cluster_role_binding.as_ref().and_then(bound_service_account).map(|(namespace, _)| namespace);
+    let same_name = |deployment: &&Value| deployment.pointer("/metadata/name").is_some_and(|found| found == name);
+    let of = |deployment: &Value| deployment.pointer("/metadata/namespace")?.as_str().map(str::to_owned);
+    let running = || objects.installations.iter().filter(same_name).find_map(of);
+    let own = objects.deployment.is_some();
+    bound.or_else(|| running().filter(|_| !own)).filter(|found| found != namespace)
+}
+
 fn add(plan: &mut Plan, args: &Uninstall, seen: &Seen) -> Result<()> {
     let who = (args.namespace.as_str(), args.name.as_str());
     let mut done: Vec<StepId> = Vec::new();
     if let Some(found) = &seen.found {
         let objects = &found.objects;
         done.extend(add_object(plan, &Kind::DEPLOYMENT, objects.deployment.as_ref(), &[]));
-        let pods = done.clone();
-        done.extend(add_object(plan, &Kind::CLUSTER_ROLE_BINDING, objects.cluster_role_binding.as_ref(), &pods));
-        done.extend(add_object(plan, &Kind::CLUSTER_ROLE, objects.cluster_role.as_ref(), &pods));
+        if let Some(namespace) = serves_elsewhere(objects, who) {
+            plan.note(format!(
+                "ClusterRole and ClusterRoleBinding of this name serve namespace {namespace} and are left alone; what is \
+                 installed there goes with --namespace {namespace}"
+            ));
+        } else {
+            let pods = done.clone();
+            done.extend(add_object(plan, &Kind::CLUSTER_ROLE_BINDING, objects.cluster_role_binding.as_ref(), &pods));
+            done.extend(add_object(plan, &Kind::CLUSTER_ROLE, objects.cluster_role.as_ref(), &pods));
+        }
     }
     let service_account = format!("{}/{}", who.0, who.1);
     let removal = StackRemoval {

@@ -76,14 +76,45 @@ fn same_name(object: &Value, patch: &Value) -> bool {
 /// What identifies an object isn't a patch's to change.
 fn check(object: &Value, patch: &Value) -> Result<(), String> {
     let kind = patch["kind"].as_str().unwrap_or_default();
-    for path in ["/apiVersion", "/spec/selector", "/roleRef"] {
+    for path in FIXED {
         let changed = patch.pointer(path).filter(|value| object.pointer(path) != Some(value));
         if changed.is_some() {
             return Err(format!("patch for kind {kind}: {path} can't be patched"));
         }
     }
-    Ok(())
+    let containers =
+        |object: &Value| object.pointer("/spec/template/spec/containers").and_then(Value::as_array).cloned();
+    let own: Vec<_> = containers(object).unwrap_or_default();
+    let patched = containers(patch).unwrap_or_default();
+    patched.iter().filter(|one| own.iter().any(|own| own["name"] == one["name"])).try_for_each(check_container)
 }
+
+const FIXED: [&str; 5] =
+    ["/apiVersion", "/roleRef", "/spec/replicas", "/spec/selector", "/spec/template/spec/serviceAccountName"];
+
+/// What ExternalDNS is told, and as whom it calls AWS, is what irsactl plans by: a patch would go round all that it
+/// checks.
+fn check_container(container: &Value) -> Result<(), String> {
+    let name = container["name"].as_str().unwrap_or_default();
+    if let Some(field) = ["args", "command", "image", "envFrom"].iter().find(|field| container.get(**field).is_some()) {
+        return Err(format!(
+            "container {name}: {field} can't be patched: use irsactl's options, --image or --extra-arg=--flag=value"
+        ));
+    }
+    let names = container["env"].as_array().into_iter().flatten().filter_map(|variable| variable["name"].as_str());
+    let ours =
+        |name: &&str| name.starts_with("EXTERNAL_DNS_") || (name.starts_with("AWS_") && !HARMLESS.contains(name));
+    match names.into_iter().find(ours) {
+        Some(variable) => {
+            Err(format!("container {name}: {variable} can't be patched: it changes what irsactl decides"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Variables of the AWS SDK that change neither identity nor endpoint.
+const HARMLESS: [&str; 5] =
+    ["AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED", "AWS_MAX_ATTEMPTS", "AWS_REGION", "AWS_RETRY_MODE"];
 
 fn merge(target: &mut Value, patch: &Value, key: &str) {
     match (target, patch) {
@@ -164,7 +195,6 @@ spec:
       containers:
       - name: external-dns
         resources: {limits: {memory: 1Gi}}
-        args: [--source=crd]
         env:
         - {name: AWS_REGION, value: eu-west-1}
         - {name: HTTPS_PROXY, value: 'http://proxy:3128'}
@@ -179,7 +209,6 @@ metadata: {labels: {team: dns}}
         assert_eq!(pod["tolerations"], json!([{"key": "dns", "operator": "Exists"}]));
         assert_eq!(pod["securityContext"], json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}));
         let container = &pod["containers"][0];
-        assert_eq!(container["args"], json!(["--source=crd"]));
         assert_eq!(container["resources"]["requests"]["cpu"], "50m");
         assert_eq!(container["resources"]["limits"]["memory"], "1Gi");
         assert_eq!(container["env"][0], json!({"name": "AWS_REGION", "value": "eu-west-1"}));
@@ -207,6 +236,12 @@ metadata: {labels: {team: dns}}
         assert!(patched("[1, 2]").is_err());
         assert!(patched("").is_err());
         assert!(patched("kind: [").is_err());
+        for own in ["args: [--policy=sync]", "image: other:1", "env: [{name: EXTERNAL_DNS_POLICY, value: sync}]"] {
+            let text = format!(
+                "kind: Deployment\nspec: {{template: {{spec: {{containers: [{{name: external-dns, {own}}}]}}}}}}"
+            );
+            assert!(patched(&text).unwrap_err().contains("can't be patched"), "{own}");
+        }
         let selector = "kind: Deployment\nspec: {selector: {matchLabels: {app: x}}}";
         assert!(patched(selector).unwrap_err().contains("/spec/selector"));
     }

@@ -1,6 +1,7 @@
 //! Changes of a live installation that cost records.
 
-use super::args::Installed;
+use super::args::{Arguments, Installed};
+use super::flags::Flag;
 use super::settings::{Policy, Registry, Settings};
 use super::version::{Feature, LEGACY_PREFIX, PREFIX};
 
@@ -44,8 +45,10 @@ pub enum What {
     DroppedSource,
     /// Other annotations are read.
     AnnotationPrefix,
-    /// Fewer objects are read: `--ingress-class`, `--label-filter`, `--annotation-filter`.
+    /// Fewer objects are read: `--ingress-class`, `--label-filter`, `--annotation-filter`, `--namespace` and the like.
     NarrowedSources,
+    /// Another argument, whose effect on records can't be told from here: all of them may go.
+    Opaque,
 }
 
 /// A change of a live installation that costs records.
@@ -76,7 +79,86 @@ pub fn protected_changes(installed: &Installed, wanted: &Settings) -> Vec<Protec
         found.add(What::ToSync, "policy", installed.policy.as_deref().unwrap_or_default(), "sync", Risk::Deletes);
     }
     visibility(installed, wanted, &mut found);
+    others(installed, wanted, &mut found);
     found.0
+}
+
+/// Flags that are judged one by one above, or that say nothing about records.
+const JUDGED: &[&str] = &[
+    "annotation-filter",
+    "annotation-prefix",
+    "domain-filter",
+    "enable-legacy-annotation-prefix",
+    "exclude-domains",
+    "ingress-class",
+    "label-filter",
+    "policy",
+    "provider",
+    "registry",
+    "source",
+    "txt-owner-id",
+    "txt-prefix",
+    "txt-suffix",
+    "zone-id-filter",
+    "aws-zone-type",
+];
+/// Flags that change when and how is synchronised, but not what.
+const HARMLESS: &[&str] = &[
+    "aws-api-retries",
+    "aws-assume-role",
+    "aws-assume-role-external-id",
+    "aws-batch-change-interval",
+    "aws-batch-change-size",
+    "aws-batch-change-size-bytes",
+    "aws-batch-change-size-values",
+    "aws-evaluate-target-health",
+    "aws-zones-cache-duration",
+    "dry-run",
+    "events",
+    "events-emit",
+    "interval",
+    "kube-api-burst",
+    "kube-api-qps",
+    "kube-api-request-timeout",
+    "log-format",
+    "log-level",
+    "metrics-address",
+    "migrate-from-txt-owner",
+    "min-event-sync-interval",
+    "min-ttl",
+    "once",
+    "provider-cache-time",
+    "request-timeout",
+    "txt-cache-interval",
+];
+/// Flags whose effect [`crate::externaldns::hosts::View`] knows.
+const VIEWED: &[&str] = &[
+    "exclude-record-types",
+    "ignore-hostname-annotation",
+    "ignore-ingress-rules-spec",
+    "ignore-ingress-tls-spec",
+    "managed-record-types",
+    "namespace",
+    "publish-internal-services",
+    "service-type-filter",
+];
+
+/// Every other argument that changes, `--extra-arg`s and those of a foreign Deployment included.
+fn others(installed: &Installed, wanted: &Settings, found: &mut Found) {
+    let (before, after) = (&installed.arguments, Arguments::parse(&wanted.args(), &[]));
+    let mut names: Vec<&str> = before.names().chain(before.variables()).chain(after.names()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names.into_iter().filter(|name| !JUDGED.contains(name) && !HARMLESS.contains(name)) {
+        let value = |arguments: &Arguments| match arguments.bool(name) {
+            Some(on) => on.to_string(),
+            None => arguments.all(name).join(", "),
+        };
+        let (old, new) = (value(before), value(&after));
+        let Some(flag) = Flag::find(name).map(|flag| flag.name).filter(|_| old != new) else { continue };
+        let what = if VIEWED.contains(&name) { What::NarrowedSources } else { What::Opaque };
+        found.add(what, flag, &old, &new, Risk::Deletes);
+    }
 }
 
 /// Takes over from a live installation what can't change without losing records, unless it is
@@ -227,6 +309,23 @@ mod tests {
 
     fn text(what: What, before: &str, after: &str) -> (What, String, String) {
         (what, before.to_owned(), after.to_owned())
+    }
+
+    #[test]
+    fn other_arguments_are_judged_or_cost_everything() {
+        let mut wanted = Settings::new("us-east-1", "c1");
+        let args = wanted.args();
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        let whats = |wanted: &Settings| {
+            changes(&args, "v0.23.0", wanted).into_iter().map(|(what, ..)| what).collect::<Vec<_>>()
+        };
+        wanted.extra_args = vec!["--namespace=foo".to_owned(), "--log-level=debug".to_owned()];
+        assert_eq!(whats(&wanted), [What::NarrowedSources]);
+        wanted.extra_args = vec!["--target-net-filter=10.0.0.0/8".to_owned()];
+        assert_eq!(whats(&wanted), [What::Opaque]);
+        wanted.extra_args.clear();
+        wanted.prefer_cname = true;
+        assert_eq!(whats(&wanted), [What::Opaque]);
     }
 
     #[test]

@@ -577,6 +577,9 @@ fn check_domain(flag: &str, domain: &str) -> Result<(), String> {
         return Err(format!("--{flag} `{domain}`: ExternalDNS would take the comma for a part of one name"));
     }
     let trimmed = domain.trim().trim_end_matches('.');
+    if let Some(c) = trimmed.chars().find(|c| c.is_control() || "*/:@\"'`\\ ".contains(*c)) {
+        return Err(format!("--{flag} `{}` is not a domain: it holds {c:?}", domain.escape_debug()));
+    }
     if trimmed.trim_start_matches('.').is_empty() || trimmed.contains(char::is_whitespace) || trimmed.contains("..") {
         return Err(format!("--{flag} `{domain}` is not a domain"));
     }
@@ -826,6 +829,8 @@ mod tests {
     fn k23_commas_are_no_lists() {
         assert!(refusal(|s| s.domain_filters = vec!["a.com,b.com".to_owned()]).contains("comma"));
         assert!(refusal(|s| s.exclude_domains = vec![" ".to_owned()]).contains("not a domain"));
+        assert!(refusal(|s| s.domain_filters = vec!["ex\u{1b}[31m.com".to_owned()]).contains("not a domain"));
+        assert!(refusal(|s| s.domain_filters = vec!["*.example.com".to_owned()]).contains("'*'"));
         assert!(refusal(|s| s.zone_id_filters = vec!["Z1,Z2".to_owned()]).contains("hosted zone"));
         for bad in ["Z1;rm", "z0123456789", "", "/hostedzone/Z1"] {
             assert!(refusal(|s| s.zone_id_filters = vec![bad.to_owned()]).contains("hosted zone"), "{bad}");

@@ -31,7 +31,7 @@ pub(crate) async fn read(context: &Context, args: &Get, name: &str) -> Result<Se
         let kubernetes = context.kubernetes(&cluster, &args.aws, &args.kube).await?;
         kubernetes.list(&Kind::SERVICE_ACCOUNT, args.namespace.as_deref(), None, None).await
     };
-    seen.service_accounts = unless_unreachable(context, objects.await);
+    seen.service_accounts = unless_unreachable(context, objects.await)?;
     Ok(seen)
 }
 
@@ -49,7 +49,7 @@ async fn one(
         let found = kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(namespace), name).await?;
         Ok(found.into_iter().collect::<Vec<_>>())
     };
-    seen.service_accounts = unless_unreachable(context, objects.await);
+    seen.service_accounts = unless_unreachable(context, objects.await)?;
     let made = seen.stacks.first().and_then(|stack| stack.outputs.get(ROLE_OUTPUT)).map(String::as_str);
     let named = seen.service_accounts.iter().flatten().find_map(|object| annotation(object, ROLE_ANNOTATION));
     let role: Option<Arn> = made.or(named.filter(|_| seen.stacks.is_empty())).and_then(|arn| arn.parse().ok());
@@ -85,7 +85,14 @@ fn readable<T>(context: &Context, what: &str, result: Result<T>) -> Result<Optio
     }
 }
 
-/// A cluster that can't be reached doesn't hide what is in AWS.
-fn unless_unreachable<T>(context: &Context, result: Result<T>) -> Option<T> {
-    result.map_err(|error| context.ui.warn(&format!("the ServiceAccounts can't be read: {error}"))).ok()
+/// A cluster that can't be reached doesn't hide what is in AWS; a kubeconfig that doesn't hold is the user's to mend.
+fn unless_unreachable<T>(context: &Context, result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.code == ErrorCode::Usage => Err(error),
+        Err(error) => {
+            context.ui.warn(&format!("the ServiceAccounts can't be read: {error}"));
+            Ok(None)
+        }
+    }
 }

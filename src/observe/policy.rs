@@ -3,6 +3,7 @@
 use crate::aws::Aws;
 use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
+use crate::iam::policy::PolicyDocument;
 use crate::plan::externaldns::guards::no_zone;
 use crate::plan::policy::Desired;
 use crate::ui::Ui;
@@ -40,16 +41,39 @@ pub(crate) async fn check_zones(aws: &Aws, ids: &[String]) -> Result<()> {
     futures::future::try_join_all(checks).await.map(drop)
 }
 
+/// The documents of managed policies that must exist; those that can't be read are left out, with a warning.
+pub(crate) async fn documents(aws: &Aws, ui: &Ui, flag: &str, arns: &[String]) -> Result<Vec<PolicyDocument>> {
+    let reads = arns.iter().map(|arn| async move {
+        match aws.policy(arn).await {
+            Ok(found) => Ok(Some(found.ok_or_else(|| missing(flag, arn))?.document)),
+            Err(error) if error.code == ErrorCode::AccessDenied => {
+                ui.warn(&unreadable(flag, arn, &error));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    });
+    Ok(futures::future::try_join_all(reads).await?.into_iter().flatten().collect())
+}
+
+fn missing(flag: &str, arn: &str) -> Box<Error> {
+    Error::new(ErrorCode::NotFound, format!("{flag}: there is no policy {arn}"))
+        .hint("aws iam list-policies lists the policies that there are")
+}
+
+fn unreadable(flag: &str, arn: &str, error: &Error) -> String {
+    format!("{flag}: whether there is a policy {arn} can't be read: {error}")
+}
+
 /// Fails where one of these managed policies doesn't exist.
 pub(crate) async fn check_exist(aws: &Aws, ui: &Ui, flag: &str, arns: &[String]) -> Result<()> {
     let checks = arns.iter().map(|arn| async move {
         match aws.policy_exists(arn).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Error::new(ErrorCode::NotFound, format!("{flag}: there is no policy {arn}"))
-                .hint("aws iam list-policies lists the policies that there are")),
+            Ok(false) => Err(missing(flag, arn)),
             // Attaching tells, where looking isn't allowed.
             Err(error) if error.code == ErrorCode::AccessDenied => {
-                ui.warn(&format!("{flag}: whether there is a policy {arn} can't be read: {error}"));
+                ui.warn(&unreadable(flag, arn, &error));
                 Ok(())
             }
             Err(error) => Err(error),

@@ -78,7 +78,12 @@ pub(crate) async fn at_stake(
     let (zones, mapper, owner) = match installed {
         None if settings.registry == Registry::Txt => (selected, settings.mapper(), settings.owner_id.as_str()),
         Some(installed) if !protected_changes(installed, settings).is_empty() => {
-            (looked_after(installed, zones), installed.mapper(), installed.owner_id.as_str())
+            // Those that it will look after, too: they may hold records from before.
+            let mut all = looked_after(installed, zones);
+            all.extend(
+                selected.into_iter().filter(|zone| !all.iter().any(|other| other.id == zone.id)).collect::<Vec<_>>(),
+            );
+            (all, installed.mapper(), installed.owner_id.as_str())
         }
         _ => return Ok(AtStake { records: Some(Vec::new()), objects: Vec::new() }),
     };

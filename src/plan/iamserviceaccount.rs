@@ -335,10 +335,11 @@ pub fn mends(spec: &StackSpec, found: &ObservedRole) -> Vec<Step> {
 
 fn note_foreign_policies(plan: &mut Plan, spec: &StackSpec, found: &ObservedRole) {
     let foreign = found.attached.iter().filter(|(_, arn)| !spec.managed_policies.contains(arn));
-    let names: Vec<_> = foreign.map(|(name, _)| name.as_str()).collect();
+    let inline = found.others_inline.iter().map(|name| format!("{name} (inline)"));
+    let names: Vec<_> = foreign.map(|(name, _)| name.clone()).chain(inline).collect();
     if !names.is_empty() {
         let list = names.join(", ");
-        plan.note(format!("role {} has policies that others attached, which are left alone: {list}", found.role.name));
+        plan.note(format!("role {} has policies of others, which are left alone: {list}", found.role.name));
     }
 }
 

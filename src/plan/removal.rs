@@ -38,7 +38,9 @@ pub fn add_stack(
 ) -> Result<StepId> {
     check_ours(removal.cluster, removal.service_account, &found.stack)?;
     let foreign = found.role.as_ref().map(|role| foreign_policies(found, role)).unwrap_or_default();
-    if !removal.detach_foreign {
+    if removal.detach_foreign {
+        found.role.as_ref().map_or(Ok(()), check_no_inline)?;
+    } else {
         check_no_foreign(found, Some("--detach-foreign-policies"))?;
     }
     let role = found.role.as_ref().map(|role| role.role.name.clone()).unwrap_or_default();
@@ -49,10 +51,17 @@ pub fn add_stack(
         detach: foreign.iter().map(|(_, arn)| (role.clone(), arn.clone())).collect(),
         wait: removal.wait,
     };
-    let reason = match Health::of(&found.stack.status) {
+    let mut reason = match Health::of(&found.stack.status) {
         Health::Deleting => "it is being deleted: waits for it".to_owned(),
         _ => format!("it holds the role {}", if role.is_empty() { "that is gone" } else { &role }),
     };
+    if found.stack.protected {
+        reason += "; its termination protection is taken off";
+    }
+    if !foreign.is_empty() {
+        let names: Vec<_> = foreign.iter().map(|(name, _)| name.as_str()).collect();
+        reason += &format!("; policies of others are detached: {}", names.join(", "));
+    }
     let step = Step::new(Action::Delete, "Stack", &found.stack.name, op).because(reason);
     Ok(plan.push(step.after(needs.iter().copied())))
 }
@@ -78,6 +87,7 @@ pub fn names_policy(entry: &Value, arn: &str) -> bool {
 /// `PolicyInUse`, with the commands that detach them.
 pub fn check_no_foreign(found: &ObservedStack, consent: Option<&'static str>) -> Result<()> {
     let Some(role) = &found.role else { return Ok(()) };
+    check_no_inline(role)?;
     let foreign = foreign_policies(found, role);
     if foreign.is_empty() {
         return Ok(());
@@ -95,6 +105,23 @@ pub fn check_no_foreign(found: &ObservedStack, consent: Option<&'static str>) ->
         Some(flag) => error.hint_consent(format!("detach them ({detach}), or let {flag} do it"), flag),
         None => error.hint(format!("detach them first, for the role is replaced: {detach}")),
     })
+}
+
+/// An inline policy lives with its role only: nobody but its owner can say that it may be lost.
+fn check_no_inline(found: &ObservedRole) -> Result<()> {
+    let role = &found.role.name;
+    if found.others_inline.is_empty() {
+        return Ok(());
+    }
+    let names = found.others_inline.join(", ");
+    let delete: Vec<_> = found
+        .others_inline
+        .iter()
+        .map(|name| format!("aws iam delete-role-policy --role-name {role} --policy-name {name}"))
+        .collect();
+    Err(Error::new(ErrorCode::PolicyInUse, format!("role {role} has inline policies of others: {names}"))
+        .cause("CloudFormation can't delete a role that has them")
+        .hint(format!("delete them first, where nothing needs them: {}", delete.join("; "))))
 }
 
 /// Adds the deletion of a ServiceAccount that irsactl or eksctl made; others lose the annotation that names the role.

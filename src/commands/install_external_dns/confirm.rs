@@ -40,13 +40,21 @@ enum End {
     Stopped,
 }
 
+/// What is known of DNS before ExternalDNS has said anything.
+pub(super) struct Outlook {
+    /// How many zones it looks after.
+    pub(super) zones: usize,
+    /// Actions that its policies don't allow.
+    pub(super) lacking: Vec<String>,
+}
+
 /// Waits for the proof and reports.
 pub(super) async fn end(
     context: &Context,
     args: &Install,
     plan: &Plan,
     settings: &Settings,
-    zones: usize,
+    outlook: &Outlook,
     kubernetes: Option<&Kubernetes>,
 ) -> Result<Exit> {
     let ui = &context.ui;
@@ -62,11 +70,11 @@ pub(super) async fn end(
         },
         _ => End::Stopped,
     };
-    run::report(ui, plan, &lines(args, plan, settings, zones, end))?;
+    run::report(ui, plan, &lines(args, plan, settings, outlook, end))?;
     Ok(Exit::Success)
 }
 
-fn lines(args: &Install, plan: &Plan, settings: &Settings, zones: usize, end: End) -> Vec<String> {
+fn lines(args: &Install, plan: &Plan, settings: &Settings, outlook: &Outlook, end: End) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(role) = &plan.outputs.role_arn {
         lines.push(format!("role ARN: {role}"));
@@ -80,10 +88,14 @@ fn lines(args: &Install, plan: &Plan, settings: &Settings, zones: usize, end: En
         return lines;
     }
     let elsewhere = settings.assume_role.is_some();
-    lines.push(match (end, zones) {
+    lines.push(match (end, outlook.zones) {
         (End::Synced | End::Running, 0) if !elsewhere => {
             "ExternalDNS runs, but no hosted zone matches its filters: it writes no record".to_owned()
         }
+        (End::Synced, _) if !outlook.lacking.is_empty() => format!(
+            "ExternalDNS runs and reads its zones, but its policies don't allow {}: it can't keep records",
+            outlook.lacking.join(", ")
+        ),
         (End::Synced, _) => paint(GREEN, "DNS works: ExternalDNS has synchronised with Route53 through its role"),
         (End::Running, _) => {
             "ExternalDNS runs and its role works; its log doesn't tell whether it synchronises".to_owned()

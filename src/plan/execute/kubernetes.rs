@@ -63,5 +63,6 @@ async fn delete_namespace(name: &str, uid: Option<&str>, tools: &Tools<'_>) -> R
         let message = format!("namespace {name} stays: since the plan was made, it holds {}", left.join(", "));
         return Err(Error::new(ErrorCode::Conflict, message));
     }
-    kubernetes.delete(&Kind::NAMESPACE, None, name, uid).await.map(drop)
+    kubernetes.delete(&Kind::NAMESPACE, None, name, uid).await?;
+    kubernetes.gone(&Kind::NAMESPACE, None, name, uid.unwrap_or_default()).await
 }

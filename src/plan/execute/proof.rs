@@ -70,9 +70,14 @@ fn unusable(proof: &Proof, role: &str, refusal: &crate::error::Error) -> Box<cra
         error =
             error.hint(format!("{second} must be allowed to list hosted zones, and its trust policy allow: {trust}"));
     }
+    let lacking = refusal.to_string().contains("no identity-based policy allows");
     error.or_hint(|| {
-        "the trust policy and the role's policies were just checked: look for a service control policy of the \
-         organisation, or a permissions boundary, that denies it"
-            .to_owned()
+        if lacking {
+            "the role's policies don't allow it: attach one that does, or leave --attach-policy-arn and --role-arn out"
+        } else {
+            "the trust policy was just checked: look for a service control policy of the organisation, or a permissions \
+             boundary, that denies it"
+        }
+        .to_owned()
     })
 }

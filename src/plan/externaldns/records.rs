@@ -8,7 +8,7 @@ use super::super::Plan;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::hosts::{View, vanishing};
-use crate::externaldns::protect::{ProtectedChange, Risk, protected_changes};
+use crate::externaldns::protect::{ProtectedChange, Risk, What, protected_changes};
 use crate::externaldns::registry::Owned;
 use crate::externaldns::settings::{Policy, Settings};
 
@@ -50,7 +50,13 @@ pub fn change(
     if deleting.is_empty() || settings.policy != Policy::Sync {
         return Ok(());
     }
-    let gone = records.map(|records| vanishing(records, objects, &View::from(settings)));
+    let opaque = changes.iter().any(|change| change.what == What::Opaque);
+    let gone =
+        records.map(
+            |records| {
+                if opaque { records.iter().collect() } else { vanishing(records, objects, &View::from(settings)) }
+            },
+        );
     if gone.as_ref().is_some_and(Vec::is_empty) {
         return Ok(());
     }
@@ -77,12 +83,15 @@ fn consented(plan: &mut Plan, consent: bool, risk: Risk, message: &str, records:
 /// A new installation with an owner id that has records: with an id that was chosen, those of objects that this cluster
 /// doesn't have are probably another cluster's; with the derived one, they are this cluster's from before.
 ///
+/// With `sync`, those that nothing asks for are deleted at once.
+///
 /// # Errors
-/// `RecordsAtRisk` for a chosen id.
+/// `RecordsAtRisk` for a chosen id, and for records that would be deleted without consent.
 pub fn takeover(
     plan: &mut Plan,
     settings: &Settings,
     chosen: bool,
+    consent: Consent,
     records: Option<&[Owned]>,
     objects: &[Value],
 ) -> Result<()> {
@@ -101,6 +110,11 @@ pub fn takeover(
         return Err(strangers(settings, &name(others.into_iter())));
     }
     let owner = &settings.owner_id;
+    let gone = vanishing(records, objects, &View::from(settings));
+    if settings.policy == Policy::Sync && !gone.is_empty() {
+        let message = format!("--policy sync would let ExternalDNS delete records that {owner} owns already");
+        consented(plan, consent.delete, Risk::Deletes, &message, &name(gone.into_iter()))?;
+    }
     plan.note(format!("it takes over the records that {owner} owns already: {}", name(records.iter())));
     Ok(())
 }
