@@ -212,7 +212,7 @@ fn add(plan: &mut Plan, args: &Uninstall, seen: &Seen) -> Result<()> {
 
 fn note_leftovers(plan: &mut Plan, args: &Uninstall, seen: &Seen) {
     let Some(found) = &seen.leftovers else {
-        if seen.stack.is_some() {
+        if plan.changes > 0 {
             let Caller { account, partition, .. } = &seen.caller;
             let cluster = &args.cluster.cluster;
             let arn = format!("arn:{partition}:eks:{}:{account}:cluster/{cluster}", plan.region);

@@ -1,5 +1,7 @@
 //! The records of the zones that an installation looks after.
 
+use std::collections::BTreeSet;
+
 use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -8,9 +10,10 @@ use crate::aws::Aws;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{Zone, select_zones};
+use crate::externaldns::hosts::{View, desired_hosts};
 use crate::externaldns::leftovers::belonging;
 use crate::externaldns::protect::protected_changes;
-use crate::externaldns::registry::{Class, Mapper, Owned, audit};
+use crate::externaldns::registry::{Class, Mapper, Owned, Record, audit, normalize};
 use crate::externaldns::settings::{Registry, Settings};
 use crate::k8s::{Kind, Kubernetes};
 use crate::ui::Ui;
@@ -58,6 +61,8 @@ pub(crate) struct AtStake {
     pub(crate) records: Option<Vec<Owned>>,
     /// The Ingresses and Services of the cluster.
     pub(crate) objects: Vec<Value>,
+    /// Records of hosts that they ask for, which an installation without ownership would overwrite.
+    pub(crate) overwritten: Vec<Record>,
 }
 
 /// Reads what an installation could take over or lose: the records of the owner id of a new one, or those of a live one
@@ -72,9 +77,14 @@ pub(crate) async fn at_stake(
 ) -> Result<AtStake> {
     let Some(kubernetes) = kubernetes.filter(|_| settings.assume_role.is_none()) else {
         // A new installation has nothing to lose; whether it takes something over is nothing that can be asked here.
-        return Ok(AtStake { records: installed.is_none().then(Vec::new), objects: Vec::new() });
+        return Ok(AtStake { records: installed.is_none().then(Vec::new), ..AtStake::default() });
     };
     let selected = select_zones(zones, settings);
+    if settings.registry == Registry::Noop && installed.is_none() {
+        let objects = sources(kubernetes).await?;
+        let overwritten = overwritten(aws, &selected, settings, &objects).await?;
+        return Ok(AtStake { records: Some(Vec::new()), objects, overwritten });
+    }
     let (zones, mapper, owner) = match installed {
         None if settings.registry == Registry::Txt => (selected, settings.mapper(), settings.owner_id.as_str()),
         Some(installed) if !protected_changes(installed, settings).is_empty() => {
@@ -85,16 +95,31 @@ pub(crate) async fn at_stake(
             );
             (all, installed.mapper(), installed.owner_id.as_str())
         }
-        _ => return Ok(AtStake { records: Some(Vec::new()), objects: Vec::new() }),
+        _ => return Ok(AtStake { records: Some(Vec::new()), ..AtStake::default() }),
     };
     let records = owned(aws, ui, &zones, &mapper, owner).await?;
     if records.as_ref().is_none_or(Vec::is_empty) {
-        return Ok(AtStake { records, objects: Vec::new() });
+        return Ok(AtStake { records, ..AtStake::default() });
     }
-    let (ingresses, services) =
-        try_join(kubernetes.list(&Kind::INGRESS, None, None, None), kubernetes.list(&Kind::SERVICE, None, None, None))
-            .await?;
-    Ok(AtStake { records, objects: ingresses.into_iter().chain(services).collect() })
+    Ok(AtStake { records, objects: sources(kubernetes).await?, ..AtStake::default() })
+}
+
+/// The objects whose hosts can be told.
+async fn sources(kubernetes: &Kubernetes) -> Result<Vec<Value>> {
+    let list = |kind: &'static Kind| kubernetes.list(kind, None, None, None);
+    let (ingresses, services) = try_join(list(&Kind::INGRESS), list(&Kind::SERVICE)).await?;
+    Ok(ingresses.into_iter().chain(services).collect())
+}
+
+/// The address records of hosts that the objects ask for.
+async fn overwritten(aws: &Aws, zones: &[&Zone], settings: &Settings, objects: &[Value]) -> Result<Vec<Record>> {
+    let hosts: BTreeSet<_> = desired_hosts(objects, &View::from(settings)).into_iter().map(|host| host.host).collect();
+    let reads = zones.iter().map(|zone| aws.records(&zone.id));
+    let records: Vec<Vec<Record>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+    let taken = |record: &Record| {
+        ["A", "AAAA", "CNAME"].contains(&record.record_type.as_str()) && hosts.contains(&normalize(&record.name))
+    };
+    Ok(records.into_iter().flatten().filter(taken).collect())
 }
 
 /// The zones that a live installation looks after.

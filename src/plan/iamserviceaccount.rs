@@ -339,7 +339,7 @@ fn note_foreign_policies(plan: &mut Plan, spec: &StackSpec, found: &ObservedRole
     let names: Vec<_> = foreign.map(|(name, _)| name.clone()).chain(inline).collect();
     if !names.is_empty() {
         let list = names.join(", ");
-        plan.note(format!("role {} has policies of others, which are left alone: {list}", found.role.name));
+        plan.note(format!("role {} has policies that others attached, which are left alone: {list}", found.role.name));
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a careless run could destroy: DNS records, another installation's rights, others' policies.
 
+use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
 use serde_json::json;
 
 use crate::support::aws::wait;
@@ -65,6 +66,25 @@ fn records_inside_a_new_filter_count_and_those_of_an_earlier_installation() {
     refused(&sandbox, &format!("{INSTALL} --domain-filter example.com --policy sync --label-filter a=b"));
     sandbox.run(&format!("{INSTALL} --domain-filter example.com --policy sync --approve")).ok().shows(&["takes over"]);
     assert_eq!(records(&sandbox), 4);
+}
+
+#[test]
+fn records_that_are_there_are_not_written_over_without_consent() {
+    let sandbox = Sandbox::lease();
+    sandbox.create_ingress("web", "app.example.com");
+    let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
+    let zone = wait(route53.list_hosted_zones().send()).unwrap().hosted_zones()[0].id().to_owned();
+    let value = ResourceRecord::builder().value("192.0.2.7").build().unwrap();
+    let set = ResourceRecordSet::builder().name("app.example.com").r#type(RrType::A).ttl(60).resource_records(value);
+    let change = Change::builder().action(ChangeAction::Upsert).resource_record_set(set.build().unwrap()).build();
+    let batch = ChangeBatch::builder().changes(change.unwrap()).build().unwrap();
+    wait(route53.change_resource_record_sets().hosted_zone_id(zone).change_batch(batch).send()).unwrap();
+
+    let line = format!("{INSTALL} --domain-filter example.com --registry noop --approve");
+    sandbox.forget_calls();
+    sandbox.run(&line).exits(1).says(&["app.example.com", "--take-over-records"]);
+    assert_eq!(sandbox.writes(), [""; 0]);
+    sandbox.run(&format!("{line} --take-over-records")).ok();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::hosts::{View, vanishing};
 use crate::externaldns::protect::{ProtectedChange, Risk, What, protected_changes};
-use crate::externaldns::registry::Owned;
+use crate::externaldns::registry::{Owned, Record};
 use crate::externaldns::settings::{Policy, Settings};
 
 /// How many records a message names.
@@ -117,6 +117,26 @@ pub fn takeover(
     }
     plan.note(format!("it takes over the records that {owner} owns already: {}", name(records.iter())));
     Ok(())
+}
+
+/// Without ownership, ExternalDNS writes over what others made.
+///
+/// # Errors
+/// `RecordsAtRisk`, naming the records.
+pub fn overwrite(plan: &mut Plan, consent: bool, records: &[Record]) -> Result<()> {
+    let names: Vec<_> = records.iter().map(|record| format!("{} {}", record.name, record.record_type)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let (message, names) =
+        ("--registry noop would let ExternalDNS write over records that are there", names.join(", "));
+    if consent {
+        plan.note(format!("{message}: {names}"));
+        return Ok(());
+    }
+    Err(Error::new(ErrorCode::RecordsAtRisk, message)
+        .cause(format!("these are at stake: {names}"))
+        .hint_consent("leave --registry out, or take them over with --take-over-records", "--take-over-records"))
 }
 
 fn strangers(settings: &Settings, records: &str) -> Box<Error> {
