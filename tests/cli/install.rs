@@ -77,3 +77,18 @@ fn v0_21_0_works_too() {
     until("records for app.example.com", || records(&sandbox).contains("cname-app.example.com. TXT").then_some(()));
     assert!(sandbox.object(DEPLOYMENT).to_string().contains("external-dns:v0.21.0"));
 }
+
+#[test]
+fn two_at_once_make_one_installation() {
+    let sandbox = Sandbox::lease();
+    sandbox.fault(&json!({"stack_seconds": 2}));
+    let start = || {
+        let mut command = sandbox.command(format!("{INSTALL} --approve -o json").split_whitespace());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    for run in [start(), start()].map(|run| run.wait_with_output().unwrap()) {
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    }
+    sandbox.heal();
+    sandbox.run(&format!("{INSTALL} --approve")).ok().shows(&["Nothing to do", "DNS works"]);
+}

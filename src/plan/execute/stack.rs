@@ -60,9 +60,25 @@ async fn create(spec: &StackSpec, tools: &Tools<'_>, task: &Task) -> Result<()> 
         role_arn: None,
         disable_rollback: false,
     };
-    let operation = tools.aws.create_stack(&new).await?;
+    let operation = match tools.aws.create_stack(&new).await {
+        Err(error) if error.code == ErrorCode::AlreadyExists => return join(spec, error, tools, task).await,
+        created => created?,
+    };
     let stack = wait(&operation, tools, task).await?;
     keep_role(spec, stack.as_ref(), tools).map(drop)
+}
+
+/// Another run for the same service account was quicker: its stack is waited for and used.
+async fn join(spec: &StackSpec, error: Box<Error>, tools: &Tools<'_>, task: &Task) -> Result<()> {
+    let Some(stack) = tools.aws.stack(&spec.name).await? else { return Err(error) };
+    let owner = |tags| tags::owner(tags).map(|(namespace, name)| format!("{namespace}/{name}"));
+    let same = tags::cluster(&stack.tags) == tags::cluster(&spec.tags);
+    if !same || owner(&stack.tags).as_deref() != Some(spec.service_account.as_str()) {
+        return Err(error);
+    }
+    let operation = Operation { action: Action::Create, ..Operation::of_others(&stack) };
+    let stack = wait(&operation, tools, task).await?;
+    finish(spec, stack, tools).await
 }
 
 async fn settle(first: Settle, id: &str, name: &str, tools: &Tools<'_>, task: &Task) -> Result<()> {
