@@ -27,7 +27,9 @@ use std::time::Duration;
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use cli::{Cli, Command};
 use context::Context;
@@ -151,17 +153,18 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
 
 /// Only what irsactl itself says at `-v`; the SDKs' own logs come with `-vv`, never at a level that shows requests.
 fn start_log(verbose: u8) {
-    let filter = match verbose {
+    use tracing::Level;
+    let irsactl = if verbose > 1 { Level::TRACE } else { Level::DEBUG };
+    let sdk = if verbose > 2 { Level::DEBUG } else { Level::INFO };
+    let mut filter = Targets::new().with_target("irsactl", irsactl);
+    match verbose {
         0 => return,
-        1 => "irsactl=debug",
-        2 => "irsactl=trace,kube_client=info,aws_config=info",
-        _ => "irsactl=trace,kube_client=debug,aws_config=debug,hyper_util=debug",
-    };
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .with_ansi(anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never);
-    subscriber.init();
+        1 => {}
+        _ => filter = filter.with_targets([("kube_client", sdk), ("aws_config", sdk)]),
+    }
+    let ansi = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }
 
 fn start(cli: &Cli, ui: &Ui) -> Result<Exit> {
