@@ -166,6 +166,7 @@ async fn check_records(
         observe::records::at_stake(aws, &context.ui, seen.kubernetes(), installed.as_ref(), settings, zones).await?;
     let (own, objects) = (stake.records.as_deref(), stake.objects.as_slice());
     records::overwrite(plan, args.consent.take_over_records, &stake.overwritten)?;
+    records::note_strangers(plan, &stake.strangers);
     let consent =
         records::Consent { delete: args.consent.allow_record_deletion, abandon: args.consent.abandon_records };
     if let Some(installed) = &installed {

@@ -21,19 +21,11 @@ use crate::ui::Ui;
 /// Route53 answers five requests a second per account.
 const AT_ONCE: usize = 4;
 
-/// Reads the records that `owner` has in these zones; none where they can't be read.
-pub(crate) async fn owned(
-    aws: &Aws,
-    ui: &Ui,
-    zones: &[&Zone],
-    mapper: &Mapper,
-    owner: &str,
-) -> Result<Option<Vec<Owned>>> {
+/// Reads the records of these zones, sorted by owner as `owner` sees them; none where they can't be read.
+async fn audited(aws: &Aws, ui: &Ui, zones: &[&Zone], mapper: &Mapper, owner: &str) -> Result<Option<Vec<Owned>>> {
     let reads = zones.iter().map(|zone| async move {
         let records = aws.records(&zone.id).await?;
-        let mut records = audit(&records, mapper, Some(owner));
-        records.retain(|record| record.owner.as_deref() == Some(owner) && is_own(record.class));
-        Ok(records)
+        Ok(audit(&records, mapper, Some(owner)))
     });
     let found: Result<Vec<_>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await;
     match found {
@@ -42,8 +34,9 @@ pub(crate) async fn owned(
     }
 }
 
-fn is_own(class: Class) -> bool {
-    matches!(class, Class::Owned | Class::OwnedLegacy | Class::OrphanTxt | Class::ObsoleteTxt)
+fn is_own(record: &Owned, owner: &str) -> bool {
+    let own = matches!(record.class, Class::Owned | Class::OwnedLegacy | Class::OrphanTxt | Class::ObsoleteTxt);
+    own && record.owner.as_deref() == Some(owner)
 }
 
 fn unreadable<T>(ui: &Ui, error: Box<crate::error::Error>) -> Result<Option<T>> {
@@ -63,6 +56,8 @@ pub(crate) struct AtStake {
     pub(crate) objects: Vec<Value>,
     /// Records of hosts that they ask for, which an installation without ownership would overwrite.
     pub(crate) overwritten: Vec<Record>,
+    /// Records of hosts that they ask for and that a new installation doesn't own: it will leave them as they are.
+    pub(crate) strangers: Vec<Owned>,
 }
 
 /// Reads what an installation could take over or lose: the records of the owner id of a new one, or those of a live one
@@ -83,7 +78,7 @@ pub(crate) async fn at_stake(
     if settings.registry == Registry::Noop && installed.is_none() {
         let objects = sources(kubernetes).await?;
         let overwritten = overwritten(aws, &selected, settings, &objects).await?;
-        return Ok(AtStake { records: Some(Vec::new()), objects, overwritten });
+        return Ok(AtStake { records: Some(Vec::new()), objects, overwritten, strangers: Vec::new() });
     }
     let (zones, mapper, owner) = match installed {
         None if settings.registry == Registry::Txt => (selected, settings.mapper(), settings.owner_id.as_str()),
@@ -97,11 +92,16 @@ pub(crate) async fn at_stake(
         }
         _ => return Ok(AtStake { records: Some(Vec::new()), ..AtStake::default() }),
     };
-    let records = owned(aws, ui, &zones, &mapper, owner).await?;
-    if records.as_ref().is_none_or(Vec::is_empty) {
-        return Ok(AtStake { records, ..AtStake::default() });
+    let Some(found) = audited(aws, ui, &zones, &mapper, owner).await? else { return Ok(AtStake::default()) };
+    let (records, mut strangers): (Vec<_>, Vec<_>) = found.into_iter().partition(|record| is_own(record, owner));
+    strangers.retain(|record| installed.is_none() && is_address(&record.record));
+    if records.is_empty() && strangers.is_empty() {
+        return Ok(AtStake { records: Some(records), ..AtStake::default() });
     }
-    Ok(AtStake { records, objects: sources(kubernetes).await?, ..AtStake::default() })
+    let objects = sources(kubernetes).await?;
+    let hosts = hosts(settings, &objects);
+    strangers.retain(|record| hosts.contains(&record.record.name));
+    Ok(AtStake { records: Some(records), objects, strangers, ..AtStake::default() })
 }
 
 /// The objects whose hosts can be told.
@@ -111,14 +111,21 @@ async fn sources(kubernetes: &Kubernetes) -> Result<Vec<Value>> {
     Ok(ingresses.into_iter().chain(services).collect())
 }
 
+/// The hosts that the objects ask for.
+fn hosts(settings: &Settings, objects: &[Value]) -> BTreeSet<String> {
+    desired_hosts(objects, &View::from(settings)).into_iter().map(|host| host.host).collect()
+}
+
+fn is_address(record: &Record) -> bool {
+    ["A", "AAAA", "CNAME"].contains(&record.record_type.as_str())
+}
+
 /// The address records of hosts that the objects ask for.
 async fn overwritten(aws: &Aws, zones: &[&Zone], settings: &Settings, objects: &[Value]) -> Result<Vec<Record>> {
-    let hosts: BTreeSet<_> = desired_hosts(objects, &View::from(settings)).into_iter().map(|host| host.host).collect();
+    let hosts = hosts(settings, objects);
     let reads = zones.iter().map(|zone| aws.records(&zone.id));
     let records: Vec<Vec<Record>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
-    let taken = |record: &Record| {
-        ["A", "AAAA", "CNAME"].contains(&record.record_type.as_str()) && hosts.contains(&normalize(&record.name))
-    };
+    let taken = |record: &Record| is_address(record) && hosts.contains(&normalize(&record.name));
     Ok(records.into_iter().flatten().filter(taken).collect())
 }
 

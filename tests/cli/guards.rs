@@ -84,6 +84,9 @@ fn records_that_are_there_are_not_written_over_without_consent() {
     sandbox.forget_calls();
     sandbox.run(&line).exits(1).says(&["app.example.com", "--take-over-records"]);
     assert_eq!(sandbox.writes(), [""; 0]);
+    // With ownership, they stay as they are, and the plan says so.
+    let owning = format!("{INSTALL} --domain-filter example.com");
+    sandbox.run(&owning).ok().shows(&["stay as they are: app.example.com A (no owner)"]);
     sandbox.run(&format!("{line} --take-over-records")).ok();
 }
 

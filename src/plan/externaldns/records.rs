@@ -119,6 +119,20 @@ pub fn takeover(
     Ok(())
 }
 
+/// Records of hosts that the cluster asks for and that others have, or nobody: a new installation leaves them as they are.
+pub fn note_strangers(plan: &mut Plan, records: &[Owned]) {
+    let said: Vec<_> = records
+        .iter()
+        .map(|found| {
+            let owner = found.owner.as_ref().map_or("no owner".to_owned(), |owner| format!("owner {owner}"));
+            format!("{} {} ({owner})", found.record.name, found.record.record_type)
+        })
+        .collect();
+    if !said.is_empty() {
+        plan.note(format!("these records of hosts that the cluster asks for stay as they are: {}", said.join(", ")));
+    }
+}
+
 /// Without ownership, ExternalDNS writes over what others made.
 ///
 /// # Errors
