@@ -12,9 +12,7 @@ use super::error::Refused;
 use super::{Aws, found};
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::policy::PolicyDocument;
-
-/// The audience of service account tokens that are exchanged at STS.
-pub const AUDIENCE: &str = "sts.amazonaws.com";
+use crate::iam::trust::AUDIENCE;
 
 /// An IAM OIDC provider.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ pub fn step(
         return Step::new(Action::Create, "OidcProvider", issuer.host_path(), op)
             .because("IAM doesn't know the cluster's issuer yet");
     };
-    if provider.client_ids.iter().any(|id| id == AUDIENCE) {
+    if provider.takes_sts() {
         return Step::unchanged("OidcProvider", issuer.host_path());
     }
     let after: Vec<_> = provider.client_ids.iter().map(String::as_str).chain([AUDIENCE]).collect();
