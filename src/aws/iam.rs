@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_iam::types::{PolicyScopeType, Tag};
+use aws_sdk_iam::types::{EntityType, PolicyScopeType, RoleDetail, Tag};
 use futures::future::{try_join_all, try_join4};
 
 use super::error::Refused;
@@ -83,6 +83,17 @@ pub struct RoleWithPolicies {
     pub inline: BTreeMap<String, PolicyDocument>,
     /// The names of its other inline policies, where they can be listed.
     pub others_inline: Vec<String>,
+}
+
+impl RoleWithPolicies {
+    /// The same where only inline policies of these names were asked for.
+    #[must_use]
+    pub fn expecting(mut self, inline: &[String]) -> Self {
+        let (asked, others) = self.inline.into_iter().partition(|(name, _)| inline.contains(name));
+        self.inline = asked;
+        self.others_inline.extend(others.into_keys());
+        self
+    }
 }
 
 impl Aws {
@@ -335,6 +346,19 @@ impl Aws {
         Ok(roles)
     }
 
+    /// All roles of the account with all that they are allowed, in as few calls as there are pages.
+    pub async fn roles_with_policies(&self) -> Result<Vec<RoleWithPolicies>> {
+        let mut roles = Vec::new();
+        let request = self.iam().get_account_authorization_details().filter(EntityType::Role).max_items(1000);
+        let mut pages = request.into_paginator().send();
+        while let Some(page) = self.page("iam:GetAccountAuthorizationDetails", "", pages.next()).await? {
+            for role in page.role_detail_list.unwrap_or_default() {
+                roles.push(read_details(role)?);
+            }
+        }
+        Ok(roles)
+    }
+
     /// A role, the managed policies attached to it, and its inline policies of these names, read at the same time.
     pub async fn role_with_policies(&self, name: &str, inline: &[String]) -> Result<Option<RoleWithPolicies>> {
         let documents = inline.iter().map(|policy| async move {
@@ -462,6 +486,30 @@ fn read_role(role: aws_sdk_iam::types::Role) -> Result<Role> {
         boundary: role.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn),
         tags: tag_map(role.tags.unwrap_or_default()),
         created: role.create_date.secs(),
+    })
+}
+
+fn read_details(role: RoleDetail) -> Result<RoleWithPolicies> {
+    let name = role.role_name.unwrap_or_default();
+    let mut inline = BTreeMap::new();
+    for policy in role.role_policy_list.unwrap_or_default() {
+        let document = decode(&name, &policy.policy_document.unwrap_or_default())?;
+        inline.insert(policy.policy_name.unwrap_or_default(), document);
+    }
+    let attached = role.attached_managed_policies.unwrap_or_default().into_iter();
+    Ok(RoleWithPolicies {
+        role: Role {
+            trust: decode(&name, &role.assume_role_policy_document.unwrap_or_default())?,
+            name,
+            arn: role.arn.unwrap_or_default(),
+            path: role.path.unwrap_or_else(|| "/".to_owned()),
+            boundary: role.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn),
+            tags: tag_map(role.tags.unwrap_or_default()),
+            created: role.create_date.as_ref().map(aws_smithy_types::DateTime::secs).unwrap_or_default(),
+        },
+        attached: attached.map(|p| (p.policy_name.unwrap_or_default(), p.policy_arn.unwrap_or_default())).collect(),
+        inline,
+        others_inline: Vec::new(),
     })
 }
 

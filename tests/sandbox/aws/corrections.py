@@ -791,6 +791,29 @@ def list_roles(params):
     return iam_ok("ListRoles", f"<Roles>{members}</Roles>{more}")
 
 
+# The details of roles tell their boundaries, and have pages.
+@iam_action("GetAccountAuthorizationDetails")
+def account_authorization_details(params):
+    reply = iam._get_account_authorization_details(params)
+    roles = re.findall(r"<member><RoleName>.*?</Tags></member>", part(reply[2], "RoleDetailList"), re.S)
+    named = sorted((part(xml, "RoleName"), xml) for xml in roles)
+    page, more = _page(params, named, lambda item: item[0])
+    kinds = ("UserDetailList", "GroupDetailList", "Policies")
+    others = "".join(f"<{kind}>{part(reply[2], kind)}</{kind}>" for kind in kinds)
+    members = "".join(_with_boundary(name, xml) for name, xml in page)
+    return iam_ok("GetAccountAuthorizationDetails", f"{others}<RoleDetailList>{members}</RoleDetailList>{more}")
+
+
+def _with_boundary(name, xml):
+    arn = iam._roles[name].get("PermissionsBoundary")
+    if not arn:
+        return xml
+    arn = arn.get("PermissionsBoundaryArn") if isinstance(arn, dict) else arn
+    kind = "<PermissionsBoundaryType>Policy</PermissionsBoundaryType>"
+    boundary = f"{kind}<PermissionsBoundaryArn>{arn}</PermissionsBoundaryArn>"
+    return f"{xml.removesuffix('</member>')}<PermissionsBoundary>{boundary}</PermissionsBoundary></member>"
+
+
 def _without(tag, xml):
     return re.sub(f"<{tag}>.*?</{tag}>", "", xml, flags=re.S)
 
