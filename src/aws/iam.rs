@@ -331,7 +331,7 @@ impl Aws {
     /// A role.
     pub async fn role(&self, name: &str) -> Result<Option<Role>> {
         let answer = self.send("iam:GetRole", name, self.iam().get_role().role_name(name).send()).await;
-        found(answer)?.and_then(|answer| answer.role).map(read_role).transpose()
+        Ok(found(answer)?.and_then(|answer| answer.role).map(read_role))
     }
 
     /// All roles of the account, without tags and boundaries.
@@ -339,9 +339,7 @@ impl Aws {
         let mut roles = Vec::new();
         let mut pages = self.iam().list_roles().max_items(1000).into_paginator().send();
         while let Some(page) = self.page("iam:ListRoles", "", pages.next()).await? {
-            for role in page.roles {
-                roles.push(read_role(role)?);
-            }
+            roles.extend(page.roles.into_iter().map(read_role));
         }
         Ok(roles)
     }
@@ -352,9 +350,7 @@ impl Aws {
         let request = self.iam().get_account_authorization_details().filter(EntityType::Role).max_items(1000);
         let mut pages = request.into_paginator().send();
         while let Some(page) = self.page("iam:GetAccountAuthorizationDetails", "", pages.next()).await? {
-            for role in page.role_detail_list.unwrap_or_default() {
-                roles.push(read_details(role)?);
-            }
+            roles.extend(page.role_detail_list.unwrap_or_default().into_iter().map(read_details));
         }
         Ok(roles)
     }
@@ -476,31 +472,27 @@ fn is_delete_conflict(refused: &Refused) -> bool {
     matches!(refused.code.as_str(), "DeleteConflict" | "DeleteConflictException")
 }
 
-fn read_role(role: aws_sdk_iam::types::Role) -> Result<Role> {
-    let trust = role.assume_role_policy_document.unwrap_or_default();
-    Ok(Role {
-        trust: decode(&role.role_name, &trust)?,
+fn read_role(role: aws_sdk_iam::types::Role) -> Role {
+    Role {
+        trust: decode_leniently(&role.assume_role_policy_document.unwrap_or_default()),
         name: role.role_name,
         arn: role.arn,
         path: role.path,
         boundary: role.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn),
         tags: tag_map(role.tags.unwrap_or_default()),
         created: role.create_date.secs(),
-    })
+    }
 }
 
-fn read_details(role: RoleDetail) -> Result<RoleWithPolicies> {
-    let name = role.role_name.unwrap_or_default();
-    let mut inline = BTreeMap::new();
-    for policy in role.role_policy_list.unwrap_or_default() {
-        let document = decode(&name, &policy.policy_document.unwrap_or_default())?;
-        inline.insert(policy.policy_name.unwrap_or_default(), document);
-    }
+fn read_details(role: RoleDetail) -> RoleWithPolicies {
+    let inline = role.role_policy_list.unwrap_or_default().into_iter().map(|policy| {
+        (policy.policy_name.unwrap_or_default(), decode_leniently(&policy.policy_document.unwrap_or_default()))
+    });
     let attached = role.attached_managed_policies.unwrap_or_default().into_iter();
-    Ok(RoleWithPolicies {
+    RoleWithPolicies {
         role: Role {
-            trust: decode(&name, &role.assume_role_policy_document.unwrap_or_default())?,
-            name,
+            trust: decode_leniently(&role.assume_role_policy_document.unwrap_or_default()),
+            name: role.role_name.unwrap_or_default(),
             arn: role.arn.unwrap_or_default(),
             path: role.path.unwrap_or_else(|| "/".to_owned()),
             boundary: role.permissions_boundary.and_then(|boundary| boundary.permissions_boundary_arn),
@@ -508,9 +500,9 @@ fn read_details(role: RoleDetail) -> Result<RoleWithPolicies> {
             created: role.create_date.as_ref().map(aws_smithy_types::DateTime::secs).unwrap_or_default(),
         },
         attached: attached.map(|p| (p.policy_name.unwrap_or_default(), p.policy_arn.unwrap_or_default())).collect(),
-        inline,
+        inline: inline.collect(),
         others_inline: Vec::new(),
-    })
+    }
 }
 
 /// IAM returns documents URL-encoded.
@@ -518,6 +510,11 @@ fn decode(owner: &str, document: &str) -> Result<PolicyDocument> {
     PolicyDocument::from_encoded(document).map_err(|reason| {
         Error::new(ErrorCode::Aws, format!("a policy document of {owner} can't be read")).cause(reason)
     })
+}
+
+/// One role's document that can't be read doesn't hide the others: it stays text, which allows nothing.
+fn decode_leniently(document: &str) -> PolicyDocument {
+    PolicyDocument::from_encoded(document).unwrap_or_else(|_| PolicyDocument(document.into()))
 }
 
 fn without_scheme(url: &str) -> &str {
@@ -544,6 +541,7 @@ mod tests {
         assert_eq!(decode("role", encoded).unwrap().0["Version"], "2012-10-17");
         let error = decode("Dns", "%7B").unwrap_err();
         assert!(error.message.contains("Dns"));
+        assert_eq!((decode_leniently("%7B").0, decode_leniently("{}").0), ("%7B".into(), serde_json::json!({})));
     }
 
     #[test]

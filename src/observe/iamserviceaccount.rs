@@ -32,14 +32,9 @@ pub(crate) async fn place(aws: &Aws, cluster: &str, namespace: &str, name: &str)
     Ok(Place { name, stack })
 }
 
-/// Looks a stack up by its name.
-pub(crate) async fn stack_of(aws: &Aws, cluster: &str, who: (&str, &str)) -> Result<Option<Stack>> {
-    Ok(locate(cluster, who, async |name| aws.stack(name).await).await?.1)
-}
-
 /// Reads the stack under the names that it may have. Another service account may hold the first (`a-b/c` and `a/b-c`):
 /// then the hashed one counts. Where there is no stack, the name for a new one comes alone.
-async fn locate<S: AsRef<Stack>>(
+pub(crate) async fn locate<S: AsRef<Stack>>(
     cluster: &str,
     (namespace, name): (&str, &str),
     read: impl AsyncFn(&str) -> Result<Option<S>>,

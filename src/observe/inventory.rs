@@ -1,76 +1,179 @@
 //! The service accounts with IAM roles of a cluster.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
-use futures::future::{join3, try_join};
+use futures::future::{join, join3};
+use serde_json::Value;
+use tracing::debug;
 
-use super::iamserviceaccount::stack_of;
+use super::iamserviceaccount::locate;
 use crate::aws::Aws;
-use crate::aws::eks::Cluster;
-use crate::aws::iam::Role;
+use crate::aws::cloudformation::Stack;
+use crate::aws::iam::RoleWithPolicies;
 use crate::cli::iamserviceaccount::Get;
 use crate::context::Context;
-use crate::error::{ErrorCode, Result};
-use crate::iam::arn::Arn;
+use crate::error::{Error, ErrorCode, Result};
+use crate::iam::arn::{Arn, Partition};
 use crate::iam::trust::Issuer;
-use crate::inventory::Seen;
+use crate::inventory::{Roles, Seen, provider_problem};
 use crate::k8s::{Kind, Kubernetes};
-use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, ROLE_OUTPUT, annotation};
+use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, check_ours};
+use crate::stack::status::{self, State};
+use crate::stack::template::inline_policies;
+use crate::stack::{events, tags};
+use crate::ui::Output;
+
+/// What CloudFormation and IAM say.
+#[derive(Default)]
+struct Found {
+    stacks: Vec<Stack>,
+    template: Option<Value>,
+    failure: Option<String>,
+    roles: Option<Roles>,
+    policies: HashMap<String, RoleWithPolicies>,
+}
 
 /// Reads what `get` shows: one service account by its name, or all of them by listing.
-pub(crate) async fn read(context: &Context, args: &Get, name: &str) -> Result<Seen> {
+pub(crate) async fn read(context: &Context, args: &Get, cluster: &str) -> Result<Seen> {
     let aws = context.aws(&args.aws).await?;
-    if let (Some(namespace), Some(account)) = (&args.namespace, args.name.get()) {
-        return one(context, aws, args, name, (namespace, account)).await;
+    let only = args.namespace.as_deref().zip(args.name.get());
+    let on_aws = async {
+        match only {
+            Some(who) => one(context, aws, cluster, who).await,
+            None => all(context, aws).await,
+        }
+    };
+    let (seen, found) = join(in_cluster(context, aws, args, cluster), on_aws).await;
+    let seen = match (seen, &found) {
+        (Err(error), Ok(found)) if error.code == ErrorCode::ClusterNotFound => {
+            left_behind(context, error, cluster, found)
+        }
+        (seen, _) => seen,
+    }?;
+    let mut found = found?;
+    if only.is_some() && found.stacks.is_empty() {
+        let annotated = seen.service_accounts.iter().flatten().find_map(|object| annotation(object, ROLE_ANNOTATION));
+        let arn = annotated.and_then(|arn| arn.trim().parse::<Arn>().ok()).filter(|arn| arn.account == seen.account);
+        match arn {
+            Some(arn) => found.read_role(context, aws, arn.name(), &[]).await?,
+            None => found.roles = Some(Roles::default()),
+        }
     }
-    let (cluster, stacks, roles) = join3(aws.cluster(name), aws.stacks(), aws.roles()).await;
-    let cluster = cluster?;
-    let mut seen = Seen { stacks: stacks?, ..begin(&cluster) };
-    seen.roles = readable(context, "the roles", roles)?.map(by_arn);
-    let objects = async {
-        let kubernetes = context.kubernetes(&cluster, &args.aws, &args.kube).await?;
-        kubernetes.list(&Kind::SERVICE_ACCOUNT, args.namespace.as_deref(), None, None).await
-    };
-    seen.service_accounts = unless_unreachable(context, objects.await)?;
-    Ok(seen)
+    let Found { stacks, template, failure, roles, policies } = found;
+    Ok(Seen { stacks, template, failure, roles, policies, ..seen })
 }
 
-async fn one(
-    context: &Context,
-    aws: &Aws,
-    args: &Get,
-    cluster_name: &str,
-    (namespace, name): (&str, &str),
-) -> Result<Seen> {
-    let (cluster, stack) = try_join(aws.cluster(cluster_name), stack_of(aws, cluster_name, (namespace, name))).await?;
-    let mut seen = Seen { stacks: stack.into_iter().collect(), ..begin(&cluster) };
-    let objects = async {
-        let kubernetes: Kubernetes = context.kubernetes(&cluster, &args.aws, &args.kube).await?;
-        let found = kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(namespace), name).await?;
-        Ok(found.into_iter().collect::<Vec<_>>())
-    };
-    seen.service_accounts = unless_unreachable(context, objects.await)?;
-    let made = seen.stacks.first().and_then(|stack| stack.outputs.get(ROLE_OUTPUT)).map(String::as_str);
-    let named = seen.service_accounts.iter().flatten().find_map(|object| annotation(object, ROLE_ANNOTATION));
-    let role: Option<Arn> = made.or(named.filter(|_| seen.stacks.is_empty())).and_then(|arn| arn.parse().ok());
-    seen.roles = match role.filter(|arn| arn.account == seen.account) {
-        Some(arn) => readable(context, "the role", aws.role(arn.name()).await)?.map(Vec::from_iter).map(by_arn),
-        None => Some(BTreeMap::new()),
-    };
-    Ok(seen)
+/// All stacks and roles, listed side by side.
+async fn all(context: &Context, aws: &Aws) -> Result<Found> {
+    let (stacks, roles, policies) = join3(aws.stacks(), aws.roles(), aws.roles_with_policies()).await;
+    let mut found = Found { stacks: stacks?, ..Found::default() };
+    found.roles = readable(context, "the roles", roles)?.map(Roles::from_iter);
+    match policies {
+        Ok(policies) => found.keep(policies),
+        Err(error) => without_policies(context, &error),
+    }
+    Ok(found)
 }
 
-fn begin(cluster: &Cluster) -> Seen {
-    let issuer = cluster.issuer.as_deref().and_then(|url| Issuer::parse(url).ok());
-    let issuer = issuer.map(|issuer| {
+/// The stack of one service account with its template, and its role.
+async fn one(context: &Context, aws: &Aws, cluster: &str, who: (&str, &str)) -> Result<Found> {
+    let full = format!("{}/{}", who.0, who.1);
+    let (_, stack) = locate(cluster, who, async |name| stack(aws, name).await).await?;
+    let mut found = Found::default();
+    let Some(ObservedStack { stack, template, .. }) =
+        stack.filter(|found| check_ours(cluster, &full, &found.stack).is_ok())
+    else {
+        return Ok(found);
+    };
+    found.roles = Some(Roles::default());
+    if status::state(&stack.status) == State::Failed {
+        found.failure =
+            aws.events(&stack.id, None).await.ok().and_then(|events| Some(events::explain(&events)?.to_string()));
+    }
+    if let Some(role) = stack.outputs.get(ROLE_OUTPUT).and_then(|arn| arn.parse::<Arn>().ok()) {
+        let inline: Vec<_> = inline_policies(&template, &stack.name).into_keys().collect();
+        found.read_role(context, aws, role.name(), &inline).await?;
+    }
+    found.template = Some(template).filter(Value::is_object);
+    found.stacks.push(stack);
+    Ok(found)
+}
+
+/// A stack with its template; null where that may not be read.
+async fn stack(aws: &Aws, name: &str) -> Result<Option<ObservedStack>> {
+    let (stack, template) = join(aws.stack(name), aws.template(name)).await;
+    let Some(stack) = stack? else { return Ok(None) };
+    let template = template.unwrap_or_else(|error| {
+        debug!("changes of the role can't be told: {error}");
+        None
+    });
+    Ok(Some(ObservedStack { stack, template: template.unwrap_or_default(), role: None, failure: None }))
+}
+
+impl Found {
+    async fn read_role(&mut self, context: &Context, aws: &Aws, name: &str, inline: &[String]) -> Result<()> {
+        match aws.role_with_policies(name, inline).await {
+            Ok(role) => {
+                self.roles = Some(role.iter().map(|found| found.role.clone()).collect());
+                self.keep(role);
+            }
+            Err(denied) if denied.code == ErrorCode::AccessDenied => {
+                self.roles = readable(context, "the role", aws.role(name).await)?.map(Roles::from_iter);
+                if self.roles.is_some() {
+                    without_policies(context, &denied);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, policies: impl IntoIterator<Item = RoleWithPolicies>) {
+        self.policies = policies.into_iter().map(|found| (found.role.arn.clone(), found)).collect();
+    }
+}
+
+/// The cluster, the provider of its issuer, and its ServiceAccounts.
+async fn in_cluster(context: &Context, aws: &Aws, args: &Get, name: &str) -> Result<Seen> {
+    let cluster = aws.cluster(name).await?;
+    let mut seen = Seen::new(&cluster.account, &cluster.partition);
+    seen.issuer = cluster.issuer.as_deref().and_then(|url| Issuer::parse(url).ok()).map(|issuer| {
         let provider = issuer.provider_arn(&cluster.partition, &cluster.account);
         (issuer, provider)
     });
-    Seen { account: cluster.account.clone(), issuer, ..Seen::default() }
+    let objects = async {
+        let kubernetes = context.kubernetes(&cluster, &args.aws, &args.kube).await?;
+        service_accounts(&kubernetes, args.namespace.as_deref(), args.name.get()).await
+    };
+    let provider = async {
+        match &seen.issuer {
+            Some((_, arn)) => aws.oidc_provider(arn).await.map(|found| provider_problem(arn, found.as_ref())),
+            None => Ok(None),
+        }
+    };
+    let (objects, problem) = join(objects, provider).await;
+    seen.service_accounts = unless_unreachable(context, objects)?;
+    seen.provider_problem = readable(context, "the OIDC provider", problem)?.flatten();
+    Ok(seen)
 }
 
-fn by_arn(roles: Vec<Role>) -> BTreeMap<String, Role> {
-    roles.into_iter().map(|role| (role.arn.clone(), role)).collect()
+async fn service_accounts(kubernetes: &Kubernetes, namespace: Option<&str>, name: Option<&str>) -> Result<Vec<Value>> {
+    let kind = &Kind::SERVICE_ACCOUNT;
+    if let (Some(_), Some(name)) = (namespace, name) {
+        return Ok(kubernetes.get(kind, namespace, name).await?.into_iter().collect());
+    }
+    let named = name.map(|name| format!("metadata.name={name}"));
+    kubernetes.list(kind, namespace, None, named.as_deref()).await
+}
+
+/// Of a cluster that is gone, what it left is shown.
+fn left_behind(context: &Context, error: Box<Error>, cluster: &str, found: &Found) -> Result<Seen> {
+    let mut stacks = found.stacks.iter().filter(|stack| tags::cluster(&stack.tags) == Some(cluster));
+    let arn = stacks.find_map(|stack| stack.id.parse::<Arn>().ok());
+    let Some(arn) = arn else { return Err(error) };
+    context.ui.warn(&format!("cluster {cluster} doesn't exist: only what it left in AWS is shown"));
+    let partition = Partition::new(&arn.partition).unwrap_or_else(|_| Partition::aws());
+    Ok(Seen::new(&arn.account, &partition))
 }
 
 /// What IAM doesn't let the caller read is unknown, with a warning.
@@ -82,6 +185,16 @@ fn readable<T>(context: &Context, what: &str, result: Result<T>) -> Result<Optio
             Ok(None)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Policies only inform: where the caller may not read them, people are told if they asked for them.
+fn without_policies(context: &Context, error: &Error) {
+    let text = format!("policies and boundaries can't be read: {error}");
+    if error.code == ErrorCode::AccessDenied && context.ui.output() == Output::Table {
+        debug!("{text}");
+    } else {
+        context.ui.warn(&text);
     }
 }
 

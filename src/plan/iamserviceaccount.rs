@@ -334,13 +334,18 @@ pub fn mends(spec: &StackSpec, found: &ObservedRole) -> Vec<Step> {
 }
 
 fn note_foreign_policies(plan: &mut Plan, spec: &StackSpec, found: &ObservedRole) {
-    let foreign = found.attached.iter().filter(|(_, arn)| !spec.managed_policies.contains(arn));
-    let inline = found.others_inline.iter().map(|name| format!("{name} (inline)"));
-    let names: Vec<_> = foreign.map(|(name, _)| name.clone()).chain(inline).collect();
+    let names = foreign_policies(spec, found);
     if !names.is_empty() {
         let list = names.join(", ");
         plan.note(format!("role {} has policies that others attached, which are left alone: {list}", found.role.name));
     }
+}
+
+/// The policies that others gave a role, for people.
+pub fn foreign_policies(spec: &StackSpec, found: &ObservedRole) -> Vec<String> {
+    let foreign = found.attached.iter().filter(|(_, arn)| !spec.managed_policies.contains(arn));
+    let inline = found.others_inline.iter().map(|name| format!("{name} (inline)"));
+    foreign.map(|(name, _)| name.clone()).chain(inline).collect()
 }
 
 fn add_namespace(plan: &mut Plan, desired: &Desired, observed: &Observed) -> Result<StepId> {

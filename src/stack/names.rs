@@ -46,6 +46,12 @@ pub fn policy_name(stack_name: &str, logical_id: &str) -> Value {
     json!(format!("{stack}-{id}-{}", digest(&whole)))
 }
 
+/// The name in IAM of the inline policy that [`policy_name`] names.
+pub fn inline_policy(stack_name: &str, logical_id: &str) -> String {
+    let name = policy_name(stack_name, logical_id);
+    name.as_str().map_or_else(|| format!("{stack_name}-{logical_id}"), str::to_owned)
+}
+
 /// 8 hex digits of the SHA-256 of a text.
 fn digest(text: &str) -> String {
     let hash = Sha256::digest(text);

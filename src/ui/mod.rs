@@ -1,5 +1,6 @@
 //! The one door to the terminal: stdout carries the product, stderr the narration.
 
+pub mod age;
 pub mod plan;
 mod progress;
 pub mod table;
