@@ -10,6 +10,7 @@ mod config_file;
 mod drift;
 mod drift_stack;
 mod failing_start;
+mod get;
 mod guards;
 mod iamserviceaccount;
 mod install;
