@@ -6,8 +6,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::run::{self, Ended};
 use super::target::{self, Target};
 use crate::Exit;
-use crate::aws::Aws;
 use crate::aws::eks::Cluster;
+use crate::aws::{AT_ONCE, Aws};
 use crate::cli::iamserviceaccount::{Create, Name};
 use crate::config::filter::Filter;
 use crate::config::{Entry, Place};
@@ -17,14 +17,12 @@ use crate::iam::arn::policy_arn;
 use crate::iam::trust::Issuer;
 use crate::k8s::Kubernetes;
 use crate::observe;
+use crate::observe::iamserviceaccount::{Objects, Reader};
 use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed};
 use crate::plan::{Action, Plan, StackSpec, provider};
 use crate::stack::tags;
 use crate::stack::template::RoleSpec;
 use crate::ui::Ui;
-
-/// How many service accounts are read at the same time.
-pub(super) const AT_ONCE: usize = 16;
 
 /// Gives service accounts an IAM role, or brings both to what is asked for.
 pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
@@ -32,11 +30,8 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     let target = target::read(&args.target, &args.aws, &beside_file(args))?;
     let entries = entries(args, &target)?;
     let aws = context.aws(&target.aws).await?;
-    let ((cluster, issuer), found) = try_join(
-        context.cluster(&target.aws, &target.cluster),
-        read_each(&entries, |entry| aws_half(aws, &target.cluster, entry)),
-    )
-    .await?;
+    let ((cluster, issuer), (reader, found)) =
+        try_join(context.cluster(&target.aws, &target.cluster), aws_halves(aws, &target.cluster, &entries)).await?;
     let provider_arn = issuer.provider_arn(&cluster.partition, &cluster.account);
     let ((found_provider, ()), roles, (kubernetes, objects)) = try_join3(
         try_join(aws.oidc_provider(&provider_arn), check_policies(aws, &context.ui, args, &entries, &cluster)),
@@ -51,10 +46,14 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     let shared_tags = target.config.as_ref().map_or(args.tags.tags.as_slice(), |config| config.tags.as_slice());
     let provider_tags = tags::cluster_tags(&cluster.name, crate::VERSION, shared_tags);
     plan.push(provider::step(&cluster, &issuer, &provider_arn, found_provider.as_ref(), &provider_tags));
+    let mut halves = Vec::with_capacity(entries.len());
     for ((wanted, (stack_name, observed)), object) in entries.iter().zip(found).zip(objects) {
         let observed = Observed { namespace: object.namespace, service_account: object.service_account, ..observed };
-        let desired = desired(args, wanted, &target, &cluster, &issuer, stack_name)?;
-        entry::add(&mut plan, &desired, &observed, &[])?;
+        halves.push((desired(args, wanted, &target, &cluster, &issuer, stack_name)?, observed));
+    }
+    try_join_all(halves.iter_mut().map(|(desired, observed)| reader.confirm(desired, observed))).await?;
+    for (desired, observed) in &halves {
+        entry::add(&mut plan, desired, observed, &[])?;
     }
     match run::plan(context, &args.plan, plan, aws, kubernetes.as_ref()).await? {
         Ended::Shown(exit) => Ok(exit),
@@ -126,9 +125,19 @@ where
     stream::iter(entries).map(read).buffered(AT_ONCE).try_collect().await
 }
 
-async fn aws_half(aws: &Aws, cluster: &str, entry: &Entry) -> Result<(String, Observed)> {
-    let who = (entry.namespace.as_str(), entry.name.as_str());
-    observe::iamserviceaccount::aws_half(aws, cluster, who, entry.role_name.as_deref()).await
+async fn aws_halves<'a>(
+    aws: &'a Aws,
+    cluster: &str,
+    entries: &[Entry],
+) -> Result<(Reader<'a>, Vec<(String, Observed)>)> {
+    let reader = Reader::new(aws, entries.len()).await?;
+    let half = |entry: &Entry| {
+        let (reader, who) = (&reader, (entry.namespace.clone(), entry.name.clone()));
+        let role_name = entry.role_name.clone();
+        async move { reader.aws_half(cluster, (&who.0, &who.1), role_name.as_deref()).await }
+    };
+    let halves = read_each(entries, half).await?;
+    Ok((reader, halves))
 }
 
 fn policies(arns: &[String], cluster: &Cluster) -> Result<Vec<String>> {
@@ -177,15 +186,23 @@ async fn objects(
         return Ok((None, vec![Observed::default(); entries.len()]));
     }
     let kubernetes = context.kubernetes(cluster, &target.aws, &args.kube).await?;
-    let read = read_each(entries, async |entry| {
-        let mut observed = Observed::default();
-        if !entry.role_only {
-            observe::iamserviceaccount::objects(&kubernetes, &entry.namespace, &entry.name, &mut observed).await?;
-        }
-        Ok(observed)
-    })
-    .await;
-    match read {
+    let read = async {
+        let listed = Objects::list(&kubernetes, entries.len()).await?;
+        read_each(entries, async |entry| {
+            let mut observed = Observed::default();
+            match &listed {
+                _ if entry.role_only => {}
+                Some(listed) => listed.of(&entry.namespace, &entry.name, &mut observed),
+                None => {
+                    let (namespace, name) = (&entry.namespace, &entry.name);
+                    observe::iamserviceaccount::objects(&kubernetes, namespace, name, &mut observed).await?;
+                }
+            }
+            Ok(observed)
+        })
+        .await
+    };
+    match read.await {
         Ok(found) => Ok((Some(kubernetes), found)),
         Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }
