@@ -430,9 +430,9 @@ pub fn stack_name(id: &str) -> &str {
     }
 }
 
-/// Pauses between polls: quick at first, then less than a second, so that no more than that is lost.
+/// Pauses between polls: quick at first, then half a second, so that no more than that is lost; an update waits twice.
 pub(super) fn pauses() -> impl Iterator<Item = Duration> {
-    [20, 80, 150, 300, 600].into_iter().chain(std::iter::repeat(900)).map(Duration::from_millis)
+    [20, 80, 150, 300].into_iter().chain(std::iter::repeat(500)).map(Duration::from_millis)
 }
 
 /// Marks one call, all its retries included: CloudFormation then does it once, and its events carry the mark.

@@ -43,7 +43,7 @@ use watch::Watch;
 pub const USER_AGENT: &str = concat!("irsactl/", env!("CARGO_PKG_VERSION"));
 
 /// How many calls are under way at the same time.
-pub const AT_ONCE: usize = 16;
+pub const AT_ONCE: usize = 20;
 
 /// AWS, with one identity in one region. Cheap to clone; clients of the services are made on first use.
 #[derive(Clone)]

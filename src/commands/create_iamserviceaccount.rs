@@ -1,12 +1,13 @@
 //! `create iamserviceaccount`: one by flags, or those of a ClusterConfig.
 
-use futures::future::{try_join, try_join_all, try_join3};
+use futures::future::{try_join, try_join_all, try_join4};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::run::{self, Ended};
 use super::target::{self, Target};
 use crate::Exit;
 use crate::aws::eks::Cluster;
+use crate::aws::iam::Provider;
 use crate::aws::{AT_ONCE, Aws};
 use crate::cli::iamserviceaccount::{Create, Name};
 use crate::config::filter::Filter;
@@ -17,7 +18,7 @@ use crate::iam::arn::policy_arn;
 use crate::iam::trust::Issuer;
 use crate::k8s::Kubernetes;
 use crate::observe;
-use crate::observe::iamserviceaccount::{Objects, Reader};
+use crate::observe::iamserviceaccount::{Objects, Reader, objects_of};
 use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed};
 use crate::plan::{Action, Plan, StackSpec, provider};
 use crate::stack::tags;
@@ -30,16 +31,9 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     let target = target::read(&args.target, &args.aws, &beside_file(args))?;
     let entries = entries(args, &target)?;
     let aws = context.aws(&target.aws).await?;
-    let ((cluster, issuer), (reader, found)) =
-        try_join(context.cluster(&target.aws, &target.cluster), aws_halves(aws, &target.cluster, &entries)).await?;
-    let provider_arn = issuer.provider_arn(&cluster.partition, &cluster.account);
-    let ((found_provider, ()), roles, (kubernetes, objects)) = try_join3(
-        try_join(aws.oidc_provider(&provider_arn), check_policies(aws, &context.ui, args, &entries, &cluster)),
-        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &issuer, &provider_arn))),
-        objects(context, args, &target, &cluster, &entries),
-    )
-    .await?;
-    drop(roles);
+    let ((reader, found), seen) =
+        try_join(aws_halves(aws, &target.cluster, &entries), observe(context, args, &target, aws, &entries)).await?;
+    let Seen { cluster, issuer, provider_arn, provider: found_provider, kubernetes, objects } = seen;
 
     let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
     plan.outputs.provider_arn = Some(provider_arn.clone());
@@ -48,12 +42,14 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     plan.push(provider::step(&cluster, &issuer, &provider_arn, found_provider.as_ref(), &provider_tags));
     let mut halves = Vec::with_capacity(entries.len());
     for ((wanted, (stack_name, observed)), object) in entries.iter().zip(found).zip(objects) {
-        let observed = Observed { namespace: object.namespace, service_account: object.service_account, ..observed };
+        let Objects { namespace, service_account } = object;
+        let observed = Observed { namespace, service_account, ..observed };
         halves.push((desired(args, wanted, &target, &cluster, &issuer, stack_name)?, observed));
     }
     try_join_all(halves.iter_mut().map(|(desired, observed)| reader.confirm(desired, observed))).await?;
-    for (desired, observed) in &halves {
-        entry::add(&mut plan, desired, observed, &[])?;
+    drop(reader);
+    for (desired, observed) in halves {
+        entry::add(&mut plan, &desired, &observed, &[])?;
     }
     match run::plan(context, &args.plan, plan, aws, kubernetes.as_ref()).await? {
         Ended::Shown(exit) => Ok(exit),
@@ -62,6 +58,31 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
             Ok(Exit::Success)
         }
     }
+}
+
+/// What there is beside stacks and roles.
+struct Seen {
+    cluster: Cluster,
+    issuer: Issuer,
+    provider_arn: String,
+    provider: Option<Provider>,
+    kubernetes: Option<Kubernetes>,
+    objects: Vec<Objects>,
+}
+
+/// Reads it, and fails where something that the entries name doesn't exist.
+async fn observe(context: &Context, args: &Create, target: &Target, aws: &Aws, entries: &[Entry]) -> Result<Seen> {
+    let (cluster, issuer) = context.cluster(&target.aws, &target.cluster).await?;
+    let provider_arn = issuer.provider_arn(&cluster.partition, &cluster.account);
+    let (provider, (), roles, (kubernetes, objects)) = try_join4(
+        aws.oidc_provider(&provider_arn),
+        check_policies(aws, &context.ui, args, entries, &cluster),
+        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &issuer, &provider_arn))),
+        objects(context, args, target, &cluster, entries),
+    )
+    .await?;
+    drop(roles);
+    Ok(Seen { cluster, issuer, provider_arn, provider, kubernetes, objects })
 }
 
 /// What a file says, flags can't.
@@ -181,28 +202,16 @@ async fn objects(
     target: &Target,
     cluster: &Cluster,
     entries: &[Entry],
-) -> Result<(Option<Kubernetes>, Vec<Observed>)> {
+) -> Result<(Option<Kubernetes>, Vec<Objects>)> {
     if entries.iter().all(|entry| entry.role_only) {
-        return Ok((None, vec![Observed::default(); entries.len()]));
+        return Ok((None, vec![Objects::default(); entries.len()]));
     }
     let kubernetes = context.kubernetes(cluster, &target.aws, &args.kube).await?;
-    let read = async {
-        let listed = Objects::list(&kubernetes, entries.len()).await?;
-        read_each(entries, async |entry| {
-            let mut observed = Observed::default();
-            match &listed {
-                _ if entry.role_only => {}
-                Some(listed) => listed.of(&entry.namespace, &entry.name, &mut observed),
-                None => {
-                    let (namespace, name) = (&entry.namespace, &entry.name);
-                    observe::iamserviceaccount::objects(&kubernetes, namespace, name, &mut observed).await?;
-                }
-            }
-            Ok(observed)
-        })
-        .await
-    };
-    match read.await {
+    let who = entries.iter().map(|entry| {
+        let who = (entry.namespace.as_str(), entry.name.as_str());
+        (!entry.role_only).then_some(who)
+    });
+    match objects_of(&kubernetes, &who.collect::<Vec<_>>()).await {
         Ok(found) => Ok((Some(kubernetes), found)),
         Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }
@@ -218,7 +227,7 @@ fn desired(
 ) -> Result<Desired> {
     let role = match &entry.role_arn {
         Some(arn) => DesiredRole::Existing(arn.clone()),
-        None => DesiredRole::Stack(stack(args, entry, target, cluster, issuer, stack_name)?),
+        None => DesiredRole::Stack(stack(args, entry, target, cluster, issuer, stack_name)?.into()),
     };
     let object = (!entry.role_only).then(|| DesiredObject {
         take_over: args.take_over.override_existing_serviceaccounts,

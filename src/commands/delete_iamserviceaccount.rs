@@ -15,8 +15,8 @@ use crate::config::Entry;
 use crate::config::filter::Filter;
 use crate::context::Context;
 use crate::error::Result;
-use crate::k8s::{Kind, Kubernetes};
-use crate::observe::iamserviceaccount::{Objects, Place, Reader};
+use crate::k8s::Kubernetes;
+use crate::observe::iamserviceaccount::{Place, Reader, objects_of};
 use crate::plan::Plan;
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_OUTPUT};
 use crate::plan::removal::{StackRemoval, add_service_account, add_stack, names_a_role_of_ours};
@@ -116,19 +116,12 @@ async fn objects(
         return Ok((None, vec![None; wanted.len()]));
     };
     let kubernetes = context.kubernetes(cluster, &target.aws, &args.kube).await?;
-    let read = async {
-        let listed = Objects::list(&kubernetes, wanted.len()).await?;
-        let reads = stream::iter(wanted).map(|one| async {
-            match &listed {
-                _ if one.role_only => Ok(None),
-                Some(listed) => Ok(listed.service_account(&one.namespace, &one.name)),
-                None => kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(&one.namespace), &one.name).await,
-            }
-        });
-        reads.buffered(AT_ONCE).try_collect().await
-    };
-    match read.await {
-        Ok(objects) => Ok((Some(kubernetes), objects)),
+    let who = wanted.iter().map(|one| {
+        let who = (one.namespace.as_str(), one.name.as_str());
+        (!one.role_only).then_some(who)
+    });
+    match objects_of(&kubernetes, &who.collect::<Vec<_>>()).await {
+        Ok(found) => Ok((Some(kubernetes), found.into_iter().map(|objects| objects.service_account).collect())),
         Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }
 }

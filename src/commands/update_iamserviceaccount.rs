@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, args: &Update) -> Result<Exit> {
         cluster: cluster.name.clone(),
         namespace: args.namespace.clone(),
         name: name.to_owned(),
-        role: DesiredRole::Stack(spec),
+        role: DesiredRole::Stack(spec.into()),
         object: (!args.role_only).then_some(DesiredObject {
             take_over: args.take_over.override_existing_serviceaccounts,
             force: args.take_over.force_conflicts,

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use futures::future::{join, try_join};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 
-use crate::aws::Aws;
 use crate::aws::cloudformation::Stack;
 use crate::aws::iam::{Role, RoleWithPolicies};
+use crate::aws::{AT_ONCE, Aws};
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::arn::Arn;
 use crate::iam::trust::{Issuer, Verdict, verdict};
@@ -185,6 +186,26 @@ fn is_anothers(stack: &Stack, cluster: &str, namespace: &str, name: &str) -> boo
     another && tags::cluster(&stack.tags) == Some(cluster)
 }
 
+/// The Kubernetes half of a service account.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Objects {
+    /// Its namespace.
+    pub(crate) namespace: Option<Value>,
+    /// Its ServiceAccount.
+    pub(crate) service_account: Option<Value>,
+}
+
+impl Objects {
+    async fn read(kubernetes: &Kubernetes, (namespace, name): (&str, &str)) -> Result<Self> {
+        let (namespace, service_account) = try_join(
+            kubernetes.get(&Kind::NAMESPACE, None, namespace),
+            kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(namespace), name),
+        )
+        .await?;
+        Ok(Self { namespace, service_account })
+    }
+}
+
 /// The Kubernetes half.
 pub(crate) async fn objects(
     kubernetes: &Kubernetes,
@@ -192,26 +213,34 @@ pub(crate) async fn objects(
     name: &str,
     observed: &mut Observed,
 ) -> Result<()> {
-    (observed.namespace, observed.service_account) = try_join(
-        kubernetes.get(&Kind::NAMESPACE, None, namespace),
-        kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(namespace), name),
-    )
-    .await?;
+    let objects = Objects::read(kubernetes, (namespace, name)).await?;
+    (observed.namespace, observed.service_account) = (objects.namespace, objects.service_account);
     Ok(())
 }
 
-/// Namespaces and ServiceAccounts of a whole cluster, for many entries.
-pub(crate) struct Objects {
+/// The Kubernetes halves of service accounts, in their order; nothing is read where there is none.
+pub(crate) async fn objects_of(kubernetes: &Kubernetes, all: &[Option<(&str, &str)>]) -> Result<Vec<Objects>> {
+    if all.len() > FEW
+        && let Some(mut listed) = Listed::read(kubernetes).await?
+    {
+        return Ok(all.iter().map(|who| who.map(|who| listed.take(who)).unwrap_or_default()).collect());
+    }
+    let read = async |who: &Option<(&str, &str)>| match who {
+        Some(who) => Objects::read(kubernetes, *who).await,
+        None => Ok(Objects::default()),
+    };
+    stream::iter(all).map(read).buffered(AT_ONCE).try_collect().await
+}
+
+/// Namespaces and ServiceAccounts of a whole cluster.
+struct Listed {
     namespaces: HashMap<String, Value>,
     service_accounts: HashMap<(String, String), Value>,
 }
 
-impl Objects {
-    /// Lists them; none for few entries, or where the caller may read single ones only.
-    pub(crate) async fn list(kubernetes: &Kubernetes, many: usize) -> Result<Option<Self>> {
-        if many <= FEW {
-            return Ok(None);
-        }
+impl Listed {
+    /// Lists them; none where the caller may read single ones only.
+    async fn read(kubernetes: &Kubernetes) -> Result<Option<Self>> {
         let lists = try_join(
             kubernetes.list(&Kind::NAMESPACE, None, None, None),
             kubernetes.list(&Kind::SERVICE_ACCOUNT, None, None, None),
@@ -230,15 +259,9 @@ impl Objects {
         }))
     }
 
-    /// Those of one entry.
-    pub(crate) fn of(&self, namespace: &str, name: &str, observed: &mut Observed) {
-        observed.namespace = self.namespaces.get(namespace).cloned();
-        observed.service_account = self.service_account(namespace, name);
-    }
-
-    /// A ServiceAccount.
-    pub(crate) fn service_account(&self, namespace: &str, name: &str) -> Option<Value> {
-        self.service_accounts.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    fn take(&mut self, (namespace, name): (&str, &str)) -> Objects {
+        let service_account = self.service_accounts.remove(&(namespace.to_owned(), name.to_owned()));
+        Objects { namespace: self.namespaces.get(namespace).cloned(), service_account }
     }
 }
 
