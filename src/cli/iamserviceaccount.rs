@@ -32,7 +32,7 @@ pub struct Policies {
     #[arg(long, value_name = "ARN", value_delimiter = ',', value_parser = values::policy)]
     pub attach_policy_arn: Vec<String>,
 
-    /// What this controller is known to need (can be repeated)
+    /// Policies that this controller is known to need (can be repeated)
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = values::well_known(), ignore_case = true)]
     pub well_known_policy: Vec<WellKnown>,
 
