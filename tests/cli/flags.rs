@@ -155,7 +155,8 @@ fn render_stack_knows_the_same_flags() {
 
 #[test]
 fn what_does_not_hold_is_refused_before_any_call() {
-    let policy = std::env::temp_dir().join(format!("irsactl-{}.yaml", std::process::id()));
+    let home = tempfile::tempdir().unwrap();
+    let policy = home.path().join("policy.yaml");
     std::fs::write(&policy, "Statement:\n- Effect: Allow\n  Action: [s3:Get*\n").unwrap();
     let policy = policy.display().to_string();
     let role = "arn:aws:iam::111122223333:role/x";
@@ -210,7 +211,8 @@ fn what_does_not_hold_is_refused_before_any_call() {
 
 #[test]
 fn flags_that_a_file_makes_meaningless_are_refused() {
-    let file = std::env::temp_dir().join(format!("irsactl-cluster-{}.yaml", std::process::id()));
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("cluster.yaml");
     std::fs::write(&file, CONFIG).unwrap();
     let file = file.display().to_string();
     let common = [
