@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::config::{check_annotation, check_label};
 use crate::iam::arn::{Partition, check_name, check_path, check_policy, check_role_arn};
+use crate::iam::wellknown::WellKnown;
 use crate::names::{check_cluster, check_namespace, check_region, check_service_account, check_subject_pattern};
 
 pub(super) fn namespace(text: &str) -> Result<String, String> {
@@ -68,8 +72,33 @@ pub(super) fn issuer(text: &str) -> Result<String, String> {
 
 /// `KEY=VALUE`.
 pub(super) fn tag(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not a tag: expected KEY=VALUE"))?;
-    Ok((key.to_owned(), value.to_owned()))
+    pair(text).ok_or_else(|| format!("`{text}` is not a tag: expected KEY=VALUE"))
+}
+
+/// A label of a ServiceAccount, `KEY=VALUE`.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = pair(text).ok_or_else(|| format!("`{text}` is not a label: expected KEY=VALUE"))?;
+    check_label(&key, &value).map(|()| (key, value))
+}
+
+/// An annotation of a ServiceAccount, `KEY=VALUE`.
+pub(super) fn annotation(text: &str) -> Result<(String, String), String> {
+    let refusal = || {
+        format!(
+            "`{text}` is not an annotation: expected KEY=VALUE; a value with a comma can be given in a --config-file"
+        )
+    };
+    let (key, value) = pair(text).ok_or_else(refusal)?;
+    check_annotation(&key, &value).map(|()| (key, value))
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))
+}
+
+/// The name of a well-known policy.
+pub(super) fn well_known() -> impl TypedValueParser<Value = WellKnown> {
+    PossibleValuesParser::new(WellKnown::ALL.map(WellKnown::key)).try_map(|key| WellKnown::parse(&key))
 }
 
 /// The pattern after `system:serviceaccount:NAMESPACE:` in a trust policy.

@@ -4,7 +4,7 @@ use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 
-use super::create_iamserviceaccount::{DEFAULT_NAMESPACE, required};
+use super::flags::{DEFAULT_NAMESPACE, required};
 use super::run::{self, Ended};
 use super::target::{self, Target};
 use crate::Exit;

@@ -411,7 +411,8 @@ fn service_account(desired: &Desired, wanted: &DesiredObject, observed: &Observe
     if !wanted.force {
         refuse_conflicts("ServiceAccount", &name, found, &object)?;
     }
-    let reason = reason(&fields, "it doesn't name the role");
+    let named = annotation(found, ROLE_ANNOTATION) == annotation(&object, ROLE_ANNOTATION);
+    let reason = reason(&fields, if named { "it differs from what is asked for" } else { "it doesn't name the role" });
     let diff = fields.into_iter().map(|field| field.change).collect();
     Ok(Step::new(Action::Update, "ServiceAccount", name, op(&object)).because(reason).with_diff(diff))
 }

@@ -23,6 +23,7 @@ fn help_has_examples_for_every_command() {
         "create policy",
         "create iamserviceaccount",
         "get iamserviceaccount",
+        "update iamserviceaccount",
         "delete iamserviceaccount",
         "utils associate-iam-oidc-provider",
         "render policy",
