@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::Zone;
+use crate::externaldns::leftovers::untold;
 use crate::externaldns::listing::{Listed, Row, Wanted};
 use crate::externaldns::registry::{Mapper, normalize};
 use crate::externaldns::version::NEWEST;
@@ -27,7 +28,7 @@ pub(crate) async fn run(context: &Context, args: &Get) -> Result<Exit> {
     let (installed, zones) = try_join(installed(context, args), aws.zones()).await?;
     let viewer = viewer(args, installed.as_ref());
     if let Some(installed) = &installed {
-        warn(&context.ui, installed);
+        warn(&context.ui, aws.region(), installed);
     }
     let zones = selected(args, installed.as_ref(), zones)?;
     let wanted = Wanted { owners: args.owner.clone(), classes: args.class.clone() };
@@ -71,21 +72,13 @@ fn viewer(args: &Get, installed: Option<&Installed>) -> Viewer {
     Viewer { mapper, owner: args.txt_owner_id.clone(), encrypts: false }
 }
 
-/// Says where this account's TXT records don't tell what an installation owns.
-fn warn(ui: &Ui, installed: &Installed) {
-    let name = format!("ExternalDNS {}/{}", installed.namespace, installed.name);
-    if installed.registry != "txt" {
-        ui.warn(&format!(
-            "{name} keeps no TXT records (--registry={}): they don't tell what it owns",
-            installed.registry
-        ));
-    }
-    if let Some(role) = &installed.assume_role {
-        let owner = &installed.owner_id;
-        ui.warn(&format!(
-            "{name} manages zones of another account, through {role}: they are seen with credentials of that account \
-             and --txt-owner-id {owner}"
-        ));
+/// Says where what is listed doesn't tell what an installation owns.
+fn warn(ui: &Ui, region: &str, installed: &Installed) {
+    // Encrypted TXT records are listed, too, and told apart.
+    let listed = installed.registry == "txt" && installed.assume_role.is_none();
+    if let Some(why) = untold(region, installed).filter(|_| !listed) {
+        let Installed { namespace, name, .. } = installed;
+        ui.warn(&format!("ExternalDNS {namespace}/{name}: which records it owns isn't known: {why}"));
     }
 }
 
@@ -183,8 +176,9 @@ impl<'u> Report<'u> {
         }
         for (owner, count) in self.misread {
             self.ui.note(&clean(&format!(
-                "{count} TXT records of {owner} belong to no record by this naming: if its ExternalDNS has a prefix or \
-                 suffix, its records are seen with --txt-owner-id and --txt-prefix or --txt-suffix"
+                "no record belongs to TXT records of {owner} ({}) by this naming: if its ExternalDNS has a prefix or \
+                 suffix, its records are seen with --txt-owner-id and --txt-prefix or --txt-suffix",
+                records(count)
             )));
         }
         Ok(())
@@ -198,10 +192,14 @@ fn title(zone: &Listed) -> String {
     format!("Zone {} ({}, {}): {counts}", zone.name, zone.id, if zone.private { "private" } else { "public" })
 }
 
+fn records(count: usize) -> String {
+    if count == 1 { "1 record".to_owned() } else { format!("{count} records") }
+}
+
 /// A line about a zone that more than one owner has records in.
 fn sharing(zone: &Listed) -> Option<String> {
     let owners = zone.owners();
-    let said: Vec<_> = owners.iter().map(|(owner, count)| format!("{owner} ({count} records)")).collect();
+    let said: Vec<_> = owners.iter().map(|(owner, count)| format!("{owner} ({})", records(*count))).collect();
     (said.len() > 1).then(|| format!("  {} ({}): {}\n", zone.name, zone.id, said.join(", ")))
 }
 

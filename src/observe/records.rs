@@ -248,11 +248,9 @@ pub(crate) struct Leftover {
     pub(crate) sets: Vec<Value>,
 }
 
-/// What an installation that goes leaves in the zones that it looked after.
+/// What an installation that goes leaves in the zones that it looked after, as far as its TXT records tell
+/// ([`leftovers::untold`](crate::externaldns::leftovers::untold)).
 pub(crate) async fn leftovers(aws: &Aws, ui: &Ui, installed: &Installed) -> Result<Vec<Leftover>> {
-    if installed.registry != "txt" || installed.assume_role.is_some() {
-        return Ok(Vec::new());
-    }
     match read_leftovers(aws, installed).await {
         Ok(found) => Ok(found),
         Err(error) => Ok(unreadable(ui, error)?.unwrap_or_default()),
