@@ -61,7 +61,7 @@ pub struct Get {
     #[arg(long, value_name = "LABEL", conflicts_with = "cluster")]
     pub txt_wildcard_replacement: Option<String>,
 
-    /// Only these hosted zones, by name or id (can be repeated) [default: those of the cluster's ExternalDNS, or all]
+    /// Only these hosted zones, by name or id (default: those of the cluster's ExternalDNS, or all; can be repeated)
     #[arg(long, value_name = "NAME|ID", value_delimiter = ',', conflicts_with = "all_zones")]
     pub zone: Vec<String>,
 

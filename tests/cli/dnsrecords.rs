@@ -36,19 +36,12 @@ fn put(sandbox: &Sandbox, zone: &str, records: &[(&str, &str, &str)]) {
         if let Some(set) = set {
             record = record.set_identifier(set).weight(1);
         }
-        record = match value.strip_prefix("ALIAS ") {
-            Some(target) => record.alias_target(
-                AliasTarget::builder()
-                    .hosted_zone_id("Z1H1FL5HABSF5")
-                    .dns_name(target)
-                    .evaluate_target_health(true)
-                    .build()
-                    .unwrap(),
-            ),
-            None => {
-                let values = value.split(" | ").map(|value| ResourceRecord::builder().value(value).build().unwrap());
-                record.ttl(300).set_resource_records(Some(values.collect()))
-            }
+        record = if let Some(target) = value.strip_prefix("ALIAS ") {
+            let alias = AliasTarget::builder().hosted_zone_id("Z1H1FL5HABSF5").dns_name(target);
+            record.alias_target(alias.evaluate_target_health(true).build().unwrap())
+        } else {
+            let values = value.split(" | ").map(|value| ResourceRecord::builder().value(value).build().unwrap());
+            record.ttl(300).set_resource_records(Some(values.collect()))
         };
         let record = record.build().unwrap();
         Change::builder().action(ChangeAction::Create).resource_record_set(record).build().unwrap()
