@@ -207,7 +207,7 @@ const HEADER: [&str; 5] = ["NAME", "TYPE", "TARGET", "CLASS", "OWNER"];
 const WIDE: [&str; 8] = ["NAME", "TYPE", "TARGET", "CLASS", "OWNER", "RESOURCE", "SET IDENTIFIER", "TTL"];
 
 /// Targets that are longer are cut off in the narrow table: keys and the values of TXT records.
-const LONGEST_TARGET: usize = 64;
+const LONGEST_TARGET: usize = 80;
 
 fn or_dash(value: Option<&str>) -> String {
     value.unwrap_or("-").to_owned()

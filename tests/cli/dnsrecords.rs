@@ -167,7 +167,7 @@ fn every_record_has_its_class_and_owner() {
     let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(cells(lines[1]), ["NAME", "TYPE", "TARGET", "CLASS", "OWNER"]);
     assert_eq!(cells(lines[4]), ["app.example.com", "A", BALANCER, "owned", "me"]);
-    assert!(lines[3].contains('…') && !lines[3].contains("ingress/default"), "{}", lines[3]);
+    assert!(lines[3].contains('…') && !lines[3].contains("default/web"), "{}", lines[3]);
     let wide = sandbox.run("get dnsrecords --txt-owner-id me --owner me --class owned -o wide").ok();
     let lines: Vec<_> = wide.stdout.lines().collect();
     assert_eq!(cells(lines[1])[5..], ["RESOURCE", "SET", "IDENTIFIER", "TTL"]);
