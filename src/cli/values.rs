@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::config::{check_annotation, check_label};
+use crate::externaldns::registry::Class;
 use crate::iam::arn::{Partition, check_name, check_path, check_policy, check_role_arn};
 use crate::iam::wellknown::WellKnown;
 use crate::names::{check_cluster, check_namespace, check_region, check_service_account, check_subject_pattern};
@@ -121,6 +122,27 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// A duration that is handed on as it is written.
 pub(super) fn go_duration(text: &str) -> Result<String, String> {
     duration(text).map(|_| text.to_owned())
+}
+
+/// A class of records, by its name in output.
+pub(super) fn class() -> impl TypedValueParser<Value = Class> {
+    let values = Class::ALL.map(|class| PossibleValue::new(class.as_str()).help(meaning(class)));
+    PossibleValuesParser::new(values).try_map(|text| {
+        let found = Class::ALL.into_iter().find(|class| class.as_str() == text);
+        found.ok_or_else(|| format!("`{text}` is not a class of records"))
+    })
+}
+
+fn meaning(class: Class) -> &'static str {
+    match class {
+        Class::Owned => "Its TXT record names the owner in view",
+        Class::OwnedLegacy => "The same, by a TXT record of older naming, which waits for its migration",
+        Class::Foreign => "Its TXT record names another owner, or is encrypted",
+        Class::Unowned => "It has no TXT record, and ExternalDNS never touches it",
+        Class::OrphanTxt => "A TXT record whose record is missing",
+        Class::ObsoleteTxt => "A TXT record of older naming beside the newer one",
+        Class::Conflict => "The TXT records of its name tell different owners",
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ pub(crate) mod create_iamserviceaccount;
 pub(crate) mod create_policy;
 pub(crate) mod delete_iamserviceaccount;
 mod flags;
+pub(crate) mod get_dnsrecords;
 pub(crate) mod get_iamserviceaccount;
 pub(crate) mod install_external_dns;
 mod preflight;

@@ -7,6 +7,7 @@
 mod support;
 
 mod config_file;
+mod dnsrecords;
 mod drift;
 mod drift_stack;
 mod failing_start;

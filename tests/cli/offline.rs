@@ -24,6 +24,7 @@ fn help_has_examples_for_every_command() {
         "create iamserviceaccount",
         "get iamserviceaccount",
         "update iamserviceaccount",
+        "get dnsrecords",
         "delete iamserviceaccount",
         "utils associate-iam-oidc-provider",
         "render policy",
