@@ -211,6 +211,7 @@ fn timeout(command: &Command) -> Duration {
         Command::Create(Create::Policy(args)) => args.plan.timeout.timeout,
         Command::Create(Create::Iamserviceaccount(args)) => args.plan.timeout.timeout,
         Command::Get(Get::Iamserviceaccount(args)) => args.timeout.timeout,
+        Command::Get(Get::Dnsrecords(args)) => args.timeout.timeout,
         Command::Update(Update::Iamserviceaccount(args)) => args.plan.timeout.timeout,
         Command::Delete(Delete::Iamserviceaccount(args)) => args.plan.timeout.timeout,
         Command::Install(Install::ExternalDns(args)) => args.plan.timeout.timeout,
@@ -228,6 +229,7 @@ async fn dispatch(command: &Command, context: &Context, output: Option<Output>) 
             commands::create_iamserviceaccount::run(context, args).await
         }
         Command::Get(Get::Iamserviceaccount(args)) => commands::get_iamserviceaccount::run(context, args).await,
+        Command::Get(Get::Dnsrecords(args)) => commands::get_dnsrecords::run(context, args).await,
         Command::Update(Update::Iamserviceaccount(args)) => {
             commands::update_iamserviceaccount::run(context, args).await
         }

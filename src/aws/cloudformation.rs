@@ -174,7 +174,8 @@ impl Aws {
             .disable_rollback(stack.disable_rollback)
             .set_role_arn(stack.role_arn.clone())
             .client_request_token(&token);
-        let id = match self.send("cloudformation:CreateStack", &stack.name, request.send()).await {
+        let call = async || self.send("cloudformation:CreateStack", &stack.name, request.clone().send()).await;
+        let id = match self.paced(call).await {
             Ok(answer) => answer.stack_id.unwrap_or_else(|| stack.name.clone()),
             Err(refused) if refused.is_taken() => self.stack_made_before(&stack.name, &token, refused).await?,
             Err(refused) => return Err(refused.into()),
@@ -247,8 +248,8 @@ impl Aws {
             .set_capabilities(Some(capabilities))
             .set_role_arn(change.role_arn.clone())
             .client_token(name);
-        let answer = self.send("cloudformation:CreateChangeSet", &change.name, request.send()).await?;
-        Ok(answer.stack_id)
+        let call = async || self.send("cloudformation:CreateChangeSet", &change.name, request.clone().send()).await;
+        Ok(self.paced(call).await?.stack_id)
     }
 
     /// Waits for a change set; false where it holds no change.
@@ -277,8 +278,9 @@ impl Aws {
             .stack_name(stack)
             .change_set_name(name)
             .client_request_token(name);
-        let answer = self.send("cloudformation:ExecuteChangeSet", stack_name(stack), request.send()).await;
-        let Err(refused) = answer else { return Ok(()) };
+        let call =
+            async || self.send("cloudformation:ExecuteChangeSet", stack_name(stack), request.clone().send()).await;
+        let Err(refused) = self.paced(call).await else { return Ok(()) };
         let again = matches!(refused.code.as_str(), "InvalidChangeSetStatus" | "InvalidChangeSetStatusException");
         if again || prose(&refused.code, &refused.said) == Some(Prose::Busy) {
             // The retry of a lost reply finds the change set under way.
@@ -314,7 +316,8 @@ impl Aws {
             .set_role_arn(role_arn.map(str::to_owned))
             .client_request_token(&token);
         let name = stack_name(id);
-        if let Err(refused) = self.send("cloudformation:DeleteStack", name, request.send()).await {
+        let call = async || self.send("cloudformation:DeleteStack", name, request.clone().send()).await;
+        if let Err(refused) = self.paced(call).await {
             if prose(&refused.code, &refused.said) == Some(Prose::Protected) {
                 let hint = format!(
                     "aws cloudformation update-termination-protection --no-enable-termination-protection \
@@ -427,9 +430,9 @@ pub fn stack_name(id: &str) -> &str {
     }
 }
 
-/// Pauses between polls: quick at first, then less than a second, so that no more than that is lost.
+/// Pauses between polls: quick at first, then half a second, so that no more than that is lost; an update waits twice.
 pub(super) fn pauses() -> impl Iterator<Item = Duration> {
-    [20, 80, 150, 300, 600].into_iter().chain(std::iter::repeat(900)).map(Duration::from_millis)
+    [20, 80, 150, 300].into_iter().chain(std::iter::repeat(500)).map(Duration::from_millis)
 }
 
 /// Marks one call, all its retries included: CloudFormation then does it once, and its events carry the mark.

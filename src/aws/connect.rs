@@ -24,8 +24,13 @@ use super::{Aws, ca};
 use crate::error::{Error, ErrorCode, Result};
 use crate::wait::Wait;
 
-/// Attempts of a call, the first included. CloudFormation and IAM throttle early and for long.
-const ATTEMPTS: u32 = 8;
+/// Attempts of a call, the first included. CloudFormation and IAM throttle early and for long: even where every third
+/// call is throttled, none of a thousand calls fails.
+const ATTEMPTS: u32 = 12;
+/// The longest first pause; the following ones double.
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
+/// The longest of all pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Time for a call with all its attempts.
 const CALL: Duration = Duration::from_mins(1);
 /// Time for one attempt.
@@ -147,7 +152,12 @@ async fn settings(options: &Options, metadata: imds::Client) -> Result<SdkConfig
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(region)
         .no_credentials()
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_initial_backoff(FIRST_PAUSE)
+                .with_max_backoff(LONGEST_PAUSE),
+        )
         .timeout_config(timeouts);
     // Calls that fetch credentials carry this; it can't hold a slash.
     if let Ok(name) = AppName::new(super::USER_AGENT.replace('/', "-")) {

@@ -54,6 +54,11 @@ const ABSENT: &[&str] = &[
     "ResourceNotFoundException",
 ];
 
+/// True for the code of an answer that says only that there are too many calls.
+pub(super) fn is_throttled(code: &str) -> bool {
+    THROTTLED.contains(&code)
+}
+
 /// An answer of AWS that isn't success, with what callers decide on and what users are told.
 #[derive(Debug)]
 pub(super) struct Refused {
@@ -74,6 +79,11 @@ impl Refused {
     /// True when AWS says that a thing of this name exists.
     pub(super) fn is_taken(&self) -> bool {
         matches!(self.code.as_str(), "EntityAlreadyExists" | "EntityAlreadyExistsException" | "AlreadyExistsException")
+    }
+
+    /// True when AWS wants fewer calls.
+    pub(super) fn is_throttled(&self) -> bool {
+        is_throttled(&self.code)
     }
 
     /// True when AWS refused for lack of permission.
@@ -201,7 +211,7 @@ fn explain(call: &Call<'_>, facts: Facts) -> Refused {
         Error::new(ErrorCode::ExpiredCredentials, format!("{what} failed: AWS doesn't accept the credentials"))
             .cause(sentence(&facts))
             .hint(call.renew)
-    } else if THROTTLED.contains(&code) {
+    } else if is_throttled(code) {
         Error::new(ErrorCode::Throttled, format!("{what} failed: AWS kept throttling"))
             .cause(sentence(&facts))
             .hint("run the same command again in a minute: it goes on where this run stopped")

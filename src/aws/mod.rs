@@ -13,6 +13,7 @@ pub mod token;
 mod ca;
 mod connect;
 mod error;
+mod pace;
 mod trace;
 mod watch;
 
@@ -25,6 +26,7 @@ use aws_config::SdkConfig;
 use aws_sdk_sts::config::retry::{RetryPartition, TokenBucket};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::error::Result;
@@ -33,11 +35,15 @@ use crate::wait::Wait;
 
 pub use connect::Options;
 use error::{Call, Refused, aws_error};
+use pace::Pace;
 use trace::{Endpoint, Hopeless, Hosts, Trace};
 use watch::Watch;
 
 /// The program's name and version in the `User-Agent` of every call.
 pub const USER_AGENT: &str = concat!("irsactl/", env!("CARGO_PKG_VERSION"));
+
+/// How many calls are under way at the same time.
+pub const AT_ONCE: usize = 20;
 
 /// AWS, with one identity in one region. Cheap to clone; clients of the services are made on first use.
 #[derive(Clone)]
@@ -54,6 +60,9 @@ struct Inner {
     hosts: Hosts,
     clients: Clients,
     watch: Watch,
+    pace: Pace,
+    /// Calls at the same time; AWS throttles more.
+    places: Semaphore,
 }
 
 #[derive(Default)]
@@ -102,6 +111,8 @@ impl Aws {
             hosts: Arc::default(),
             clients: Clients::default(),
             watch: Watch::default(),
+            pace: Pace::default(),
+            places: Semaphore::new(AT_ONCE),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -138,6 +149,8 @@ impl Aws {
 
     /// Awaits a call that the user may interrupt, or whose time may be over: a write that is under way is never cut off.
     async fn unless_ended<T>(&self, operation: &str, object: &str, call: impl Future<Output = T>) -> Result<T> {
+        // Nothing closes the semaphore.
+        let _place = self.inner.places.acquire().await.ok();
         self.wait().check()?;
         if !is_read(operation) {
             return Ok(call.await);

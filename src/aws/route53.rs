@@ -28,12 +28,17 @@ impl Aws {
 
     /// All records of a hosted zone, in Route53's order.
     pub async fn records(&self, zone_id: &str) -> Result<Vec<Record>> {
-        Ok(self.record_sets(zone_id).await?.iter().map(Record::read).collect())
+        self.sets(zone_id, |set| Record::read(&set)).await
     }
 
     /// All record sets of a hosted zone, each as the `ResourceRecordSet` of the API in JSON: what a deletion must repeat
     /// exactly.
     pub async fn record_sets(&self, zone_id: &str) -> Result<Vec<Value>> {
+        self.sets(zone_id, |set| set).await
+    }
+
+    /// What is kept of each record set, page by page: 300 of a zone's sets are held whole at a time.
+    async fn sets<T>(&self, zone_id: &str, keep: impl Fn(Value) -> T) -> Result<Vec<T>> {
         let mut sets = Vec::new();
         let mut from = None;
         loop {
@@ -43,7 +48,7 @@ impl Aws {
                     request.start_record_name(name).set_start_record_type(kind).set_start_record_identifier(identifier);
             }
             let page = self.send("route53:ListResourceRecordSets", zone_id, request.send()).await?;
-            sets.extend(page.resource_record_sets.into_iter().map(record_set));
+            sets.extend(page.resource_record_sets.into_iter().map(|set| keep(record_set(set))));
             match page.next_record_name {
                 Some(name) if page.is_truncated => {
                     from = Some((name, page.next_record_type, page.next_record_identifier));

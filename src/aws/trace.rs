@@ -4,18 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_sdk_cloudformation::operation::create_change_set::CreateChangeSetError;
 use aws_sdk_cloudformation::operation::create_stack::CreateStackError;
+use aws_sdk_cloudformation::operation::delete_stack::DeleteStackError;
+use aws_sdk_cloudformation::operation::execute_change_set::ExecuteChangeSetError;
 use aws_sdk_sts::config::interceptors::{
     BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
     InterceptorContext,
 };
 use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_sts::error::BoxError;
+use aws_sdk_sts::error::{BoxError, ProvideErrorMetadata};
+use aws_smithy_runtime_api::client::interceptors::context::Error;
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority};
 use tracing::info;
 
 use super::USER_AGENT;
+use super::error::is_throttled;
 use crate::wait::Wait;
 
 /// Puts the program's name into the `User-Agent`, notes the endpoint's host and tells of retries.
@@ -111,7 +116,8 @@ impl Endpoint {
 }
 
 /// Ends retries that lead nowhere: of an endpoint that never answered, of quotas (`LimitExceededException` of
-/// CloudFormation), which the SDK takes for throttling, and of a run that is over.
+/// CloudFormation), which the SDK takes for throttling, of a run that is over, and of throttled stack operations, which
+/// [`Aws::paced`](super::Aws::paced) repeats.
 #[derive(Debug)]
 pub(super) struct Hopeless {
     endpoint: Arc<Endpoint>,
@@ -129,9 +135,10 @@ impl ClassifyRetry for Hopeless {
         let Some(error) = context.output_or_error().and_then(Result::err) else {
             return RetryAction::NoActionIndicated;
         };
-        let error = error.as_operation_error().and_then(|error| error.downcast_ref::<CreateStackError>());
-        let quota = matches!(error, Some(CreateStackError::LimitExceededException(_)));
-        let hopeless = quota || self.endpoint.is_absent() || self.wait.check().is_err();
+        let error = error.as_operation_error();
+        let quota =
+            error.and_then(|error| error.downcast_ref()).is_some_and(CreateStackError::is_limit_exceeded_exception);
+        let hopeless = quota || error.is_some_and(is_paced) || self.endpoint.is_absent() || self.wait.check().is_err();
         if hopeless { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
     }
 
@@ -142,6 +149,18 @@ impl ClassifyRetry for Hopeless {
     fn priority(&self) -> RetryClassifierPriority {
         RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
     }
+}
+
+/// True for a throttled call that starts a stack operation.
+fn is_paced(error: &Error) -> bool {
+    fn code<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(error: &Error) -> Option<&str> {
+        error.downcast_ref::<E>().and_then(ProvideErrorMetadata::code)
+    }
+    let code = code::<CreateStackError>(error)
+        .or_else(|| code::<CreateChangeSetError>(error))
+        .or_else(|| code::<ExecuteChangeSetError>(error))
+        .or_else(|| code::<DeleteStackError>(error));
+    code.is_some_and(is_throttled)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! `create|get|delete iamserviceaccount`.
+//! `create|get|update|delete iamserviceaccount`.
 
 use clap::Args;
 
 use super::{shared, values};
+use crate::iam::wellknown::WellKnown;
 
 /// Which service account: `NAME` or `--name NAME`, as in eksctl.
 #[derive(Args, Clone, Debug)]
@@ -24,6 +25,40 @@ impl Name {
     }
 }
 
+/// What a role may do, and at most may do.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Policies {
+    /// Managed policies of the role; policy/NAME is completed for the account (can be repeated)
+    #[arg(long, value_name = "ARN", value_delimiter = ',', value_parser = values::policy)]
+    pub attach_policy_arn: Vec<String>,
+
+    /// Policies that this controller is known to need (can be repeated)
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = values::well_known(), ignore_case = true)]
+    pub well_known_policy: Vec<WellKnown>,
+
+    /// Inline policy of the role: a document in JSON, or a file in JSON or YAML; - reads stdin
+    #[arg(long, value_name = "FILE|JSON")]
+    pub attach_policy: Option<String>,
+
+    /// Permissions boundary of the role
+    #[arg(long, value_name = "ARN", value_parser = values::policy)]
+    pub permissions_boundary: Option<String>,
+}
+
+/// What a ServiceAccount gets beside the annotation of its role.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ObjectMeta {
+    /// Labels of the ServiceAccount (can be repeated)
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = values::label,
+          conflicts_with = "role_only")]
+    pub labels: Vec<(String, String)>,
+
+    /// Annotations of the ServiceAccount (can be repeated)
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = values::annotation,
+          conflicts_with = "role_only")]
+    pub annotations: Vec<(String, String)>,
+}
+
 /// Gives service accounts an IAM role.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
@@ -35,12 +70,17 @@ Examples:
   irsactl create iamserviceaccount --cluster eksdemo1 --namespace web --name uploads \\
     --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess --approve
 
+  # What a controller is known to need, and a policy of one's own
+  irsactl create iamserviceaccount --cluster eksdemo1 --namespace kube-system --name cluster-autoscaler \\
+    --well-known-policy autoScaler --attach-policy extra.json --labels team=platform --approve
+
   # All that a ClusterConfig names
   irsactl create iamserviceaccount -f cluster.yaml --include 'web/*' --approve
 
   # Let it use a role that others made
   irsactl create iamserviceaccount --cluster eksdemo1 --name jobs --attach-role-arn arn:aws:iam::111122223333:role/jobs --approve")]
-#[group(id = "permissions", required = true, multiple = true, args = ["attach_policy_arn", "attach_role_arn", "config_file"])]
+#[group(id = "permissions", required = true, multiple = true,
+        args = ["attach_policy_arn", "well_known_policy", "attach_policy", "attach_role_arn", "config_file"])]
 pub struct Create {
     #[command(flatten)]
     pub target: shared::Target,
@@ -55,13 +95,12 @@ pub struct Create {
     #[arg(long, value_parser = values::namespace)]
     pub namespace: Option<String>,
 
-    /// Managed policies of the role; policy/NAME is completed for the account (can be repeated)
-    #[arg(long, value_name = "ARN", value_delimiter = ',', value_parser = values::policy)]
-    pub attach_policy_arn: Vec<String>,
+    #[command(flatten)]
+    pub policies: Policies,
 
     /// Use this role as it is: no stack, no policies
     #[arg(long, value_name = "ARN", value_parser = values::role_arn,
-          conflicts_with_all = ["attach_policy_arn", "role_name", "role_only", "role_path", "permissions_boundary",
+          conflicts_with_all = ["attach_policy_arn", "well_known_policy", "attach_policy", "role_name", "role_only", "role_path", "permissions_boundary",
                                 "subject_pattern", "tags", "termination_protection"])]
     pub attach_role_arn: Option<String>,
 
@@ -77,10 +116,6 @@ pub struct Create {
     #[arg(long)]
     pub role_only: bool,
 
-    /// Permissions boundary of the role
-    #[arg(long, value_name = "ARN", value_parser = values::policy)]
-    pub permissions_boundary: Option<String>,
-
     /// Let every ServiceAccount of the namespace that matches assume the role
     #[arg(long, value_name = "PATTERN", value_parser = values::subject_pattern)]
     pub subject_pattern: Option<String>,
@@ -89,6 +124,8 @@ pub struct Create {
     #[arg(long)]
     pub termination_protection: bool,
 
+    #[command(flatten)]
+    pub object: ObjectMeta,
     #[command(flatten)]
     pub take_over: shared::TakeOver,
     #[command(flatten)]
@@ -127,37 +164,52 @@ pub struct Get {
     pub kube: shared::Kube,
 }
 
-/// Changes what is named of a service account's role, and keeps the rest.
+/// Changes what is named of service accounts with an IAM role, and keeps the rest.
+///
+/// Policies, boundary and pattern take the place of those that there are; tags, labels and annotations are added.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   # Exactly these managed policies; inline policies, boundary, role name and tags stay
   irsactl update iamserviceaccount --cluster eksdemo1 --namespace web --name uploads \\
-    --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess --approve")]
-#[group(id = "changes", required = true, multiple = true, args = ["attach_policy_arn", "permissions_boundary", "tags"])]
+    --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess --approve
+
+  # The inline policy, and the documents of today for what external-dns is known to need
+  irsactl update iamserviceaccount --cluster eksdemo1 --name external-dns \\
+    --well-known-policy externalDNS --attach-policy extra.json --approve
+
+  # What a ClusterConfig says of those that it names
+  irsactl update iamserviceaccount -f cluster.yaml --include 'web/*' --approve")]
+#[group(id = "changes", required = true, multiple = true,
+        args = ["attach_policy_arn", "well_known_policy", "attach_policy", "permissions_boundary", "subject_pattern",
+                "tags", "labels", "annotations", "config_file"])]
 pub struct Update {
     #[command(flatten)]
-    pub cluster: shared::Cluster,
+    pub target: shared::Target,
+
+    #[command(flatten)]
+    pub selection: shared::Selection,
 
     #[command(flatten)]
     pub name: Name,
 
-    /// Namespace of the ServiceAccount
-    #[arg(long, default_value = "default", value_parser = values::namespace)]
-    pub namespace: String,
+    /// Namespace of the ServiceAccount [default: default]
+    #[arg(long, value_parser = values::namespace)]
+    pub namespace: Option<String>,
 
-    /// Managed policies of the role, in place of those that it has (can be repeated)
-    #[arg(long, value_name = "ARN", value_delimiter = ',', value_parser = values::policy)]
-    pub attach_policy_arn: Vec<String>,
+    #[command(flatten)]
+    pub policies: Policies,
 
-    /// Permissions boundary of the role
-    #[arg(long, value_name = "ARN", value_parser = values::policy)]
-    pub permissions_boundary: Option<String>,
+    /// Let every ServiceAccount of the namespace that matches assume the role
+    #[arg(long, value_name = "PATTERN", value_parser = values::subject_pattern)]
+    pub subject_pattern: Option<String>,
 
     /// Leave Kubernetes alone
     #[arg(long)]
     pub role_only: bool,
 
+    #[command(flatten)]
+    pub object: ObjectMeta,
     #[command(flatten)]
     pub take_over: shared::TakeOver,
     #[command(flatten)]

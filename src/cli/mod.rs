@@ -1,5 +1,6 @@
 //! The grammar of the command line: clap structs and the checks of single values, nothing else.
 
+pub mod dnsrecords;
 pub mod externaldns;
 pub mod iamserviceaccount;
 pub mod policy;
@@ -33,7 +34,7 @@ pub enum Command {
     /// Create a policy or an iamserviceaccount
     #[command(subcommand, arg_required_else_help = true)]
     Create(Create),
-    /// List iamserviceaccounts
+    /// List iamserviceaccounts or DNS records
     #[command(subcommand, arg_required_else_help = true)]
     Get(Get),
     /// Change an iamserviceaccount
@@ -73,6 +74,8 @@ pub enum Create {
 pub enum Get {
     #[command(visible_alias = "iamserviceaccounts")]
     Iamserviceaccount(iamserviceaccount::Get),
+    #[command(visible_alias = "dnsrecord")]
+    Dnsrecords(dnsrecords::Get),
 }
 
 /// `update …`

@@ -90,7 +90,11 @@ pub struct TrustPolicy {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
-  irsactl render stack --cluster eksdemo1 --name external-dns --attach-policy-arn policy/AllowExternalDNSUpdates")]
+  irsactl render stack --cluster eksdemo1 --name external-dns --attach-policy-arn policy/AllowExternalDNSUpdates
+  irsactl render stack --name external-dns --account-id 111122223333 --well-known-policy externalDNS \\
+    --oidc-issuer https://oidc.eks.us-west-2.amazonaws.com/id/A39A2842863C47208955D753DE205E6E")]
+#[group(id = "permissions", required = true, multiple = true,
+        args = ["attach_policy_arn", "well_known_policy", "attach_policy"])]
 pub struct Stack {
     #[command(flatten)]
     pub name: super::iamserviceaccount::Name,
@@ -99,9 +103,8 @@ pub struct Stack {
     #[arg(long, default_value = "default", value_parser = values::namespace)]
     pub namespace: String,
 
-    /// Managed policies of the role (can be repeated)
-    #[arg(long, value_name = "ARN", value_delimiter = ',', value_parser = values::policy, required = true)]
-    pub attach_policy_arn: Vec<String>,
+    #[command(flatten)]
+    pub policies: super::iamserviceaccount::Policies,
 
     /// Name of the role
     #[arg(long, value_name = "NAME", value_parser = values::role_name)]
@@ -110,10 +113,6 @@ pub struct Stack {
     /// Path of the role
     #[arg(long, value_name = "PATH", value_parser = values::iam_path)]
     pub role_path: Option<String>,
-
-    /// Permissions boundary of the role
-    #[arg(long, value_name = "ARN", value_parser = values::policy)]
-    pub permissions_boundary: Option<String>,
 
     /// Let every ServiceAccount of the namespace that matches assume the role
     #[arg(long, value_name = "PATTERN", value_parser = values::subject_pattern)]

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+use crate::config::{check_annotation, check_label};
+use crate::externaldns::registry::Class;
 use crate::iam::arn::{Partition, check_name, check_path, check_policy, check_role_arn};
+use crate::iam::wellknown::WellKnown;
 use crate::names::{check_cluster, check_namespace, check_region, check_service_account, check_subject_pattern};
 
 pub(super) fn namespace(text: &str) -> Result<String, String> {
@@ -68,8 +73,33 @@ pub(super) fn issuer(text: &str) -> Result<String, String> {
 
 /// `KEY=VALUE`.
 pub(super) fn tag(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not a tag: expected KEY=VALUE"))?;
-    Ok((key.to_owned(), value.to_owned()))
+    pair(text).ok_or_else(|| format!("`{text}` is not a tag: expected KEY=VALUE"))
+}
+
+/// A label of a ServiceAccount, `KEY=VALUE`.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = pair(text).ok_or_else(|| format!("`{text}` is not a label: expected KEY=VALUE"))?;
+    check_label(&key, &value).map(|()| (key, value))
+}
+
+/// An annotation of a ServiceAccount, `KEY=VALUE`.
+pub(super) fn annotation(text: &str) -> Result<(String, String), String> {
+    let refusal = || {
+        format!(
+            "`{text}` is not an annotation: expected KEY=VALUE; a value with a comma can be given in a --config-file"
+        )
+    };
+    let (key, value) = pair(text).ok_or_else(refusal)?;
+    check_annotation(&key, &value).map(|()| (key, value))
+}
+
+fn pair(text: &str) -> Option<(String, String)> {
+    text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()))
+}
+
+/// The name of a well-known policy.
+pub(super) fn well_known() -> impl TypedValueParser<Value = WellKnown> {
+    PossibleValuesParser::new(WellKnown::ALL.map(WellKnown::key)).try_map(|key| WellKnown::parse(&key))
 }
 
 /// The pattern after `system:serviceaccount:NAMESPACE:` in a trust policy.
@@ -92,6 +122,27 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// A duration that is handed on as it is written.
 pub(super) fn go_duration(text: &str) -> Result<String, String> {
     duration(text).map(|_| text.to_owned())
+}
+
+/// A class of records, by its name in output.
+pub(super) fn class() -> impl TypedValueParser<Value = Class> {
+    let values = Class::ALL.map(|class| PossibleValue::new(class.as_str()).help(meaning(class)));
+    PossibleValuesParser::new(values).try_map(|text| {
+        let found = Class::ALL.into_iter().find(|class| class.as_str() == text);
+        found.ok_or_else(|| format!("`{text}` is not a class of records"))
+    })
+}
+
+fn meaning(class: Class) -> &'static str {
+    match class {
+        Class::Owned => "Its TXT record names the owner in view",
+        Class::OwnedLegacy => "The same, by a TXT record of older naming, which waits for its migration",
+        Class::Foreign => "Its TXT record names another owner, or is encrypted",
+        Class::Unowned => "It has no TXT record, and ExternalDNS never touches it",
+        Class::OrphanTxt => "A TXT record whose record is missing",
+        Class::ObsoleteTxt => "A TXT record of older naming beside the newer one",
+        Class::Conflict => "The TXT records of its name tell different owners",
+    }
 }
 
 #[cfg(test)]

@@ -1,59 +1,54 @@
 //! `create iamserviceaccount`: one by flags, or those of a ClusterConfig.
 
-use futures::future::{try_join, try_join_all, try_join3};
+use futures::future::{try_join, try_join_all, try_join4};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::flags;
 use super::run::{self, Ended};
 use super::target::{self, Target};
 use crate::Exit;
-use crate::aws::Aws;
 use crate::aws::eks::Cluster;
-use crate::cli::iamserviceaccount::{Create, Name};
-use crate::config::filter::Filter;
-use crate::config::{Entry, Place};
+use crate::aws::iam::Provider;
+use crate::aws::{AT_ONCE, Aws};
+use crate::cli::iamserviceaccount::Create;
+use crate::cli::shared;
+use crate::config::Entry;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::iam::arn::policy_arn;
 use crate::iam::trust::Issuer;
 use crate::k8s::Kubernetes;
 use crate::observe;
+use crate::observe::iamserviceaccount::{Objects, Reader, objects_of};
 use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed};
 use crate::plan::{Action, Plan, StackSpec, provider};
 use crate::stack::tags;
 use crate::stack::template::RoleSpec;
 use crate::ui::Ui;
 
-/// How many service accounts are read at the same time.
-pub(super) const AT_ONCE: usize = 16;
-
 /// Gives service accounts an IAM role, or brings both to what is asked for.
 pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
-    tags::check_user_tags(&args.tags.tags).map_err(|e| Error::usage(format!("--tags: {e}")))?;
     let target = target::read(&args.target, &args.aws, &beside_file(args))?;
-    let entries = entries(args, &target)?;
+    let entries = target.entries(&args.selection, || of_flags(args))?;
     let aws = context.aws(&target.aws).await?;
-    let ((cluster, issuer), found) = try_join(
-        context.cluster(&target.aws, &target.cluster),
-        read_each(&entries, |entry| aws_half(aws, &target.cluster, entry)),
-    )
-    .await?;
-    let provider_arn = issuer.provider_arn(&cluster.partition, &cluster.account);
-    let ((found_provider, ()), roles, (kubernetes, objects)) = try_join3(
-        try_join(aws.oidc_provider(&provider_arn), check_policies(aws, &context.ui, args, &entries, &cluster)),
-        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &issuer, &provider_arn))),
-        objects(context, args, &target, &cluster, &entries),
-    )
-    .await?;
-    drop(roles);
+    let ((reader, found), seen) =
+        try_join(aws_halves(aws, &target.cluster, &entries), observe(context, args, &target, aws, &entries)).await?;
+    let Seen { cluster, issuer, provider_arn, provider: found_provider, kubernetes, objects } = seen;
 
     let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
     plan.outputs.provider_arn = Some(provider_arn.clone());
     let shared_tags = target.config.as_ref().map_or(args.tags.tags.as_slice(), |config| config.tags.as_slice());
     let provider_tags = tags::cluster_tags(&cluster.name, crate::VERSION, shared_tags);
     plan.push(provider::step(&cluster, &issuer, &provider_arn, found_provider.as_ref(), &provider_tags));
+    let mut halves = Vec::with_capacity(entries.len());
     for ((wanted, (stack_name, observed)), object) in entries.iter().zip(found).zip(objects) {
-        let observed = Observed { namespace: object.namespace, service_account: object.service_account, ..observed };
-        let desired = desired(args, wanted, &target, &cluster, &issuer, stack_name)?;
+        let Objects { namespace, service_account } = object;
+        let observed = Observed { namespace, service_account, ..observed };
+        halves.push((desired(args, wanted, &target, &cluster, &issuer, stack_name)?, observed));
+    }
+    try_join_all(halves.iter_mut().map(|(desired, observed)| reader.confirm(desired, observed))).await?;
+    drop(reader);
+    for (desired, observed) in halves {
         entry::add(&mut plan, &desired, &observed, &[])?;
     }
     match run::plan(context, &args.plan, plan, aws, kubernetes.as_ref()).await? {
@@ -65,57 +60,54 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     }
 }
 
+/// What there is beside stacks and roles.
+struct Seen {
+    cluster: Cluster,
+    issuer: Issuer,
+    provider_arn: String,
+    provider: Option<Provider>,
+    kubernetes: Option<Kubernetes>,
+    objects: Vec<Objects>,
+}
+
+/// Reads it, and fails where something that the entries name doesn't exist.
+async fn observe(context: &Context, args: &Create, target: &Target, aws: &Aws, entries: &[Entry]) -> Result<Seen> {
+    let (cluster, issuer) = context.cluster(&target.aws, &target.cluster).await?;
+    let provider_arn = issuer.provider_arn(&cluster.partition, &cluster.account);
+    let (provider, (), roles, (kubernetes, objects)) = try_join4(
+        aws.oidc_provider(&provider_arn),
+        check_policies(aws, &context.ui, target, entries, &cluster),
+        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &issuer, &provider_arn))),
+        objects(context, &args.kube, target, &cluster, entries),
+    )
+    .await?;
+    drop(roles);
+    Ok(Seen { cluster, issuer, provider_arn, provider, kubernetes, objects })
+}
+
 /// What a file says, flags can't.
-fn beside_file(args: &Create) -> [(&'static str, bool); 11] {
-    [
-        ("--name", args.name.get().is_some()),
-        ("--namespace", args.namespace.is_some()),
-        ("--attach-policy-arn", !args.attach_policy_arn.is_empty()),
+fn beside_file(args: &Create) -> Vec<(&'static str, bool)> {
+    let mut given = flags::given(&args.name, args.namespace.as_deref(), &args.policies, &args.object, &args.tags);
+    given.extend([
         ("--attach-role-arn", args.attach_role_arn.is_some()),
         ("--role-name", args.role_name.is_some()),
         ("--role-path", args.role_path.is_some()),
         ("--role-only", args.role_only),
-        ("--permissions-boundary", args.permissions_boundary.is_some()),
         ("--subject-pattern", args.subject_pattern.is_some()),
-        ("--tags", !args.tags.tags.is_empty()),
         ("--termination-protection", args.termination_protection),
-    ]
-}
-
-/// The service accounts that the file names and the filters let through, or the one of the flags.
-fn entries(args: &Create, target: &Target) -> Result<Vec<Entry>> {
-    let Some(config) = &target.config else { return Ok(vec![of_flags(args)?]) };
-    let filter = Filter::new(&args.selection.include, &args.selection.exclude)?;
-    let (wanted, _) = filter.part(config.entries()?.to_vec(), Entry::identity)?;
-    Ok(wanted)
+    ]);
+    given
 }
 
 fn of_flags(args: &Create) -> Result<Entry> {
+    let namespace = args.namespace.as_deref();
     Ok(Entry {
-        namespace: args.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
-        name: required(&args.name)?.to_owned(),
-        labels: std::collections::BTreeMap::new(),
-        annotations: std::collections::BTreeMap::new(),
-        managed_policies: args.attach_policy_arn.clone(),
-        well_known: Vec::new(),
-        inline: None,
         role_arn: args.attach_role_arn.clone(),
-        boundary: args.permissions_boundary.clone(),
         role_name: args.role_name.clone(),
         role_only: args.role_only,
-        tags: args.tags.tags.clone(),
         subject_pattern: args.subject_pattern.clone(),
-        place: Place::default(),
+        ..flags::entry(&args.name, namespace, &args.policies, &args.object, &args.tags)?
     })
-}
-
-/// Where a service account is, if nothing says otherwise (eksctl behaviour).
-pub(super) const DEFAULT_NAMESPACE: &str = "default";
-
-/// The name, which must be given in one way.
-pub(super) fn required(name: &Name) -> Result<&str> {
-    let missing = || Error::usage("--name must be set").hint("give the ServiceAccount's name as NAME or --name NAME");
-    name.get().ok_or_else(missing)
 }
 
 /// Reads something of each entry, several at the same time, in their order.
@@ -126,27 +118,46 @@ where
     stream::iter(entries).map(read).buffered(AT_ONCE).try_collect().await
 }
 
-async fn aws_half(aws: &Aws, cluster: &str, entry: &Entry) -> Result<(String, Observed)> {
-    let who = (entry.namespace.as_str(), entry.name.as_str());
-    observe::iamserviceaccount::aws_half(aws, cluster, who, entry.role_name.as_deref()).await
+/// All about the entries but their Kubernetes halves: where their stacks are, and what was found.
+pub(super) async fn aws_halves<'a>(
+    aws: &'a Aws,
+    cluster: &str,
+    entries: &[Entry],
+) -> Result<(Reader<'a>, Vec<(String, Observed)>)> {
+    let reader = Reader::new(aws, entries.len()).await?;
+    let half = |entry: &Entry| {
+        let (reader, who) = (&reader, (entry.namespace.clone(), entry.name.clone()));
+        let role_name = entry.role_name.clone();
+        async move { reader.aws_half(cluster, (&who.0, &who.1), role_name.as_deref()).await }
+    };
+    let halves = read_each(entries, half).await?;
+    Ok((reader, halves))
 }
 
-fn policies(arns: &[String], cluster: &Cluster) -> Result<Vec<String>> {
+/// The policies' ARNs, completed for the cluster's account.
+pub(super) fn policies(arns: &[String], cluster: &Cluster) -> Result<Vec<String>> {
     let complete = |arn: &String| policy_arn(arn, &cluster.partition, Some(&cluster.account)).map_err(Error::usage);
     arns.iter().map(complete).collect()
 }
 
-async fn check_policies(aws: &Aws, ui: &Ui, args: &Create, entries: &[Entry], cluster: &Cluster) -> Result<()> {
+/// Fails where a policy that an entry names doesn't exist.
+pub(super) async fn check_policies(
+    aws: &Aws,
+    ui: &Ui,
+    target: &Target,
+    entries: &[Entry],
+    cluster: &Cluster,
+) -> Result<()> {
     let unique = |arns: Vec<String>| {
         let mut arns = arns;
         arns.sort_unstable();
         arns.dedup();
         policies(&arns, cluster)
     };
-    let attached = unique(entries.iter().flat_map(|entry| entry.managed_policies.clone()).collect())?;
+    let attached =
+        unique(entries.iter().flat_map(|entry| entry.managed_policies.clone().unwrap_or_default()).collect())?;
     let boundaries = unique(entries.iter().filter_map(|entry| entry.boundary.clone()).collect())?;
-    let file = args.target.config_file.is_some();
-    let (attach, bound) = if file {
+    let (attach, bound) = if target.config.is_some() {
         ("attachPolicyARNs", "permissionsBoundary")
     } else {
         ("--attach-policy-arn", "--permissions-boundary")
@@ -159,33 +170,36 @@ async fn check_policies(aws: &Aws, ui: &Ui, args: &Create, entries: &[Entry], cl
     .map(drop)
 }
 
-async fn check_role(context: &Context, aws: &Aws, entry: &Entry, issuer: &Issuer, provider_arn: &str) -> Result<()> {
+/// Fails where an entry uses a role of others that doesn't let it in.
+pub(super) async fn check_role(
+    context: &Context,
+    aws: &Aws,
+    entry: &Entry,
+    issuer: &Issuer,
+    provider_arn: &str,
+) -> Result<()> {
     let Some(role) = &entry.role_arn else { return Ok(()) };
     let who = (entry.namespace.as_str(), entry.name.as_str());
     observe::iamserviceaccount::check_trust(aws, &context.ui, role, issuer, provider_arn, who).await
 }
 
 /// The Kubernetes halves; the API isn't needed where only roles are wanted.
-async fn objects(
+pub(super) async fn objects(
     context: &Context,
-    args: &Create,
+    kube: &shared::Kube,
     target: &Target,
     cluster: &Cluster,
     entries: &[Entry],
-) -> Result<(Option<Kubernetes>, Vec<Observed>)> {
+) -> Result<(Option<Kubernetes>, Vec<Objects>)> {
     if entries.iter().all(|entry| entry.role_only) {
-        return Ok((None, vec![Observed::default(); entries.len()]));
+        return Ok((None, vec![Objects::default(); entries.len()]));
     }
-    let kubernetes = context.kubernetes(cluster, &target.aws, &args.kube).await?;
-    let read = read_each(entries, async |entry| {
-        let mut observed = Observed::default();
-        if !entry.role_only {
-            observe::iamserviceaccount::objects(&kubernetes, &entry.namespace, &entry.name, &mut observed).await?;
-        }
-        Ok(observed)
-    })
-    .await;
-    match read {
+    let kubernetes = context.kubernetes(cluster, &target.aws, kube).await?;
+    let who = entries.iter().map(|entry| {
+        let who = (entry.namespace.as_str(), entry.name.as_str());
+        (!entry.role_only).then_some(who)
+    });
+    match objects_of(&kubernetes, &who.collect::<Vec<_>>()).await {
         Ok(found) => Ok((Some(kubernetes), found)),
         Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }
@@ -201,7 +215,7 @@ fn desired(
 ) -> Result<Desired> {
     let role = match &entry.role_arn {
         Some(arn) => DesiredRole::Existing(arn.clone()),
-        None => DesiredRole::Stack(stack(args, entry, target, cluster, issuer, stack_name)?),
+        None => DesiredRole::Stack(stack(args, entry, target, cluster, issuer, stack_name)?.into()),
     };
     let object = (!entry.role_only).then(|| DesiredObject {
         take_over: args.take_over.override_existing_serviceaccounts,
@@ -232,9 +246,9 @@ fn stack(
         issuer: issuer.clone(),
         partition: cluster.partition.clone(),
         account: cluster.account.clone(),
-        managed_policies: policies(&entry.managed_policies, cluster)?,
+        managed_policies: policies(entry.managed_policies.as_deref().unwrap_or_default(), cluster)?,
         inline: entry.inline.as_ref().map(|document| document.0.clone()),
-        well_known: entry.well_known.clone(),
+        well_known: entry.well_known.clone().unwrap_or_default(),
         boundary: policies(entry.boundary.as_slice(), cluster)?.pop(),
         role_name: entry.role_name.clone(),
         role_path: args.role_path.clone(),
@@ -245,7 +259,8 @@ fn stack(
     Ok(StackSpec::new(spec, stack_name, tags, args.termination_protection))
 }
 
-fn lines(plan: &Plan) -> Vec<String> {
+/// What people are told at the end.
+pub(super) fn lines(plan: &Plan) -> Vec<String> {
     let accounts = &plan.outputs.service_accounts;
     let arn = |index: usize| accounts[index].role_arn.as_deref().unwrap_or_default();
     let mut lines: Vec<_> = match accounts.as_slice() {

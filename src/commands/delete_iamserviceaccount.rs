@@ -4,19 +4,19 @@ use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 
-use super::create_iamserviceaccount::{AT_ONCE, DEFAULT_NAMESPACE, required};
+use super::flags::{DEFAULT_NAMESPACE, required};
 use super::run::{self, Ended};
 use super::target::{self, Target};
 use crate::Exit;
-use crate::aws::Aws;
 use crate::aws::eks::Cluster;
+use crate::aws::{AT_ONCE, Aws};
 use crate::cli::iamserviceaccount::Delete;
 use crate::config::Entry;
 use crate::config::filter::Filter;
 use crate::context::Context;
 use crate::error::Result;
-use crate::k8s::{Kind, Kubernetes};
-use crate::observe::iamserviceaccount::place;
+use crate::k8s::Kubernetes;
+use crate::observe::iamserviceaccount::{Place, Reader, objects_of};
 use crate::plan::Plan;
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_OUTPUT};
 use crate::plan::removal::{StackRemoval, add_service_account, add_stack, names_a_role_of_ours};
@@ -31,10 +31,8 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
     }
     let aws = context.aws(&target.aws).await?;
     let wanted = wanted(args, &target, aws).await?;
-    let places =
-        stream::iter(&wanted).map(|one| place(aws, &target.cluster, &one.namespace, &one.name)).buffered(AT_ONCE);
-    let (cluster, places): (_, Vec<_>) =
-        try_join(context.cluster_if_any(&target.aws, &target.cluster), places.try_collect()).await?;
+    let (cluster, places) =
+        try_join(context.cluster_if_any(&target.aws, &target.cluster), places(aws, &target.cluster, &wanted)).await?;
     let (kubernetes, objects) = objects(context, args, &target, cluster.as_ref(), &wanted).await?;
     let account = match &cluster {
         Some(cluster) => cluster.account.clone(),
@@ -55,6 +53,12 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
             Ok(Exit::Success)
         }
     }
+}
+
+async fn places(aws: &Aws, cluster: &str, wanted: &[Wanted]) -> Result<Vec<Place>> {
+    let reader = Reader::new(aws, wanted.len()).await?;
+    let places = stream::iter(wanted).map(|one| reader.place(cluster, (&one.namespace, &one.name)));
+    places.buffered(AT_ONCE).try_collect().await
 }
 
 /// A service account that goes.
@@ -112,14 +116,12 @@ async fn objects(
         return Ok((None, vec![None; wanted.len()]));
     };
     let kubernetes = context.kubernetes(cluster, &target.aws, &args.kube).await?;
-    let reads = stream::iter(wanted).map(|one| async {
-        if one.role_only {
-            return Ok(None);
-        }
-        kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(&one.namespace), &one.name).await
+    let who = wanted.iter().map(|one| {
+        let who = (one.namespace.as_str(), one.name.as_str());
+        (!one.role_only).then_some(who)
     });
-    match reads.buffered(AT_ONCE).try_collect().await {
-        Ok(objects) => Ok((Some(kubernetes), objects)),
+    match objects_of(&kubernetes, &who.collect::<Vec<_>>()).await {
+        Ok(found) => Ok((Some(kubernetes), found.into_iter().map(|objects| objects.service_account).collect())),
         Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }
 }

@@ -230,7 +230,7 @@ fn desired(args: &Install, seen: &Seen, settings: Settings, patches: Vec<Value>,
     let policy = kept_policy(args, seen, &settings, aws);
     let role = match &args.role.role_arn {
         Some(arn) => DesiredRole::Existing(arn.clone()),
-        None => DesiredRole::Stack(stack(args, seen, &settings, policy.as_ref())?),
+        None => DesiredRole::Stack(stack(args, seen, &settings, policy.as_ref())?.into()),
     };
     let object = (!args.role.aws_only).then_some(DesiredObject {
         take_over: args.consent.take_over.override_existing_serviceaccounts || args.consent.adopt,

@@ -1,13 +1,17 @@
 //! What can be refused is refused before the first write: every object goes through a server-side dry run, or, where
 //! its namespace doesn't exist yet, through access reviews.
 
-use futures::future::{try_join, try_join_all};
+use std::collections::BTreeSet;
+
+use futures::future::try_join;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
+use crate::aws::AT_ONCE;
 use crate::error::{Error, ErrorCode, Result};
 use crate::k8s::{Apply, Kind, Kubernetes, Review};
 use crate::plan::iamserviceaccount::ROLE_ANNOTATION;
-use crate::plan::{Action, Op, Plan, Proof, RoleSource};
+use crate::plan::{Action, Op, Plan, Proof, RoleSource, Step};
 use crate::ui::Ui;
 
 /// A role that stands for one that a stack will make.
@@ -21,7 +25,10 @@ pub(crate) async fn check(plan: &Plan, kubernetes: Option<&Kubernetes>, ui: &Ui)
     let Some(kubernetes) = kubernetes else { return Ok(()) };
     let _task = ui.task("checking that the cluster accepts the objects");
     let missing = created(plan, "Namespace");
-    let tries = plan.steps.iter().filter(|step| step.action != Action::None).map(|step| async {
+    let mut asked = BTreeSet::new();
+    let steps = plan.steps.iter().filter(|step| step.action != Action::None);
+    // Of many alike in a namespace that doesn't exist yet, one is enough.
+    let tries = steps.filter(|step| alike(step, &missing).is_none_or(|group| asked.insert(group))).map(|step| async {
         match &step.op {
             Op::Apply { object, role } => {
                 let object = stand_in(object, role.as_ref());
@@ -51,7 +58,16 @@ pub(crate) async fn check(plan: &Plan, kubernetes: Option<&Kubernetes>, ui: &Ui)
             _ => Ok(()),
         }
     });
-    try_join_all(tries).await.map(drop).map_err(|error| error.or_hint(|| "nothing was changed".to_owned()))
+    let tries = stream::iter(tries).buffered(AT_ONCE).try_collect::<()>();
+    tries.await.map_err(|error| error.or_hint(|| "nothing was changed".to_owned()))
+}
+
+/// Kind and namespace of an object that only access reviews can try.
+fn alike(step: &Step, missing: &[String]) -> Option<(String, String)> {
+    let Op::Apply { object, .. } = &step.op else { return None };
+    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str)?;
+    let alone = missing.iter().any(|name| name == namespace);
+    alone.then(|| (step.kind.clone(), namespace.to_owned()))
 }
 
 fn created(plan: &Plan, kind: &str) -> Vec<String> {

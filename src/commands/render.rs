@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::create_iamserviceaccount::required;
+use super::flags::{self, required};
 use super::install_external_dns::{Facts, patches, settings};
 use crate::Exit;
 use crate::cli::render::{Manifest, Place, Policy, Render, Stack, TrustPolicy};
@@ -86,6 +86,7 @@ async fn trust(context: &Context, args: &TrustPolicy) -> Result<Value> {
 
 async fn stack(context: &Context, args: &Stack) -> Result<Value> {
     let name = required(&args.name)?;
+    let inline = flags::inline(&args.policies)?;
     let located = located(context, &args.place).await?;
     let complete = |arn: &String| policy_arn(arn, &located.partition, Some(&located.account)).map_err(Error::usage);
     let cluster = args.place.cluster.as_deref().unwrap_or("cluster");
@@ -93,10 +94,10 @@ async fn stack(context: &Context, args: &Stack) -> Result<Value> {
     let spec = RoleSpec {
         namespace: args.namespace.clone(),
         name: name.to_owned(),
-        managed_policies: args.attach_policy_arn.iter().map(complete).collect::<Result<_>>()?,
-        inline: None,
-        well_known: Vec::new(),
-        boundary: args.permissions_boundary.as_ref().map(complete).transpose()?,
+        managed_policies: args.policies.attach_policy_arn.iter().map(complete).collect::<Result<_>>()?,
+        inline: inline.map(|document| document.0),
+        well_known: flags::well_known(&args.policies),
+        boundary: args.policies.permissions_boundary.as_ref().map(complete).transpose()?,
         role_name: args.role_name.clone(),
         role_path: args.role_path.clone(),
         subject_pattern: args.subject_pattern.clone(),

@@ -4,7 +4,8 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::cli::shared;
-use crate::config::{self, ClusterConfig, LARGEST};
+use crate::config::filter::Filter;
+use crate::config::{self, ClusterConfig, Entry, LARGEST};
 use crate::error::{Error, Result};
 
 /// What a command is about.
@@ -15,6 +16,22 @@ pub(super) struct Target {
     pub(super) aws: shared::Aws,
     /// The file, where one is given.
     pub(super) config: Option<ClusterConfig>,
+}
+
+impl Target {
+    /// The service accounts that the file names and the globs let through, or the one of the flags.
+    ///
+    /// # Errors
+    /// `Usage` for a file without a list of them, and for globs that match nothing.
+    pub(super) fn entries(
+        &self,
+        selection: &shared::Selection,
+        of_flags: impl FnOnce() -> Result<Entry>,
+    ) -> Result<Vec<Entry>> {
+        let Some(config) = &self.config else { return Ok(vec![of_flags()?]) };
+        let filter = Filter::new(&selection.include, &selection.exclude)?;
+        Ok(filter.part(config.entries()?.to_vec(), Entry::identity)?.0)
+    }
 }
 
 /// Reads the target. `beside` names flags that a file makes meaningless, and says whether they were given.
@@ -31,18 +48,19 @@ pub(super) fn read(target: &shared::Target, aws: &shared::Aws, beside: &[(&str, 
         return Err(Error::usage(format!("{flag} can't be used with --config-file"))
             .hint("the file says it: change it there, or leave one of the two out"));
     }
-    let config = config::read(&name(file), contents(file)?)?;
+    let config = config::read(&name(file), contents("--config-file", file)?)?;
     let aws = shared::Aws { region: Some(config.region.clone()), profile: aws.profile.clone() };
     Ok(Target { cluster: config.name.clone(), aws, config: Some(config) })
 }
 
-fn name(file: &Path) -> String {
+/// The file's name, for messages.
+pub(super) fn name(file: &Path) -> String {
     if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() }
 }
 
-/// The file, read no further than one that is refused for its size.
-fn contents(file: &Path) -> Result<Vec<u8>> {
-    let unreadable = |e: std::io::Error| Error::usage(format!("--config-file {}: {e}", name(file)));
+/// The file that `flag` names, read no further than one that is refused for its size.
+pub(super) fn contents(flag: &str, file: &Path) -> Result<Vec<u8>> {
+    let unreadable = |e: std::io::Error| Error::usage(format!("{flag} {}: {e}", name(file)));
     let mut bytes = Vec::new();
     let most = LARGEST as u64 + 1;
     let read = if file == Path::new("-") {

@@ -64,8 +64,10 @@ struct Seen {
     policies: Vec<(Policy, Option<Vec<String>>)>,
     /// What is in a namespace that irsactl made; none where that can't be read.
     contents: Option<Vec<String>>,
-    /// The records that stay; none where it isn't known whose they are.
-    leftovers: Option<Vec<Leftover>>,
+    /// What ExternalDNS was told; none without its Deployment.
+    installed: Option<Installed>,
+    /// The records that stay, as far as it is known whose they are.
+    leftovers: Vec<Leftover>,
 }
 
 async fn read(context: &Context, args: &Uninstall) -> Result<Seen> {
@@ -85,19 +87,20 @@ async fn read(context: &Context, args: &Uninstall) -> Result<Seen> {
         (None, Some(cluster)) => unfinished_policies(found.as_ref(), cluster, aws.region(), &args.name),
         _ => Vec::new(),
     };
+    let installed = deployment.and_then(Installed::from_deployment);
     let (leftovers, unattached, contents) = try_join3(
-        leftovers(context, aws, deployment.and_then(Installed::from_deployment).as_ref()),
+        leftovers(context, aws, installed.as_ref()),
         policies(aws, unfinished),
         contents(found.as_ref(), &args.namespace),
     )
     .await?;
-    Ok(Seen { caller, stack, policies: [attached, unattached].concat(), contents, leftovers, found })
+    Ok(Seen { caller, stack, policies: [attached, unattached].concat(), contents, installed, leftovers, found })
 }
 
-async fn leftovers(context: &Context, aws: &Aws, installed: Option<&Installed>) -> Result<Option<Vec<Leftover>>> {
-    match installed {
-        Some(installed) => records::leftovers(aws, &context.ui, installed).await.map(Some),
-        None => Ok(None),
+async fn leftovers(context: &Context, aws: &Aws, installed: Option<&Installed>) -> Result<Vec<Leftover>> {
+    match installed.filter(|installed| leftovers::untold(aws.region(), installed).is_none()) {
+        Some(installed) => records::leftovers(aws, &context.ui, installed).await,
+        None => Ok(Vec::new()),
     }
 }
 
@@ -211,22 +214,26 @@ fn add(plan: &mut Plan, args: &Uninstall, seen: &Seen) -> Result<()> {
 }
 
 fn note_leftovers(plan: &mut Plan, args: &Uninstall, seen: &Seen) {
-    let Some(found) = &seen.leftovers else {
+    let Some(installed) = &seen.installed else {
         if plan.changes > 0 {
             let Caller { account, partition, .. } = &seen.caller;
             let cluster = &args.cluster.cluster;
             let arn = format!("arn:{partition}:eks:{}:{account}:cluster/{cluster}", plan.region);
             let owner = derived_owner_id(cluster, &arn, &args.name);
             plan.note(format!(
-                "DNS records stay, but which isn't known without the Deployment: unless --txt-owner-id said otherwise, \
-                 TXT records with external-dns/owner={owner} tell"
+                "DNS records stay, but which isn't known without the Deployment; unless --txt-owner-id said otherwise, \
+                 this lists them: irsactl get dnsrecords --region {} --owner {owner}",
+                plan.region
             ));
         }
         return;
     };
-    for Leftover { zone, sets } in found {
-        let names: Vec<_> = sets.iter().map(leftovers::title).collect();
-        plan.note(format!("these records stay in zone {} ({}): {}", zone.name, zone.id, names.join(", ")));
+    if let Some(why) = leftovers::untold(&plan.region, installed) {
+        plan.note(format!("DNS records stay, but which isn't known: {why}"));
+    }
+    for Leftover { zone, sets } in &seen.leftovers {
+        let names: String = sets.iter().map(|set| format!("\n    {}", leftovers::title(set))).collect();
+        plan.note(format!("these records stay in zone {} ({}):{names}", zone.name, zone.id));
         let commands = leftovers::commands(&zone.id, sets).join("\n");
         plan.note(format!("irsactl deletes no DNS records; once nothing needs them, this does:\n{commands}"));
     }

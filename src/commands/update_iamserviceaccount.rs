@@ -1,121 +1,202 @@
-//! `update iamserviceaccount`.
+//! `update iamserviceaccount`: one by flags, or those of a ClusterConfig. What isn't named stays as it is.
 
 use std::collections::BTreeMap;
 
-use futures::future::{try_join, try_join3};
+use futures::future::{try_join, try_join_all, try_join3};
 
-use super::create_iamserviceaccount::required;
+use super::create_iamserviceaccount::{aws_halves, check_policies, check_role, lines, objects, policies};
+use super::flags;
 use super::run::{self, Ended};
+use super::target::{self, Target};
 use crate::Exit;
 use crate::aws::eks::Cluster;
 use crate::cli::iamserviceaccount::Update;
+use crate::config::Entry;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
-use crate::iam::arn::policy_arn;
-use crate::k8s::Kubernetes;
-use crate::observe;
+use crate::iam::trust::{Issuer, Subject, trust_policy};
+use crate::k8s::FIELD_MANAGER;
+use crate::k8s::diff::is_field_of;
 use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed, ObservedStack};
 use crate::plan::{Plan, StackSpec};
-use crate::stack::template::{with_boundary, with_managed_policies};
+use crate::stack::template::{with_boundary, with_inline, with_managed_policies, with_trust, with_well_known};
 use crate::stack::{status::Health, tags};
 
-/// Changes what the flags name of a service account that has a stack; the ServiceAccount converges, too.
+/// Changes what is named of service accounts that have a stack; the ServiceAccounts converge, too.
 pub(crate) async fn run(context: &Context, args: &Update) -> Result<Exit> {
-    let name = required(&args.name)?;
-    tags::check_user_tags(&args.tags.tags).map_err(|e| Error::usage(format!("--tags: {e}")))?;
-    let aws = context.aws(&args.aws).await?;
-    let who = (args.namespace.as_str(), name);
-    let ((cluster, _), place) = try_join(
-        context.cluster(&args.aws, &args.cluster.cluster),
-        observe::iamserviceaccount::place(aws, &args.cluster.cluster, who.0, who.1),
+    let target = target::read(&args.target, &args.aws, &beside_file(args))?;
+    let entries = target.entries(&args.selection, || of_flags(args))?;
+    let aws = context.aws(&target.aws).await?;
+    let ((cluster, issuer), (reader, found)) =
+        try_join(context.cluster(&target.aws, &target.cluster), aws_halves(aws, &target.cluster, &entries)).await?;
+    let missing: Vec<_> = entries.iter().zip(&found).filter(|(entry, found)| lacks_stack(entry, &found.1)).collect();
+    if !missing.is_empty() {
+        let missing: Vec<_> = missing.into_iter().map(|(entry, _)| entry.identity()).collect();
+        return Err(no_stack(&target.cluster, &missing).hint(how_to_make(args, &target, aws.region(), &missing)));
+    }
+    let provider_arn = issuer.provider_arn(&cluster.partition, &cluster.account);
+    let ((), roles, (kubernetes, objects)) = try_join3(
+        check_policies(aws, &context.ui, &target, &entries, &cluster),
+        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &issuer, &provider_arn))),
+        objects(context, &args.kube, &target, &cluster, &entries),
     )
     .await?;
-    let found = place.stack.filter(|found| Health::of(&found.stack.status) != Health::Gone);
-    let found = found.ok_or_else(|| not_found(args, who))?;
-    let spec = spec(args, who, &cluster, place.name, &found)?;
-    let mut observed = Observed { stack: Some(found), ..Observed::default() };
-    let boundary = spec.boundary.clone().filter(|_| args.permissions_boundary.is_some());
-    let attached: &[String] = if args.attach_policy_arn.is_empty() { &[] } else { &spec.managed_policies };
-    let ((), (), kubernetes) = try_join3(
-        observe::policy::check_exist(aws, &context.ui, "--attach-policy-arn", attached),
-        observe::policy::check_exist(aws, &context.ui, "--permissions-boundary", boundary.as_slice()),
-        objects(context, args, &cluster, who, &mut observed),
-    )
-    .await?;
+    drop(roles);
 
-    let desired = Desired {
-        cluster: cluster.name.clone(),
-        namespace: args.namespace.clone(),
-        name: name.to_owned(),
-        role: DesiredRole::Stack(spec),
-        object: (!args.role_only).then_some(DesiredObject {
-            take_over: args.take_over.override_existing_serviceaccounts,
-            force: args.take_over.force_conflicts,
-            labels: kept(&observed, "labels"),
-            annotations: kept(&observed, "annotations"),
-        }),
-    };
     let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
-    entry::add(&mut plan, &desired, &observed, &[])?;
+    let mut halves = Vec::with_capacity(entries.len());
+    for ((wanted, (stack_name, observed)), object) in entries.iter().zip(found).zip(objects) {
+        let observed = Observed {
+            namespace: object.namespace,
+            service_account: object.service_account,
+            // The role keeps its name.
+            role_taken: None,
+            ..observed
+        };
+        note_kept_name(&mut plan, wanted, &observed);
+        halves.push((desired(args, wanted, &target, (&cluster, &issuer), stack_name, &observed)?, observed));
+    }
+    try_join_all(halves.iter_mut().map(|(desired, observed)| reader.confirm(desired, observed))).await?;
+    drop(reader);
+    for (desired, observed) in halves {
+        entry::add(&mut plan, &desired, &observed, &[])?;
+    }
     match run::plan(context, &args.plan, plan, aws, kubernetes.as_ref()).await? {
         Ended::Shown(exit) => Ok(exit),
         Ended::Done(plan) => {
-            let role = plan.outputs.role_arn.clone().unwrap_or_default();
-            run::report(&context.ui, &plan, &[format!("role ARN: {role}")])?;
+            run::report(&context.ui, &plan, &lines(&plan))?;
             Ok(Exit::Success)
         }
     }
 }
 
-/// Labels or annotations of a ServiceAccount of ours: an update keeps what it doesn't name.
-fn kept(observed: &Observed, which: &str) -> BTreeMap<String, String> {
-    let object = observed.service_account.as_ref().filter(|object| entry::is_ours(object));
-    let found = object.and_then(|object| object["metadata"][which].as_object()).into_iter().flatten();
+/// What a file says, flags can't.
+fn beside_file(args: &Update) -> Vec<(&'static str, bool)> {
+    let mut given = flags::given(&args.name, args.namespace.as_deref(), &args.policies, &args.object, &args.tags);
+    given.extend([("--role-only", args.role_only), ("--subject-pattern", args.subject_pattern.is_some())]);
+    given
+}
+
+fn of_flags(args: &Update) -> Result<Entry> {
+    let namespace = args.namespace.as_deref();
+    Ok(Entry {
+        role_only: args.role_only,
+        subject_pattern: args.subject_pattern.clone(),
+        ..flags::entry(&args.name, namespace, &args.policies, &args.object, &args.tags)?
+    })
+}
+
+fn lacks_stack(wanted: &Entry, observed: &Observed) -> bool {
+    let found = observed.stack.as_ref().filter(|found| Health::of(&found.stack.status) != Health::Gone);
+    wanted.role_arn.is_none() && found.is_none()
+}
+
+fn no_stack(cluster: &str, names: &[String]) -> Box<Error> {
+    let text = format!("cluster {cluster} has no iamserviceaccount {} with a stack", names.join(", "));
+    Error::new(ErrorCode::NotFound, text)
+}
+
+fn how_to_make(args: &Update, target: &Target, region: &str, names: &[String]) -> String {
+    match &args.target.config_file {
+        Some(file) => format!(
+            "this makes what is missing: irsactl create iamserviceaccount --config-file {} --include {} --approve",
+            file.display(),
+            names.join(",")
+        ),
+        None => format!(
+            "irsactl get iamserviceaccount --cluster {} --region {region} lists those that there are; the same command \
+             with create in place of update makes this one",
+            target.cluster
+        ),
+    }
+}
+
+/// The role's name is the one thing that an update can't change: it would be another role.
+fn note_kept_name(plan: &mut Plan, wanted: &Entry, observed: &Observed) {
+    let role = observed.stack.as_ref().and_then(|found| found.role.as_ref()).map(|found| &found.role.name);
+    let (Some(role), Some(other)) = (role, &wanted.role_name) else { return };
+    if !role.eq_ignore_ascii_case(other) {
+        plan.note(format!(
+            "role {role} of {} keeps its name: create iamserviceaccount would replace it by {other}",
+            wanted.identity()
+        ));
+    }
+}
+
+fn desired(
+    args: &Update,
+    wanted: &Entry,
+    target: &Target,
+    (cluster, issuer): (&Cluster, &Issuer),
+    stack_name: String,
+    observed: &Observed,
+) -> Result<Desired> {
+    let role = match (&wanted.role_arn, &observed.stack) {
+        (Some(arn), _) => DesiredRole::Existing(arn.clone()),
+        (None, found) => {
+            let found = found.as_ref().ok_or_else(|| no_stack(&cluster.name, &[wanted.identity()]))?;
+            DesiredRole::Stack(spec(wanted, target, (cluster, issuer), stack_name, found)?.into())
+        }
+    };
+    Ok(Desired {
+        cluster: cluster.name.clone(),
+        namespace: wanted.namespace.clone(),
+        name: wanted.name.clone(),
+        role,
+        object: (!wanted.role_only).then(|| DesiredObject {
+            take_over: args.take_over.override_existing_serviceaccounts,
+            force: args.take_over.force_conflicts,
+            labels: with_kept(&wanted.labels, observed, "labels"),
+            annotations: with_kept(&wanted.annotations, observed, "annotations"),
+        }),
+    })
+}
+
+/// Labels or annotations that are wanted, and those that irsactl set before: an apply without them would take them away.
+fn with_kept(wanted: &BTreeMap<String, String>, observed: &Observed, which: &str) -> BTreeMap<String, String> {
+    let Some(object) = &observed.service_account else { return wanted.clone() };
     let own = [entry::MANAGED_BY, entry::ROLE_ANNOTATION];
-    let others = found.filter(|(key, _)| !own.contains(&key.as_str()));
-    others.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+    let found = object["metadata"][which].as_object().into_iter().flatten();
+    let kept = found.filter(|(key, _)| {
+        !own.contains(&key.as_str()) && is_field_of(object, &["metadata", which, key.as_str()], FIELD_MANAGER)
+    });
+    let mut all: BTreeMap<_, _> =
+        kept.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+    all.extend(wanted.clone());
+    all
 }
 
-fn not_found(args: &Update, (namespace, name): (&str, &str)) -> Box<Error> {
-    let cluster = &args.cluster.cluster;
-    Error::new(
-        ErrorCode::NotFound,
-        format!("cluster {cluster} has no iamserviceaccount {namespace}/{name} with a stack"),
-    )
-    .hint(format!("irsactl get iamserviceaccount --cluster {cluster} lists them; create iamserviceaccount makes one"))
-}
-
-/// The stack as it is, with what the flags name in its place.
-fn spec(args: &Update, who: (&str, &str), cluster: &Cluster, name: String, found: &ObservedStack) -> Result<StackSpec> {
-    let service_account = format!("{}/{}", who.0, who.1);
+/// The stack as it is, with what is named in its place.
+fn spec(
+    wanted: &Entry,
+    target: &Target,
+    (cluster, issuer): (&Cluster, &Issuer),
+    name: String,
+    found: &ObservedStack,
+) -> Result<StackSpec> {
+    let service_account = wanted.identity();
     entry::check_ours(&cluster.name, &service_account, &found.stack)?;
-    let complete = |arn: &String| policy_arn(arn, &cluster.partition, Some(&cluster.account)).map_err(Error::usage);
     let mut template = found.template.clone();
-    if !args.attach_policy_arn.is_empty() {
-        let arns: Vec<_> = args.attach_policy_arn.iter().map(complete).collect::<Result<_>>()?;
-        template = with_managed_policies(&template, &arns);
+    if let Some(arns) = &wanted.managed_policies {
+        template = with_managed_policies(&template, &policies(arns, cluster)?);
     }
-    if let Some(arn) = &args.permissions_boundary {
-        template = with_boundary(&template, &complete(arn)?);
+    if let Some(known) = &wanted.well_known {
+        template = with_well_known(&template, &name, known);
     }
-    let tags = tags::merged(&found.stack.tags, &args.tags.tags);
+    if let Some(document) = &wanted.inline {
+        template = with_inline(&template, &name, &document.0);
+    }
+    if let Some(arn) = policies(wanted.boundary.as_slice(), cluster)?.pop() {
+        template = with_boundary(&template, &arn);
+    }
+    if wanted.subject_pattern.is_some() {
+        let Entry { namespace, name, subject_pattern, .. } = wanted.clone();
+        let subject = Subject { namespace, name, pattern: subject_pattern };
+        let trust = trust_policy(issuer, &cluster.partition, &cluster.account, Some(&subject));
+        template = with_trust(&template, &trust);
+    }
+    let user = target.config.as_ref().map_or_else(|| wanted.tags.clone(), |config| config.tags_of(wanted));
+    let tags = tags::merged(&found.stack.tags, &user);
     StackSpec::of_template(name, service_account, template, tags, found.stack.protected)
         .map_err(|e| Error::new(ErrorCode::StackNotOurs, format!("stack {}: {e}", found.stack.name)))
-}
-
-async fn objects(
-    context: &Context,
-    args: &Update,
-    cluster: &Cluster,
-    (namespace, name): (&str, &str),
-    observed: &mut Observed,
-) -> Result<Option<Kubernetes>> {
-    if args.role_only {
-        return Ok(None);
-    }
-    let kubernetes = context.kubernetes(cluster, &args.aws, &args.kube).await?;
-    match observe::iamserviceaccount::objects(&kubernetes, namespace, name, observed).await {
-        Ok(()) => Ok(Some(kubernetes)),
-        Err(error) => Err(context.explain_access(error, &cluster.name).await),
-    }
 }

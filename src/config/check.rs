@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde_json::Value;
 use serde_saphyr::{Location, Spanned};
 
 use super::problem::Problem;
@@ -160,7 +161,11 @@ fn pairs(
     pairs
 }
 
-fn check_label(key: &str, value: &str) -> Result<(), String> {
+/// Checks a label of a ServiceAccount ("Labels and Selectors", Kubernetes documentation).
+///
+/// # Errors
+/// Says what was expected, or that the label is ours.
+pub fn check_label(key: &str, value: &str) -> Result<(), String> {
     if !is_label_key(key) || !is_label_value(value) {
         return Err(format!(
             "`{key}: {value}` is not a label: expected [prefix/]name and a value, of at most 63 of A-Z a-z 0-9 - _ ."
@@ -172,38 +177,50 @@ fn check_label(key: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn check_annotation(key: &str, _: &str) -> Result<(), String> {
+/// Checks an annotation of a ServiceAccount ("Annotations", Kubernetes documentation); its value may be anything.
+///
+/// # Errors
+/// Says what was expected, or that the annotation is ours.
+pub fn check_annotation(key: &str, _: &str) -> Result<(), String> {
     if key == ROLE_ANNOTATION {
-        return Err(format!("`{key}` is set by irsactl; attachRoleARN names a role of yours"));
+        return Err(format!(
+            "`{key}` is set by irsactl; --attach-role-arn, in a file attachRoleARN, names a role of yours"
+        ));
     }
     is_label_key(key).then_some(()).ok_or_else(|| format!("`{key}` is not the key of an annotation: [prefix/]name"))
 }
 
-fn managed_policies(path: &str, raw: &ServiceAccount, problems: &mut Problems) -> Vec<String> {
-    let arns = raw.attach_policy_arns.iter().flatten().enumerate();
-    arns.map(|(index, arn)| checked(&format!("{path}.attachPolicyARNs[{index}]"), arn, check_policy, problems))
-        .collect()
+fn managed_policies(path: &str, raw: &ServiceAccount, problems: &mut Problems) -> Option<Vec<String>> {
+    let arns = raw.attach_policy_arns.as_ref()?.iter().enumerate();
+    let checked = arns.map(|(i, arn)| checked(&format!("{path}.attachPolicyARNs[{i}]"), arn, check_policy, problems));
+    Some(checked.collect())
 }
 
-fn well_known(raw: &ServiceAccount) -> Vec<WellKnown> {
-    let wanted = raw.well_known_policies.iter().flatten().filter(|(_, wanted)| **wanted == Some(true));
-    wanted.map(|(known, _)| *known).collect()
+fn well_known(raw: &ServiceAccount) -> Option<Vec<WellKnown>> {
+    let wanted = raw.well_known_policies.as_ref()?.iter().filter(|(_, wanted)| **wanted == Some(true));
+    Some(wanted.map(|(known, _)| *known).collect())
 }
 
 fn inline(path: &str, raw: &ServiceAccount, problems: &mut Problems) -> Option<PolicyDocument> {
     let found = raw.attach_policy.as_ref()?;
-    let document = PolicyDocument(found.value.clone());
-    if let Err(problem) = document.check() {
-        problems.push(Problem::new(found.referenced, format!("{path}.attachPolicy: {problem}")));
+    if let Err(problem) = policy(found) {
+        problems.push(problem.within(&format!("{path}.attachPolicy")));
     }
-    Some(document)
+    Some(PolicyDocument(found.value.clone()))
+}
+
+/// The document of an inline policy.
+pub(super) fn policy(found: &Spanned<Value>) -> Result<PolicyDocument, Problem> {
+    let document = PolicyDocument(found.value.clone());
+    document.check().map_err(|problem| Problem::new(found.referenced, problem))?;
+    Ok(document)
 }
 
 /// Permissions come from policies, or from a role that is used as it is.
 fn permissions(path: &str, place: Location, entry: &Entry, problems: &mut Problems) {
     let policies = [
-        ("attachPolicyARNs", !entry.managed_policies.is_empty()),
-        ("wellKnownPolicies", !entry.well_known.is_empty()),
+        ("attachPolicyARNs", entry.managed_policies.as_ref().is_some_and(|arns| !arns.is_empty())),
+        ("wellKnownPolicies", entry.well_known.as_ref().is_some_and(|known| !known.is_empty())),
         ("attachPolicy", entry.inline.is_some()),
     ];
     if entry.role_arn.is_none() {

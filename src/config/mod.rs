@@ -11,6 +11,7 @@ use crate::iam::policy::PolicyDocument;
 use crate::iam::wellknown::WellKnown;
 
 mod check;
+pub use check::{check_annotation, check_label};
 pub mod filter;
 mod problem;
 mod schema;
@@ -36,8 +37,8 @@ pub struct ClusterConfig {
     pub service_accounts: Option<Vec<Entry>>,
 }
 
-/// One of `iam.serviceAccounts`.
-#[derive(Clone, Debug, PartialEq)]
+/// One of `iam.serviceAccounts`, or what flags say in its place.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entry {
     /// `metadata.namespace`, `default` if it has none.
     pub namespace: String,
@@ -47,10 +48,11 @@ pub struct Entry {
     pub labels: BTreeMap<String, String>,
     /// `metadata.annotations`: of the ServiceAccount.
     pub annotations: BTreeMap<String, String>,
-    /// `attachPolicyARNs`: ARNs, or `policy/NAME` to be completed for the account.
-    pub managed_policies: Vec<String>,
-    /// `wellKnownPolicies` that are true, in eksctl's order.
-    pub well_known: Vec<WellKnown>,
+    /// `attachPolicyARNs`: ARNs, or `policy/NAME` to be completed for the account. None where there is no such key: an
+    /// update keeps what isn't named.
+    pub managed_policies: Option<Vec<String>>,
+    /// `wellKnownPolicies` that are true, in eksctl's order; none where there is no such key.
+    pub well_known: Option<Vec<WellKnown>>,
     /// `attachPolicy`.
     pub inline: Option<PolicyDocument>,
     /// `attachRoleARN`: a role that is used as it is; then there are no policies, names or tags.
@@ -121,11 +123,22 @@ fn merged(shared: &[(String, String)], own: &[(String, String)]) -> Vec<(String,
 /// `Usage` with every mistake that was found as a cause: its place, what was expected, and the
 /// lines. A key that isn't known ends the reading.
 pub fn read(file: &str, text: impl AsRef<[u8]>) -> Result<ClusterConfig> {
-    let source = problem::Source::new(file, text.as_ref())?;
+    let source = problem::Source::new(file, "ClusterConfig", text.as_ref())?;
     let root = schema::parse(source.text).map_err(|problem| source.error(&[problem]))?;
     let mut problems = Vec::new();
     let config = check::config(file, root, &mut problems);
     if problems.is_empty() { Ok(config) } else { Err(source.error(&problems)) }
+}
+
+/// Reads the document of an inline policy, in YAML or JSON, as `attachPolicy` of a `ClusterConfig` is read. `file` names
+/// it in messages.
+///
+/// # Errors
+/// `Usage` with the mistake as a cause: its place, what was expected, and the lines.
+pub fn read_policy(file: &str, text: impl AsRef<[u8]>) -> Result<PolicyDocument> {
+    let source = problem::Source::new(file, "policy document", text.as_ref())?;
+    let parsed = schema::parse_policy(source.text).and_then(|found| check::policy(&found));
+    parsed.map_err(|problem| source.error(&[problem]))
 }
 
 #[cfg(test)]

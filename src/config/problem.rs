@@ -38,6 +38,12 @@ impl Problem {
         self
     }
 
+    /// The mistake, of what stands at `path`.
+    pub(super) fn within(mut self, path: &str) -> Self {
+        self.text = format!("{path}: {}", self.text);
+        self
+    }
+
     /// What the parser or the schema refused in `text`.
     pub(super) fn from_parser(error: &DeserializeError, text: &str) -> Self {
         use DeserializeError as E;
@@ -55,7 +61,7 @@ impl Problem {
             E::Budget { breach: BudgetBreach::Depth { depth }, .. } => {
                 problem(format!("nested too deeply: {depth} levels"))
             }
-            E::Budget { .. } => problem("too much: more values than a ClusterConfig ever has".to_owned())
+            E::Budget { .. } => problem("too much: more values than such a file ever has".to_owned())
                 .hint("aliases of aliases multiply; write values out, or split the file"),
             other => {
                 let message = UserMessageFormatter.format_message(other).into_owned();
@@ -118,6 +124,8 @@ pub(super) fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     file: &'a str,
+    /// What it should be.
+    what: &'a str,
     /// Its contents, without a byte order mark.
     pub(super) text: &'a str,
 }
@@ -127,8 +135,8 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// Where they are too many, or not UTF-8.
-    pub(super) fn new(file: &'a str, bytes: &'a [u8]) -> Result<Self> {
-        let refusal = |text: String| Self { file, text: "" }.error(&[Problem::nowhere(text)]);
+    pub(super) fn new(file: &'a str, what: &'a str, bytes: &'a [u8]) -> Result<Self> {
+        let refusal = |text: String| Self { file, what, text: "" }.error(&[Problem::nowhere(text)]);
         if bytes.len() > LARGEST {
             let text = format!("it has {} MiB; irsactl reads at most {} MiB", bytes.len() >> 20, LARGEST >> 20);
             return Err(refusal(text).hint("split it, and run irsactl once for each part"));
@@ -137,12 +145,12 @@ impl<'a> Source<'a> {
             let line = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).matches('\n').count() + 1;
             refusal(format!("it is not UTF-8 text: see line {line}")).hint("save it in the encoding UTF-8")
         })?;
-        Ok(Self { file, text: text.strip_prefix('\u{feff}').unwrap_or(text) })
+        Ok(Self { file, what, text: text.strip_prefix('\u{feff}').unwrap_or(text) })
     }
 
     /// The error with all mistakes.
     pub(super) fn error(&self, problems: &[Problem]) -> Box<Error> {
-        let mut error = Error::usage(format!("{} is not a valid ClusterConfig", self.file));
+        let mut error = Error::usage(format!("{} is not a valid {}", self.file, self.what));
         error.causes.extend(problems.iter().take(MOST).map(|problem| self.describe(problem)));
         if problems.len() > MOST {
             error.causes.push(format!("{} more mistakes", problems.len() - MOST));

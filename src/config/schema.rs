@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
@@ -157,13 +157,27 @@ fn refuse_misspelt<E: serde::de::Error>(key: &str) -> Result<(), E> {
 
 /// Reads the one document of a file.
 pub(super) fn parse(text: &str) -> Result<Spanned<Root>, Problem> {
-    let mut documents = serde_saphyr::from_multiple_with_options::<Spanned<Root>>(text, options())
+    let found = parse_one(text, "a second document begins here; a file holds one ClusterConfig", SPLIT)?;
+    found.ok_or_else(|| Problem::nowhere("the file is empty").hint(EXAMPLE))
+}
+
+const SPLIT: &str = "put each ClusterConfig into a file of its own and run irsactl once for each";
+
+/// Reads the one policy of a file.
+pub(super) fn parse_policy(text: &str) -> Result<Spanned<Value>, Problem> {
+    let found = parse_one(text, "a second document begins here; a role has one such policy", JOIN)?;
+    found.ok_or_else(|| Problem::nowhere("it is empty").hint("begin with Version: \"2012-10-17\" and a list Statement"))
+}
+
+const JOIN: &str = "put the statements of both into one list";
+
+fn parse_one<T: DeserializeOwned>(text: &str, more: &str, hint: &str) -> Result<Option<Spanned<T>>, Problem> {
+    let mut documents = serde_saphyr::from_multiple_with_options::<Spanned<T>>(text, options())
         .map_err(|error| Problem::from_parser(&error, text))?;
-    if let Some(second) = documents.get(1) {
-        let problem = Problem::new(second.referenced, "a second document begins here; a file holds one ClusterConfig");
-        return Err(problem.hint("put each ClusterConfig into a file of its own and run irsactl once for each"));
+    match documents.get(1) {
+        Some(second) => Err(Problem::new(second.referenced, more).hint(hint)),
+        None => Ok(documents.pop()),
     }
-    documents.pop().ok_or_else(|| Problem::nowhere("the file is empty").hint(EXAMPLE))
 }
 
 const EXAMPLE: &str =

@@ -82,8 +82,10 @@ iam:
     let identities: Vec<_> = entries.iter().map(Entry::identity).collect();
     assert_eq!(identities, ["backend/s3-reader", "default/plain", "default/existing"]);
     let first = &entries[0];
-    assert_eq!(first.managed_policies, ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", "policy/Mine"]);
-    assert_eq!(first.well_known, [WellKnown::AutoScaler, WellKnown::ExternalDns]);
+    let arns = ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", "policy/Mine"];
+    assert_eq!(first.managed_policies.as_deref().unwrap(), arns);
+    assert_eq!(first.well_known.as_deref().unwrap(), [WellKnown::AutoScaler, WellKnown::ExternalDns]);
+    assert_eq!((entries[1].managed_policies.as_ref(), entries[1].well_known.as_ref()), (None, None));
     let condition = first.inline.as_ref().unwrap().0.pointer("/Statement/0/Condition/StringEquals").unwrap();
     assert_eq!(condition, &json!({"aws:PrincipalAccount": "012345678901"}), "an account id is no number");
     assert_eq!(first.inline, entries[1].inline);
@@ -102,7 +104,7 @@ fn json_is_read_as_well() {
                 \"region\": \"cn-north-1\"},\n\t\"iam\": {\"serviceAccounts\": [{\"metadata\": {\"name\": \"a\"}, \
                 \"attachPolicyARNs\": [\"policy\\/X\"]}]}\n}\n";
     let expected = one(text);
-    assert_eq!(expected.managed_policies, ["policy/X"]);
+    assert_eq!(expected.managed_policies.as_deref().unwrap(), ["policy/X"]);
     assert_eq!(one(&text.replace(['\n', '\t'], "")).managed_policies, expected.managed_policies);
     assert_eq!(one(&format!("\u{feff}{text}")), expected);
     assert_eq!(one(&text.replace('\n', "\r\n")), expected);
@@ -257,7 +259,7 @@ fn values_are_checked_where_they_stand() {
         (
             entries("  - {metadata: {name: a, annotations: {eks.amazonaws.com/role-arn: x}}}\n"),
             "[0].metadata.annotations",
-            "attachRoleARN names a role of yours",
+            "attachRoleARN, names a role of yours",
         ),
         (entry("attachPolicyARNs: [policy/X, 123]"), "[0].attachPolicyARNs[1]", "is not the ARN of a policy"),
         (entry("attachRoleARN: \"\""), "[0].attachRoleARN", "is not the ARN of a role"),
@@ -323,7 +325,7 @@ fn what_is_not_one_document_of_the_right_shape_is_refused() {
         (with_head("iam: *nothing\n"), "c.yaml:4:6: reference to unknown value"),
         (with_head("iam: {a: \"b\n"), "c.yaml:4:"),
         (deep, "c.yaml:1:"),
-        (bomb, "more values than a ClusterConfig ever has"),
+        (bomb, "more values than such a file ever has"),
         ("x: 1\n".repeat(LARGEST / 5 + 1), "irsactl reads at most 8 MiB"),
     ] {
         let refused = refusal(&text);
@@ -344,7 +346,38 @@ fn aliases_and_merge_keys_share_what_entries_have_in_common() {
     let config = read("c.yaml", text + &many).unwrap_or_else(|error| panic!("{error}"));
     let entries = config.entries().unwrap();
     assert_eq!((entries[1].name.as_str(), entries[1].boundary.as_deref()), ("b", Some("policy/B")));
-    assert!(entries.iter().all(|entry| entry.managed_policies == ["policy/X"]));
+    assert!(entries.iter().all(|entry| entry.managed_policies.as_deref() == Some(&["policy/X".to_owned()])));
+}
+
+#[test]
+fn an_empty_list_is_named_and_a_missing_one_is_not() {
+    let some = one(&entry("attachPolicyARNs: [], wellKnownPolicies: {externalDNS: false, certManager: true}"));
+    assert_eq!(some.managed_policies, Some(vec![]));
+    assert_eq!(some.well_known, Some(vec![WellKnown::CertManager]));
+    let none = one(&entry("attachPolicyARNs: , wellKnownPolicies: {autoScaler: true}"));
+    assert_eq!(none.managed_policies, None);
+}
+
+#[test]
+fn a_policy_alone_is_read_as_attach_policy_is() {
+    let yaml = "# why\nVersion: 2012-10-17\nStatement:\n- {Effect: Allow, Action: s3:Get*, Resource: '*', \
+                Condition: {StringEquals: {aws:PrincipalAccount: 012345678901}}}\n";
+    let expected = one(&entry(&format!("attachPolicy: {}", read_policy("p", yaml).unwrap().to_json()))).inline;
+    assert_eq!(Some(read_policy("p", yaml).unwrap()), expected);
+    assert_eq!(Some(read_policy("p", expected.as_ref().unwrap().pretty()).unwrap()), expected);
+    for (text, place, said) in [
+        ("{Version: [", "p.yaml:1:", ""),
+        ("{\"Statement\": [\n{\"Effect\": \"Maybe\"}]}", "p.yaml:1:1: ", "the policy's Statement[0] needs an Effect"),
+        ("[]", "p.yaml:1:1: ", "the policy is not a JSON object"),
+        ("Statment: []", "p.yaml:1:1: ", "unknown element `Statment`"),
+        ("Version: a\nVersion: b", "p.yaml:2:1: ", "`Version` is given twice"),
+        ("a: 1\n---\nb: 1", "p.yaml:3:1: ", "a second document begins here; a role has one"),
+        ("", "", "it is empty"),
+    ] {
+        let error = read_policy("p.yaml", text).unwrap_err();
+        assert_eq!((error.message.as_str(), error.code.exit_code()), ("p.yaml is not a valid policy document", 2));
+        assert!(error.causes[0].starts_with(place) && error.causes[0].contains(said), "{text}\n{error:?}");
+    }
 }
 
 #[test]
@@ -434,7 +467,7 @@ proptest! {
         prop_assert_eq!(&from_yaml, &from_json);
         for (entry, (name, namespace, [managed, inline, _, only])) in from_yaml.entries().unwrap().iter().zip(&list) {
             prop_assert_eq!((&entry.name, entry.namespace.as_str()), (name, namespace.as_deref().unwrap_or("default")));
-            prop_assert_eq!(entry.managed_policies.len(), usize::from(*managed) * 2);
+            prop_assert_eq!(entry.managed_policies.as_ref().map(Vec::len), managed.then_some(2));
             prop_assert_eq!(entry.inline.is_some(), *inline);
             prop_assert_eq!(entry.role_arn.is_none(), *managed || *inline);
             prop_assert_eq!(entry.role_only, (*managed || *inline) && *only);

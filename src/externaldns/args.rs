@@ -239,6 +239,11 @@ impl Installed {
         Mapper::new(&text(&self.txt_prefix), &text(&self.txt_suffix), &wildcard, self.rules())
     }
 
+    /// True if its TXT records are encrypted, so that nobody else can tell whose they are.
+    pub fn encrypts(&self) -> bool {
+        self.arguments.bool("txt-encrypt-enabled") == Some(true)
+    }
+
     /// Which domains it looks after.
     pub fn domain_filter(&self) -> DomainFilter {
         DomainFilter::new(&self.domain_filters, &self.exclude_domains)

@@ -529,6 +529,7 @@ mod tests {
             set_identifier: None,
             alias: None,
             values: vec![value.to_owned()],
+            ttl: None,
         };
         let txt = |name: &str, resource: &str| {
             record(

@@ -1,12 +1,16 @@
 //! What an installation leaves in a zone, and the command that removes it.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::registry::{Class, Mapper, Record, audit, labels, normalize};
+use super::args::Installed;
+use super::registry::{Class, ENCRYPTED, Mapper, Record, audit, display_name, labels, normalize};
+use crate::error::shell_word;
 
-/// Route53 takes 1000 values in a change batch (`ChangeResourceRecordSets`), and a shell 128 KiB in an argument.
+/// Route53 takes 1000 values with 32,000 characters in a change batch ("Quotas", Route53 Developer Guide), and a value
+/// of a TXT record has 255 at most.
 const AT_ONCE: usize = 100;
 
 /// The record sets of a zone, as Route53's API words them, that are `owner`'s: the records, and the TXT records that
@@ -30,22 +34,59 @@ fn key(record: &Record) -> (String, String, Option<String>) {
     (normalize(&record.name), record.record_type.clone(), record.set_identifier.clone())
 }
 
+/// Why it can't be told from here which records an installation owns, if so, with the command that lists them.
+pub fn untold(region: &str, installed: &Installed) -> Option<String> {
+    let Installed { registry, assume_role, .. } = installed;
+    match assume_role {
+        _ if registry != "txt" => Some(format!("it keeps no TXT records (--registry={registry})")),
+        Some(role) => Some(format!(
+            "they are in zones of another account, which it reaches through {role}; with credentials of that account, \
+             this lists them: {}",
+            listing(region, installed)
+        )),
+        None if installed.encrypts() => Some(format!(
+            "its TXT records are encrypted; this lists records with such TXT records: {}",
+            listing(region, installed)
+        )),
+        None => None,
+    }
+}
+
+fn listing(region: &str, installed: &Installed) -> String {
+    let owner = if installed.encrypts() { ENCRYPTED } else { &installed.owner_id };
+    let mut command = format!("irsactl get dnsrecords --region {region} --owner {}", shell_word(owner));
+    for (flag, value) in [
+        ("txt-prefix", &installed.txt_prefix),
+        ("txt-suffix", &installed.txt_suffix),
+        ("txt-wildcard-replacement", &installed.wildcard_replacement),
+    ] {
+        if let Some(value) = value {
+            let _ = write!(command, " --{flag} {}", shell_word(value));
+        }
+    }
+    command
+}
+
 /// `name TYPE` of a record set.
 pub fn title(set: &Value) -> String {
     let record = Record::read(set);
-    format!("{} {}", normalize(&record.name), record.record_type)
+    format!("{} {}", display_name(&normalize(&record.name)), record.record_type)
 }
 
-/// The commands for a POSIX shell that delete these record sets.
+/// The commands for a POSIX shell that delete these record sets, with a line for each of them.
 pub fn commands(zone_id: &str, sets: &[Value]) -> Vec<String> {
     sets.chunks(AT_ONCE).map(|sets| command(zone_id, sets)).collect()
 }
 
 fn command(zone_id: &str, sets: &[Value]) -> String {
-    let changes: Vec<_> = sets.iter().map(|set| json!({"Action": "DELETE", "ResourceRecordSet": set})).collect();
-    // A quote can only be inside of a string, where JSON has another way to write it.
-    let batch = json!({"Changes": changes}).to_string().replace('\'', "\\u0027");
-    format!("aws route53 change-resource-record-sets --hosted-zone-id {zone_id} --change-batch '{batch}'")
+    let changes: Vec<_> =
+        sets.iter().map(|set| json!({"Action": "DELETE", "ResourceRecordSet": set}).to_string()).collect();
+    // No line of JSON ends the document early, and nothing in it means anything to the shell.
+    format!(
+        "aws route53 change-resource-record-sets --hosted-zone-id {zone_id} --change-batch file:///dev/stdin <<'EOF'\n\
+         {{\"Changes\":[\n{}\n]}}\nEOF",
+        changes.join(",\n")
+    )
 }
 
 #[cfg(test)]
@@ -80,14 +121,35 @@ mod tests {
     }
 
     #[test]
+    fn what_can_not_be_told_comes_with_a_command_where_there_is_one() {
+        let untold = |args: &[&str]| {
+            let container = json!({"image": "external-dns:v0.23.0", "args": args});
+            let deployment = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+            super::untold("us-west-2", &Installed::from_deployment(&deployment).unwrap())
+        };
+        assert_eq!(untold(&["--txt-owner-id=me"]), None);
+        assert!(untold(&["--registry=noop", "--aws-assume-role=r"]).unwrap().ends_with("(--registry=noop)"));
+        let role = untold(&["--txt-owner-id=me", "--aws-assume-role=r", "--txt-prefix=x-%{record_type}."]).unwrap();
+        assert!(
+            role.ends_with("irsactl get dnsrecords --region us-west-2 --owner me --txt-prefix 'x-%{record_type}.'"),
+            "{role}"
+        );
+        let encrypted = untold(&["--txt-owner-id=me", "--txt-encrypt-enabled"]).unwrap();
+        assert!(encrypted.ends_with("--owner '(encrypted)'"), "{encrypted}");
+    }
+
+    #[test]
     fn a_command_survives_the_shell() {
         let sets = vec![set("a.example.com.", "TXT", "\"it's $(x) `y` \\ \""); 101];
         let commands = commands("Z1", &sets);
         assert_eq!(commands.len(), 2);
-        let (before, batch) = commands[1].split_once('\'').unwrap();
-        assert!(before.starts_with("aws route53 change-resource-record-sets --hosted-zone-id Z1 "), "{before}");
-        let batch = batch.strip_suffix('\'').unwrap();
-        assert!(!batch.contains('\''));
+        let (before, batch) = commands[1].split_once(" <<'EOF'\n").unwrap();
+        assert_eq!(
+            before,
+            "aws route53 change-resource-record-sets --hosted-zone-id Z1 --change-batch file:///dev/stdin"
+        );
+        let batch = batch.strip_suffix("\nEOF").unwrap();
+        assert_eq!(commands[0].lines().filter(|line| line.contains("DELETE")).count(), 100);
         let parsed: Value = serde_json::from_str(batch).unwrap();
         assert_eq!(parsed, json!({"Changes": [{"Action": "DELETE", "ResourceRecordSet": sets[0]}]}));
     }

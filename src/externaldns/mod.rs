@@ -7,6 +7,7 @@ pub mod flags;
 pub mod helm;
 pub mod hosts;
 pub mod leftovers;
+pub mod listing;
 pub mod logs;
 pub mod manifest;
 pub mod owner;

@@ -102,8 +102,8 @@ fn check_container(container: &Value) -> Result<(), String> {
         ));
     }
     let names = container["env"].as_array().into_iter().flatten().filter_map(|variable| variable["name"].as_str());
-    let ours =
-        |name: &&str| name.starts_with("EXTERNAL_DNS_") || (name.starts_with("AWS_") && !HARMLESS.contains(name));
+    let decides = |name: &str| name.starts_with("EXTERNAL_DNS_") || name.starts_with("AWS_");
+    let ours = |name: &&str| decides(name) && !HARMLESS.contains(name);
     match names.into_iter().find(ours) {
         Some(variable) => {
             Err(format!("container {name}: {variable} can't be patched: it changes what irsactl decides"))
@@ -112,9 +112,16 @@ fn check_container(container: &Value) -> Result<(), String> {
     }
 }
 
-/// Variables of the AWS SDK that change neither identity nor endpoint.
-const HARMLESS: [&str; 5] =
-    ["AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED", "AWS_MAX_ATTEMPTS", "AWS_REGION", "AWS_RETRY_MODE"];
+/// Variables of the AWS SDK that change neither identity nor endpoint, and the key of encrypted TXT records, for which
+/// there is no other place.
+const HARMLESS: [&str; 6] = [
+    "AWS_DEFAULT_REGION",
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_MAX_ATTEMPTS",
+    "AWS_REGION",
+    "AWS_RETRY_MODE",
+    "EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY",
+];
 
 fn merge(target: &mut Value, patch: &Value, key: &str) {
     match (target, patch) {

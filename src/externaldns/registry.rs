@@ -1,6 +1,7 @@
 //! Who owns which record: names and values of the TXT records that ExternalDNS keeps beside its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use serde::Serialize;
@@ -140,7 +141,7 @@ pub enum TxtProblem {
 }
 
 /// A record set of Route53.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// DNS name, as Route53 writes it or normalised.
     pub name: String,
@@ -152,6 +153,8 @@ pub struct Record {
     pub alias: Option<String>,
     /// The values of any other record.
     pub values: Vec<String>,
+    /// Seconds that resolvers may keep it; none for an ALIAS.
+    pub ttl: Option<i64>,
 }
 
 impl Record {
@@ -165,6 +168,7 @@ impl Record {
             set_identifier: set["SetIdentifier"].as_str().map(str::to_owned),
             alias: set["AliasTarget"]["DNSName"].as_str().map(str::to_owned),
             values: values.iter().map(|record| text(&record["Value"])).collect(),
+            ttl: set["TTL"].as_i64(),
         }
     }
 
@@ -190,6 +194,21 @@ pub fn normalize(name: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A normalised DNS name as Route53 writes it, but for the final dot and `*`: whatever isn't a letter, a digit or
+/// `-_.` is `\ooo` ("DNS domain name format", Route53 Developer Guide).
+pub fn display_name(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'*' => text.push(char::from(byte)),
+            _ => {
+                let _ = write!(text, "\\{byte:03o}");
+            }
+        }
+    }
+    text
 }
 
 /// The labels in the value of an ownership TXT record, without `external-dns/`; `None` for any other
@@ -221,10 +240,19 @@ pub fn txt_value(labels: &BTreeMap<String, String>) -> String {
     format!("\"heritage=external-dns{}\"", pairs.collect::<String>())
 }
 
-/// True for a value that may be an encrypted ownership TXT record: base64 of more than nonce and tag.
+/// The owner in an encrypted ownership TXT record, which only its key tells.
+pub const ENCRYPTED: &str = "(encrypted)";
+
+/// Nonce, tag and the compressed labels of an owner with one letter. What else people keep in base64 is shorter, such as
+/// the 32 bytes by which SES knows a domain.
+const SHORTEST_ENCRYPTED: usize = 80;
+
+/// True for a value that may be an encrypted ownership TXT record (`--txt-encrypt-enabled`): base64 of a nonce and the
+/// compressed labels in AES-256-GCM.
 pub fn maybe_encrypted(value: &str) -> bool {
-    let decoded = base64::engine::general_purpose::STANDARD.decode(value.trim_matches('"'));
-    decoded.is_ok_and(|bytes| bytes.len() > 28)
+    let joined = value.replace("\" \"", "");
+    let decoded = base64::engine::general_purpose::STANDARD.decode(joined.trim_matches('"'));
+    decoded.is_ok_and(|bytes| bytes.len() >= SHORTEST_ENCRYPTED)
 }
 
 /// What is said about a record.
@@ -248,6 +276,17 @@ pub enum Class {
 }
 
 impl Class {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Owned,
+        Self::OwnedLegacy,
+        Self::Foreign,
+        Self::Unowned,
+        Self::OrphanTxt,
+        Self::ObsoleteTxt,
+        Self::Conflict,
+    ];
+
     /// Its name in output.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -297,11 +336,14 @@ type Key<'a> = (&'a str, &'a str, Option<&'a str>);
 pub fn audit(records: &[Record], mapper: &Mapper, owner: Option<&str>) -> Vec<Owned> {
     let records: Vec<Record> = records.iter().map(normalized).collect();
     let apex = records.iter().find(|record| record.record_type == "SOA").map(|record| record.name.clone());
-    let (registry, rest): (Vec<_>, Vec<_>) =
-        records.iter().partition(|record| record.record_type == "TXT" && txt_labels(record, mapper).is_some());
-    let (txts, strangers): (Vec<_>, Vec<_>) =
-        registry.into_iter().partition(|record| mapper.host(&record.name).is_some());
-    let txts: Vec<Txt<'_>> = txts.into_iter().filter_map(|record| txt(record, mapper)).collect();
+    let (mut txts, mut strangers, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+    for record in &records {
+        match txt(record, mapper) {
+            Some(txt) => txts.push(txt),
+            None if txt_labels(record, mapper).is_some() => strangers.push(record),
+            None => rest.push(record),
+        }
+    }
     let index: BTreeMap<Key<'_>, &Txt<'_>> = txts.iter().map(|txt| (txt.key(), txt)).collect();
 
     let of_apex =
@@ -356,13 +398,24 @@ fn normalized(record: &Record) -> Record {
 }
 
 fn txt_labels(record: &Record, mapper: &Mapper) -> Option<BTreeMap<String, String>> {
-    labels(record.values.first()?, mapper.version)
+    let value = record.values.first().filter(|_| record.record_type == "TXT")?;
+    labels(value, mapper.version)
 }
 
+/// An ownership TXT record of this mapping. An encrypted one is known by its name: it always has the type in it.
 fn txt<'a>(record: &'a Record, mapper: &Mapper) -> Option<Txt<'a>> {
-    let mut labels = txt_labels(record, mapper)?;
+    let value = record.values.first().filter(|_| record.record_type == "TXT")?;
+    let said = labels(value, mapper.version);
+    if said.is_none() && !maybe_encrypted(value) {
+        return None;
+    }
     let (host, record_type) = mapper.host(&record.name)?;
-    Some(Txt { record, host, record_type, owner: labels.remove("owner"), resource: labels.remove("resource") })
+    let (owner, resource) = match said {
+        Some(mut labels) => (labels.remove("owner"), labels.remove("resource")),
+        None if record_type.is_empty() => return None,
+        None => (Some(ENCRYPTED.to_owned()), None),
+    };
+    Some(Txt { record, host, record_type, owner, resource })
 }
 
 /// The TXT records that speak of a record, with their place in the order of lookup.
@@ -547,7 +600,23 @@ mod tests {
         let value = "+lvP8q9KHJ6BS6O81i2Q6DLNdf2JSKy8j/gbZKviTZlGYj7q+yDoYMgkQ1hPn6urtGllM5bfFMcaaHto52otQtiOYrX8990J3kQqg4s47m3bH3Ejl8RSxSSuWJM3HJtPghQzYg0/LSOsdQ0=";
         assert_eq!(shown(value), None);
         assert!(maybe_encrypted(&format!("\"{value}\"")));
-        assert!(!maybe_encrypted("v=spf1 -all") && !maybe_encrypted("c2hvcnQ="));
+        let ses = "\"pmBGN/7MjnfhTKUZ06Enqq1PeGUaOkw8lGhcfwefcHU=\"";
+        assert!(!maybe_encrypted("v=spf1 -all") && !maybe_encrypted("c2hvcnQ=") && !maybe_encrypted(ses));
+        let encrypted = |name: &str| record(name, "TXT", &format!("\"{value}\""));
+        let records = [
+            record("app", "A", "192.0.2.1"),
+            encrypted("a-app"),
+            record("note", "A", "192.0.2.1"),
+            encrypted("note"),
+            encrypted("a-ghost"),
+        ];
+        let expected = [
+            "app/A foreign (encrypted)",
+            "note/A unowned -",
+            "note/TXT unowned -",
+            "a-ghost/TXT orphan-txt (encrypted)",
+        ];
+        assert_eq!(audited(&records, &mapper("", "")), expected);
     }
 
     #[test]
@@ -557,6 +626,9 @@ mod tests {
         assert_eq!(normalize(r"\052.Example.com."), "*.example.com");
         assert_eq!(normalize(r"a\b\05"), r"a\b\05");
         assert_eq!(normalize(r"\303\274.example.com"), "ü.example.com");
+        for name in [raw, r"\303\274.a_b.example.com", r"\033\13331m.example.com"] {
+            assert_eq!(display_name(&normalize(name)), name.replace(r"\052", "*"));
+        }
     }
 
     fn record(name: &str, kind: &str, value: &str) -> Record {
@@ -568,6 +640,7 @@ mod tests {
             set_identifier: None,
             alias,
             values,
+            ttl: None,
         }
     }
 

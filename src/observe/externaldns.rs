@@ -47,6 +47,7 @@ pub(crate) async fn account(
     role_name: Option<&str>,
 ) -> Result<Account> {
     let aws = context.aws(args).await?;
+    let reader = entry::Reader::by_name(aws);
     let who = (settings.namespace.as_str(), settings.name.as_str());
     let ui = &context.ui;
     let informing = try_join(
@@ -56,7 +57,7 @@ pub(crate) async fn account(
     let (caller, (cluster, issuer), (stack_name, entry), (association, addon), zones) = try_join5(
         aws.caller(),
         context.cluster(args, cluster),
-        entry::aws_half(aws, cluster, who, role_name),
+        reader.aws_half(cluster, who, role_name),
         informing,
         zones(aws, ui, settings.aws_assume_role.is_some()),
     )

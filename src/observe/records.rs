@@ -3,17 +3,21 @@
 use std::collections::BTreeSet;
 
 use futures::future::try_join;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, Stream, StreamExt, TryStreamExt};
 use serde_json::Value;
 
 use crate::aws::Aws;
-use crate::error::{ErrorCode, Result};
+use crate::aws::eks::Cluster;
+use crate::cli::shared;
+use crate::context::Context;
+use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{Zone, select_zones};
 use crate::externaldns::hosts::{View, desired_hosts};
 use crate::externaldns::leftovers::belonging;
+use crate::externaldns::owner::derived_owner_id;
 use crate::externaldns::protect::protected_changes;
-use crate::externaldns::registry::{Class, Mapper, Owned, Record, audit, normalize};
+use crate::externaldns::registry::{Class, ENCRYPTED, Mapper, Owned, Record, audit, normalize};
 use crate::externaldns::settings::{Registry, Settings};
 use crate::k8s::{Kind, Kubernetes};
 use crate::ui::Ui;
@@ -39,7 +43,7 @@ fn is_own(record: &Owned, owner: &str) -> bool {
     own && record.owner.as_deref() == Some(owner)
 }
 
-fn unreadable<T>(ui: &Ui, error: Box<crate::error::Error>) -> Result<Option<T>> {
+fn unreadable<T>(ui: &Ui, error: Box<Error>) -> Result<Option<T>> {
     if error.code != ErrorCode::AccessDenied {
         return Err(error);
     }
@@ -130,10 +134,110 @@ async fn overwritten(aws: &Aws, zones: &[&Zone], settings: &Settings, objects: &
 }
 
 /// The zones that a live installation looks after.
-fn looked_after<'z>(installed: &Installed, zones: &'z [Zone]) -> Vec<&'z Zone> {
+pub(crate) fn looked_after<'z>(installed: &Installed, zones: &'z [Zone]) -> Vec<&'z Zone> {
     let filter = installed.domain_filter();
-    let by_id = |zone: &Zone| installed.zone_id_filters.is_empty() || installed.zone_id_filters.contains(&zone.id);
-    zones.iter().filter(|zone| filter.matches(&zone.name) && by_id(zone)).collect()
+    let parents = installed.arguments.bool("aws-zone-match-parent") == Some(true);
+    let by_name = |zone: &&Zone| filter.matches(&zone.name) || (parents && filter.matches_parent(&zone.name));
+    let by_id = |zone: &&Zone| installed.zone_id_filters.is_empty() || installed.zone_id_filters.contains(&zone.id);
+    let by_type = |zone: &&Zone| match installed.zone_type.as_deref() {
+        Some("public") => !zone.private,
+        Some("private") => zone.private,
+        _ => true,
+    };
+    zones.iter().filter(by_name).filter(by_id).filter(by_type).collect()
+}
+
+/// Whose eyes records are seen with.
+pub(crate) struct Viewer {
+    /// How TXT records are named.
+    pub(crate) mapper: Mapper,
+    /// The owner id; with none, every record that has an owner is `owned`.
+    pub(crate) owner: Option<String>,
+    /// True for an installation whose own TXT records are encrypted.
+    pub(crate) encrypts: bool,
+}
+
+impl From<&Installed> for Viewer {
+    fn from(installed: &Installed) -> Self {
+        let owner = Some(installed.owner_id.clone());
+        Self { mapper: installed.mapper(), owner, encrypts: installed.encrypts() }
+    }
+}
+
+/// The records of zones in the order of `zones`, each zone read whole before it is sorted by owner: a record and the TXT
+/// record that says whose it is may be at its two ends. A few zones are read ahead, so that memory is bounded by them.
+pub(crate) fn listed<'a>(
+    aws: &'a Aws,
+    zones: &'a [Zone],
+    viewer: &'a Viewer,
+) -> impl Stream<Item = (&'a Zone, Result<Vec<Owned>>)> {
+    let reads = zones.iter().map(move |zone| async move {
+        let records = aws.records(&zone.id).await;
+        (zone, records.map(|records| seen(&records, viewer)))
+    });
+    stream::iter(reads).buffered(AT_ONCE)
+}
+
+fn seen(records: &[Record], viewer: &Viewer) -> Vec<Owned> {
+    let mut found = audit(records, &viewer.mapper, viewer.owner.as_deref());
+    let own = |record: &&mut Owned| record.class == Class::Foreign && record.owner.as_deref() == Some(ENCRYPTED);
+    for record in found.iter_mut().filter(|_| viewer.encrypts).filter(own) {
+        record.class = Class::Owned;
+    }
+    found
+}
+
+/// The ExternalDNS of a cluster that has this namespace and name.
+///
+/// # Errors
+/// `NotFound` where there is none, naming those that are there.
+pub(crate) async fn installation(
+    context: &Context,
+    cluster: &str,
+    (namespace, name): (&str, &str),
+    aws: &shared::Aws,
+    kube: &shared::Kube,
+) -> Result<Installed> {
+    let (cluster, _) = context.cluster(aws, cluster).await?;
+    let read = async {
+        let kubernetes = context.kubernetes(&cluster, aws, kube).await?;
+        let deployment = kubernetes.get(&Kind::DEPLOYMENT, Some(namespace), name).await?;
+        if let Some(installed) = deployment.as_ref().and_then(Installed::from_deployment) {
+            return Ok(installed);
+        }
+        let others = match kubernetes.list(&Kind::DEPLOYMENT, None, None, None).await {
+            Ok(deployments) => deployments.iter().filter_map(Installed::from_deployment).collect(),
+            Err(error) if error.code == ErrorCode::ClusterForbidden => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let region = context.aws(aws).await?.region();
+        Err(not_installed(&cluster, region, (namespace, name), &others))
+    };
+    match read.await {
+        Ok(installed) => Ok(installed),
+        Err(error) => Err(context.explain_access(error, &cluster.name).await),
+    }
+}
+
+fn not_installed(cluster: &Cluster, region: &str, (namespace, name): (&str, &str), others: &[Installed]) -> Box<Error> {
+    let error =
+        Error::new(ErrorCode::NotFound, format!("cluster {} has no ExternalDNS {namespace}/{name}", cluster.name));
+    match others {
+        [] => {
+            let owner = derived_owner_id(&cluster.name, &cluster.arn, name);
+            error.hint(format!(
+                "records of one that irsactl installed are seen with irsactl get dnsrecords --region {region} \
+                 --txt-owner-id {owner}"
+            ))
+        }
+        [one, ..] => {
+            let names: Vec<_> = others.iter().map(|found| format!("{}/{}", found.namespace, found.name)).collect();
+            error.cause(format!("it has {}", names.join(", "))).hint(format!(
+                "irsactl get dnsrecords --cluster {} --region {region} --namespace {} --name {}",
+                cluster.name, one.namespace, one.name
+            ))
+        }
+    }
 }
 
 /// Records that stay in a zone when an installation goes.
@@ -144,11 +248,9 @@ pub(crate) struct Leftover {
     pub(crate) sets: Vec<Value>,
 }
 
-/// What an installation that goes leaves in the zones that it looked after.
+/// What an installation that goes leaves in the zones that it looked after, as far as its TXT records tell
+/// ([`leftovers::untold`](crate::externaldns::leftovers::untold)).
 pub(crate) async fn leftovers(aws: &Aws, ui: &Ui, installed: &Installed) -> Result<Vec<Leftover>> {
-    if installed.registry != "txt" || installed.assume_role.is_some() {
-        return Ok(Vec::new());
-    }
     match read_leftovers(aws, installed).await {
         Ok(found) => Ok(found),
         Err(error) => Ok(unreadable(ui, error)?.unwrap_or_default()),

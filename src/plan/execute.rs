@@ -1,13 +1,15 @@
 //! Carries a plan out: independent steps side by side, each as soon as what it needs is done.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Notify;
 
 use super::{Action, Outcome, Plan, RoleSource, Step};
-use crate::aws::Aws;
+use crate::aws::{AT_ONCE, Aws};
 use crate::error::{Error, ErrorCode, Result};
 use crate::k8s::Kubernetes;
 use crate::ui::{Ui, plan as text};
@@ -18,9 +20,6 @@ mod proof;
 mod stack;
 
 pub use proof::prove;
-
-/// AWS throttles more.
-const AT_ONCE: usize = 16;
 
 /// What steps are carried out with.
 pub struct Tools<'a> {
@@ -34,12 +33,41 @@ pub struct Tools<'a> {
     pub wait: &'a Wait,
     /// The roles of the stacks that are there.
     pub roles: Mutex<BTreeMap<String, String>>,
+    waiting: Waiting,
+}
+
+/// How many steps wait for CloudFormation only: they leave their places to others.
+#[derive(Default)]
+struct Waiting {
+    steps: AtomicUsize,
+    changed: Notify,
+}
+
+/// A step that waits, until dropped.
+struct Idle<'a>(&'a Waiting);
+
+impl Waiting {
+    fn enter(&self) -> Idle<'_> {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_one();
+        Idle(self)
+    }
+
+    fn count(&self) -> usize {
+        self.steps.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.steps.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl<'a> Tools<'a> {
     /// The tools of one run.
     pub fn new(aws: &'a Aws, kubernetes: Option<&'a Kubernetes>, ui: &'a Ui, wait: &'a Wait) -> Self {
-        Self { aws, kubernetes, ui, wait, roles: Mutex::default() }
+        Self { aws, kubernetes, ui, wait, roles: Mutex::default(), waiting: Waiting::default() }
     }
 
     fn kubernetes(&self) -> Result<&Kubernetes> {
@@ -77,13 +105,17 @@ pub async fn execute(plan: &mut Plan, tools: &Tools<'_>) -> Result<()> {
     let mut started = vec![false; plan.steps.len()];
     let mut running = FuturesUnordered::new();
     loop {
-        while running.len() < AT_ONCE && tools.wait.check().is_ok() {
+        while running.len() < AT_ONCE + tools.waiting.count() && tools.wait.check().is_ok() {
             let Some(next) = (0..started.len()).find(|&i| !started[i] && is_ready(plan, i)) else { break };
             started[next] = true;
             let step = plan.steps[next].clone();
             running.push(async move { (next, carry_out(&step, tools).await) });
         }
-        let Some((index, result)) = running.next().await else { break };
+        let ended = tokio::select! {
+            ended = running.next() => ended,
+            () = tools.waiting.changed.notified() => continue,
+        };
+        let Some((index, result)) = ended else { break };
         let step = &mut plan.steps[index];
         step.result = Some(if result.is_ok() { Outcome::Done } else { Outcome::Failed });
         if let Err(error) = result {

@@ -1,6 +1,7 @@
 //! A service account with an IAM role: the stack, its role, the namespace and the ServiceAccount.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -41,7 +42,7 @@ pub struct Desired {
 #[derive(Clone, Debug)]
 pub enum DesiredRole {
     /// A stack makes it.
-    Stack(StackSpec),
+    Stack(Arc<StackSpec>),
     /// Others made it.
     Existing(String),
 }
@@ -149,7 +150,7 @@ fn note_stack(plan: &mut Plan, desired: &Desired, observed: &Observed) {
 fn add_role(
     plan: &mut Plan,
     desired: &Desired,
-    spec: &StackSpec,
+    spec: &Arc<StackSpec>,
     observed: &Observed,
     needs: &[StepId],
 ) -> Result<(RoleSource, Vec<StepId>)> {
@@ -219,7 +220,7 @@ pub fn check_ours(cluster: &str, service_account: &str, stack: &Stack) -> Result
     .hint("it is left alone; delete it if nothing needs it, or give the ServiceAccount another name"))
 }
 
-fn stack_step(spec: &StackSpec, found: &ObservedStack) -> Step {
+fn stack_step(spec: &Arc<StackSpec>, found: &ObservedStack) -> Step {
     let stack = &found.stack;
     let update = |op| Step::new(Action::Update, "Stack", &spec.name, op);
     let id = stack.id.clone();
@@ -265,7 +266,7 @@ fn under_way(status: &str) -> cloudformation::Action {
     }
 }
 
-fn changed_stack(spec: &StackSpec, found: &ObservedStack, update: impl Fn(Op) -> Step) -> Step {
+fn changed_stack(spec: &Arc<StackSpec>, found: &ObservedStack, update: impl Fn(Op) -> Step) -> Step {
     let id = found.stack.id.clone();
     if found.role.is_none() {
         let first = Settle::Nothing;
@@ -415,7 +416,8 @@ fn service_account(desired: &Desired, wanted: &DesiredObject, observed: &Observe
     if !wanted.force {
         refuse_conflicts("ServiceAccount", &name, found, &object)?;
     }
-    let reason = reason(&fields, "it doesn't name the role");
+    let named = annotation(found, ROLE_ANNOTATION) == annotation(&object, ROLE_ANNOTATION);
+    let reason = reason(&fields, if named { "it differs from what is asked for" } else { "it doesn't name the role" });
     let diff = fields.into_iter().map(|field| field.change).collect();
     Ok(Step::new(Action::Update, "ServiceAccount", name, op(&object)).because(reason).with_diff(diff))
 }

@@ -9,6 +9,7 @@ pub mod provider;
 pub mod removal;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -256,15 +257,15 @@ pub enum Op {
     /// Deletes a managed policy and its versions.
     DeletePolicy { arn: String },
     /// Creates a stack, after the deletion of its forerunner has ended.
-    CreateStack { stack: StackSpec, forerunner: Option<String> },
+    CreateStack { stack: Arc<StackSpec>, forerunner: Option<String> },
     /// Waits for a stack that is under way, then mends its role.
-    WaitForStack { stack: StackSpec, id: String, action: StackAction },
+    WaitForStack { stack: Arc<StackSpec>, id: String, action: StackAction },
     /// Changes a stack through a change set, then mends its role.
-    ChangeStack { stack: StackSpec, id: String, first: Settle },
+    ChangeStack { stack: Arc<StackSpec>, id: String, first: Settle },
     /// Protects a stack from deletion.
     ProtectStack { name: String },
     /// Deletes a stack that failed, and creates it anew.
-    ReplaceStack { stack: StackSpec, id: String, unprotect: bool, first: Settle },
+    ReplaceStack { stack: Arc<StackSpec>, id: String, unprotect: bool, first: Settle },
     /// Deletes a stack, after the policies that others attached to its role are detached.
     DeleteStack { name: String, id: String, unprotect: bool, detach: Vec<(String, String)>, wait: bool },
     /// Sets the trust policy of a role.

@@ -65,11 +65,11 @@ impl RoleSpec {
 pub fn template(spec: &RoleSpec, stack_name: &str) -> Value {
     let mut resources = Map::from_iter([(ROLE.to_owned(), role(spec))]);
     if let Some(document) = &spec.inline {
-        resources.insert(INLINE.to_owned(), inline_policy(stack_name, INLINE, document));
+        resources.insert(INLINE.to_owned(), inline_policy(stack_name, INLINE, ROLE, document));
     }
     for known in well_known(spec) {
         for (id, document) in known.policies() {
-            let policy = inline_policy(stack_name, &id, &document);
+            let policy = inline_policy(stack_name, &id, ROLE, &document);
             resources.insert(id, policy);
         }
     }
@@ -99,9 +99,7 @@ fn role(spec: &RoleSpec) -> Value {
     }
     let trust = trust_policy(&spec.issuer, &spec.partition, &spec.account, Some(&spec.subject()));
     set("AssumeRolePolicyDocument", trust.0);
-    let known = well_known(spec)
-        .filter_map(WellKnown::managed)
-        .map(|path| json!({"Fn::Sub": format!("arn:${{AWS::Partition}}:iam::aws:policy/{path}")}));
+    let known = well_known(spec).filter_map(WellKnown::managed).map(managed_by_aws);
     let managed: Vec<Value> = spec.managed_policies.iter().map(|arn| json!(arn)).chain(known).collect();
     if !managed.is_empty() {
         set("ManagedPolicyArns", Value::Array(managed));
@@ -112,9 +110,9 @@ fn role(spec: &RoleSpec) -> Value {
     json!({"Type": ROLE_TYPE, "Properties": properties})
 }
 
-fn inline_policy(stack_name: &str, id: &str, document: &Value) -> Value {
+fn inline_policy(stack_name: &str, id: &str, role: &str, document: &Value) -> Value {
     json!({"Type": POLICY_TYPE, "Properties": {
-        "PolicyName": policy_name(stack_name, id), "Roles": [{"Ref": ROLE}], "PolicyDocument": document
+        "PolicyName": policy_name(stack_name, id), "Roles": [{"Ref": role}], "PolicyDocument": document
     }})
 }
 
@@ -402,16 +400,85 @@ fn statement_changes(path: &str, old: &Value, new: &Value, found: &mut Vec<Chang
     });
 }
 
-/// The template with exactly these managed policies on the role; all else stays as it is.
+/// The template with exactly these managed policies on the role; all else stays as it is, those of well-known policies
+/// included.
 #[must_use]
 pub fn with_managed_policies(current: &Value, arns: &[String]) -> Value {
-    with_property(current, "ManagedPolicyArns", (!arns.is_empty()).then(|| json!(arns)))
+    let known = attached(current).into_iter().filter(is_well_known);
+    with_attached(current, arns.iter().map(|arn| json!(arn)).chain(known).collect())
+}
+
+/// The template with exactly these well-known policies for the role, as they are now; all else stays as it is.
+#[must_use]
+pub fn with_well_known(current: &Value, stack_name: &str, wanted: &[WellKnown]) -> Value {
+    let others = attached(current).into_iter().filter(|item| !is_well_known(item));
+    let wanted = || WellKnown::ALL.into_iter().filter(|known| wanted.contains(known));
+    let known = wanted().filter_map(WellKnown::managed).map(managed_by_aws);
+    let mut template = with_attached(current, others.chain(known).collect());
+    let documents: BTreeMap<_, _> = wanted().flat_map(WellKnown::policies).collect();
+    let stale = WellKnown::ALL.into_iter().flat_map(WellKnown::policies).filter(|(id, _)| !documents.contains_key(id));
+    let stale: Vec<_> = stale.map(|(id, _)| id).collect();
+    if let Some(resources) = template.get_mut("Resources").and_then(Value::as_object_mut) {
+        resources.retain(|id, resource| resource["Type"] != POLICY_TYPE || !stale.contains(id));
+    }
+    documents.iter().fold(template, |template, (id, document)| with_policy(template, stack_name, id, document))
+}
+
+/// The template with this document as the role's inline policy `Policy1`; all else stays as it is.
+#[must_use]
+pub fn with_inline(current: &Value, stack_name: &str, document: &Value) -> Value {
+    with_policy(current.clone(), stack_name, INLINE, document)
 }
 
 /// The template with this permissions boundary on the role; all else stays as it is.
 #[must_use]
 pub fn with_boundary(current: &Value, arn: &str) -> Value {
     with_property(current, "PermissionsBoundary", Some(json!(arn)))
+}
+
+/// The template with this trust policy of the role; all else stays as it is.
+#[must_use]
+pub fn with_trust(current: &Value, trust: &PolicyDocument) -> Value {
+    with_property(current, "AssumeRolePolicyDocument", Some(trust.0.clone()))
+}
+
+/// What a role's `ManagedPolicyArns` holds.
+fn attached(template: &Value) -> Vec<Value> {
+    let Ok(id) = role_id(template) else { return Vec::new() };
+    let found = template["Resources"][id.as_str()]["Properties"].get("ManagedPolicyArns");
+    found.map(list).unwrap_or_default().into_iter().cloned().collect()
+}
+
+fn with_attached(current: &Value, items: Vec<Value>) -> Value {
+    with_property(current, "ManagedPolicyArns", (!items.is_empty()).then_some(Value::Array(items)))
+}
+
+/// AWS's own policy, as eksctl writes it for a well-known policy.
+fn managed_by_aws(path: &str) -> Value {
+    json!({"Fn::Sub": format!("arn:${{AWS::Partition}}:iam::aws:policy/{path}")})
+}
+
+/// True for what stands for a well-known policy: a user's ARN is always written out.
+fn is_well_known(item: &Value) -> bool {
+    WellKnown::ALL.into_iter().filter_map(WellKnown::managed).any(|path| *item == managed_by_aws(path))
+}
+
+fn is_policy(resource: &Value) -> bool {
+    resource["Type"] == POLICY_TYPE && resource["Properties"].is_object()
+}
+
+/// Writes the document of an inline policy; one that is there keeps its name.
+fn with_policy(mut template: Value, stack_name: &str, id: &str, document: &Value) -> Value {
+    let Ok(role) = role_id(&template) else { return template };
+    if let Some(resources) = template.get_mut("Resources").and_then(Value::as_object_mut) {
+        match resources.get_mut(id).filter(|resource| is_policy(resource)) {
+            Some(resource) => resource["Properties"]["PolicyDocument"] = document.clone(),
+            None => {
+                resources.insert(id.to_owned(), inline_policy(stack_name, id, &role, document));
+            }
+        }
+    }
+    template
 }
 
 fn with_property(current: &Value, key: &str, value: Option<Value>) -> Value {
@@ -723,6 +790,71 @@ mod tests {
         assert_eq!(none, template(&RoleSpec { managed_policies: vec![], ..whole }, STACK));
     }
 
+    #[test]
+    fn well_known_policies_and_the_user_s_own_are_told_apart() {
+        let known = vec![WellKnown::EbsCsiController, WellKnown::CertManager];
+        let whole = RoleSpec { managed_policies: vec![S3.to_owned()], well_known: known, ..spec() };
+        let current = template(&whole, STACK);
+        let other = "arn:aws:iam::aws:policy/Other".to_owned();
+        let desired = template(&RoleSpec { managed_policies: vec![other.clone()], ..whole.clone() }, STACK);
+        assert_eq!(with_managed_policies(&current, &[other]), desired);
+        let known = vec![WellKnown::ImageBuilder, WellKnown::ExternalDns];
+        let desired = template(&RoleSpec { well_known: known.clone(), ..whole.clone() }, STACK);
+        assert_eq!(with_well_known(&current, STACK, &known), desired);
+        let none = template(&RoleSpec { well_known: vec![], ..whole }, STACK);
+        assert_eq!(with_well_known(&current, STACK, &[]), none);
+        // Attached by its ARN, it is the user's.
+        let literal = "arn:aws:iam::aws:policy/AmazonEC2ContainerRegistryPowerUser".to_owned();
+        let own = template(&RoleSpec { managed_policies: vec![literal], ..spec() }, STACK);
+        assert_eq!(with_well_known(&own, STACK, &[]), own);
+    }
+
+    #[test]
+    fn eksctls_stacks_are_edited_in_place() {
+        let eksctl: Value = serde_json::from_str(EKSCTL).unwrap();
+        assert_eq!(eksctl["Outputs"]["Role1"]["Value"]["Fn::GetAtt"], "Role1.Arn");
+        let renewed = with_well_known(&eksctl, STACK, &[WellKnown::ExternalDns]);
+        assert_eq!(paths(&eksctl, &renewed).len(), 1, "the document of today");
+        assert_eq!(differences(&renewed, &template(&external_dns(), STACK)), []);
+        assert_eq!(renewed["Outputs"], eksctl["Outputs"]);
+        let gone = with_well_known(&eksctl, STACK, &[WellKnown::EbsCsiController]);
+        assert_eq!(ids(&gone), ["Role1"]);
+        assert_eq!(
+            read(&gone).unwrap().managed_arns(),
+            ["arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy"]
+        );
+        let with_own = with_inline(&eksctl, STACK, &get_star());
+        assert_eq!(differences(&with_own, &eksctl).len(), 1);
+        assert_eq!(with_own["Resources"]["Policy1"]["Properties"]["Roles"], json!([{"Ref": "Role1"}]));
+    }
+
+    #[test]
+    fn inline_policies_keep_their_names_and_new_ones_get_valid_ones() {
+        let stack = "s".repeat(128);
+        let known = vec![WellKnown::AwsLoadBalancerController];
+        let bare = template(&spec(), &stack);
+        let desired = template(&RoleSpec { inline: Some(get_star()), well_known: known.clone(), ..spec() }, &stack);
+        assert_eq!(with_inline(&with_well_known(&bare, &stack, &known), &stack, &get_star()), desired);
+        assert!(desired["Resources"]["Policy1"]["Properties"]["PolicyName"].as_str().unwrap().len() <= 128);
+
+        let mut named = template(&RoleSpec { inline: Some(json!({})), ..spec() }, STACK);
+        named["Resources"]["Policy1"]["Properties"]["PolicyName"] = json!("mine");
+        let changed = with_inline(&named, STACK, &get_star());
+        assert_eq!(changed["Resources"]["Policy1"]["Properties"]["PolicyName"], "mine");
+        assert_eq!(read(&changed).unwrap().inline["Policy1"], get_star());
+    }
+
+    #[test]
+    fn roles_of_other_names_get_their_policies_too() {
+        let text = template(&RoleSpec { managed_policies: vec![S3.to_owned()], ..spec() }, STACK).to_string();
+        let foreign: Value = serde_json::from_str(&text.replace("\"Role1\"", "\"Mine\"")).unwrap();
+        let trust = PolicyDocument(get_star());
+        let changed = with_trust(&with_inline(&with_boundary(&foreign, "b"), STACK, &get_star()), &trust);
+        let facts = read(&changed).unwrap();
+        assert_eq!((facts.inline.len(), facts.boundary, facts.trust), (1, Some(json!("b")), Some(get_star())));
+        assert_eq!(with_inline(&json!({"Resources": {}}), STACK, &get_star()), json!({"Resources": {}}));
+    }
+
     prop_compose! {
         fn any_spec()(managed in prop::collection::vec("arn:aws:iam::aws:policy/[A-C]{1,2}", 0..4), inline: bool,
             known in prop::sample::subsequence(WellKnown::ALL.to_vec(), 0..4), named: bool, pattern: bool) -> RoleSpec {
@@ -738,6 +870,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_update_gives_the_template_of_what_it_names(one in any_spec(), other in any_spec()) {
+            let desired = RoleSpec {
+                managed_policies: other.managed_policies.clone(),
+                well_known: other.well_known.clone(),
+                inline: Some(get_star()),
+                ..one.clone()
+            };
+            let edited = with_well_known(&template(&one, STACK), STACK, &other.well_known);
+            let edited = with_managed_policies(&with_inline(&edited, STACK, &get_star()), &other.managed_policies);
+            prop_assert_eq!(edited, template(&desired, STACK));
+        }
+
         #[test]
         fn differences_are_none_only_between_equals(one in any_spec(), other in any_spec()) {
             let (first, second) = (template(&one, STACK), template(&other, STACK));

@@ -5,6 +5,7 @@ pub mod plan;
 mod progress;
 pub mod table;
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use anstream::AutoStream;
@@ -109,6 +110,11 @@ impl Ui {
         self.print_raw(&text)
     }
 
+    /// Begins a document that is one list under `key`, and prints it item by item.
+    pub fn list(&self, key: &'static str) -> List<'_> {
+        List { ui: self, key, empty: true }
+    }
+
     /// Narrates, on stderr.
     pub fn say(&self, text: &str) {
         if !self.silent {
@@ -158,6 +164,45 @@ impl Ui {
     }
 }
 
+/// A document that is one list, `{"key": […]}`, of which one item at a time is in memory.
+pub struct List<'u> {
+    ui: &'u Ui,
+    key: &'static str,
+    empty: bool,
+}
+
+impl List<'_> {
+    /// Prints the next item.
+    ///
+    /// # Errors
+    /// Where stdout can't be written.
+    pub fn item(&mut self, value: &impl Serialize) -> Result<()> {
+        let text = if self.ui.output == Output::Yaml {
+            let key = if self.empty { format!("{}:\n", self.key) } else { String::new() };
+            key + &to_yaml(&[value])?
+        } else {
+            let before = if self.empty { format!("{{\n  \"{}\": [\n    ", self.key) } else { ",\n    ".to_owned() };
+            // No line end is inside of a JSON string.
+            before + &to_json(value)?.trim_end().replace('\n', "\n    ")
+        };
+        self.empty = false;
+        self.ui.print_raw(&text)
+    }
+
+    /// Prints the end.
+    ///
+    /// # Errors
+    /// Where stdout can't be written.
+    pub fn end(self) -> Result<()> {
+        match (self.ui.output, self.empty) {
+            (Output::Yaml, true) => self.ui.print_raw(&format!("{}: []\n", self.key)),
+            (Output::Yaml, false) => Ok(()),
+            (_, true) => self.ui.print_raw(&format!("{{\n  \"{}\": []\n}}\n", self.key)),
+            (_, false) => self.ui.print_raw("\n  ]\n}\n"),
+        }
+    }
+}
+
 fn write_all(stream: &mut impl Write, text: &str) -> io::Result<()> {
     stream.write_all(text.as_bytes())?;
     stream.flush()
@@ -178,13 +223,23 @@ pub fn is_broken_pipe(error: &Error) -> bool {
     error.code == ErrorCode::Io && error.message == BROKEN_PIPE
 }
 
-/// Pretty JSON with a line end.
+/// Pretty JSON with a line end. Control characters that JSON may hold as they are (DEL and C1, which terminals obey)
+/// are escaped like the others.
 ///
 /// # Errors
 /// `Internal` where the value can't be serialised.
 pub fn to_json(value: &impl Serialize) -> Result<String> {
-    let text = serde_json::to_string_pretty(value);
-    text.map(|text| text + "\n").map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
+    let mut escaped = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => {
+                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+            }
+            _ => escaped.push(c),
+        }
+    }
+    Ok(escaped + "\n")
 }
 
 /// YAML with a line end.
@@ -249,6 +304,16 @@ mod tests {
     #[test]
     fn control_characters_are_made_visible() {
         assert_eq!(clean("a\u{1b}[31mred\r\n\tb"), "a\\u{1b}[31mred\\r\n\tb");
+    }
+
+    #[test]
+    fn documents_hold_no_control_characters() {
+        let text = "\u{1b}[31m \u{7f} \u{9b}1m ü\r\u{7}";
+        for document in [to_json(&[text]).unwrap(), to_yaml(&[text]).unwrap()] {
+            assert!(document.chars().all(|c| c == '\n' || !c.is_control()), "{document:?}");
+            let read: Vec<String> = serde_saphyr::from_str(&document).unwrap();
+            assert_eq!(read, [text]);
+        }
     }
 
     #[test]

@@ -7,9 +7,11 @@
 mod support;
 
 mod config_file;
+mod dnsrecords;
 mod drift;
 mod drift_stack;
 mod failing_start;
+mod flags;
 mod get;
 mod guards;
 mod iamserviceaccount;
@@ -24,3 +26,4 @@ mod refusals_kubernetes;
 mod tutorial;
 mod uninstall;
 mod update;
+mod update_file;

@@ -23,6 +23,8 @@ fn help_has_examples_for_every_command() {
         "create policy",
         "create iamserviceaccount",
         "get iamserviceaccount",
+        "update iamserviceaccount",
+        "get dnsrecords",
         "delete iamserviceaccount",
         "utils associate-iam-oidc-provider",
         "render policy",

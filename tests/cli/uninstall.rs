@@ -68,14 +68,18 @@ fn change(sandbox: &Sandbox, batch: &Value) {
 
 /// What a shell makes of the printed commands: their change batches.
 fn batches(run: &Run) -> Vec<Value> {
-    let commands = run.stdout.lines().filter(|line| line.starts_with("aws route53 change-resource-record-sets "));
-    let batch = |command: &str| {
-        let script = command.replacen("aws ", "printf '%s\\n' ", 1);
+    let start = "aws route53 change-resource-record-sets ";
+    let commands = run.stdout.match_indices(start).map(|(at, _)| {
+        let (command, _) = run.stdout[at..].split_once("\nEOF\n").unwrap();
+        format!("aws() {{ printf '%s\\n' \"$*\"; cat; }}\n{command}\nEOF\n")
+    });
+    let batch = |script: String| {
         let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
-        let words = String::from_utf8(output.stdout).unwrap();
-        let words: Vec<_> = words.lines().collect();
-        assert_eq!(words[..5], ["route53", "change-resource-record-sets", "--hosted-zone-id", ZONE, "--change-batch"]);
-        serde_json::from_str(&words[5..].join("\n")).unwrap()
+        let said = String::from_utf8(output.stdout).unwrap();
+        let (words, document) = said.split_once('\n').unwrap();
+        let expected = "--hosted-zone-id Z0421873X5K9QJ2VH7RW --change-batch file:///dev/stdin";
+        assert_eq!(words, format!("route53 change-resource-record-sets {expected}"));
+        serde_json::from_str(document).unwrap()
     };
     commands.map(batch).collect()
 }
@@ -240,7 +244,7 @@ fn a_cluster_that_is_gone_leaves_nothing_in_aws() {
         .run(&format!("{UNINSTALL} --approve"))
         .ok()
         .says(&["warning: cluster eksdemo1 doesn't exist"])
-        .shows(&["TXT records with external-dns/owner=eksdemo1-"]);
+        .shows(&["irsactl get dnsrecords --region us-west-2 --owner eksdemo1-"]);
     assert_eq!((sandbox.stack_status(STACK).as_str(), sandbox.has_policy(POLICY)), ("gone", false));
 }
 

@@ -47,6 +47,7 @@ fn operation(id: &str, name: &str, action: Action) -> Operation {
 }
 
 async fn wait(operation: &Operation, tools: &Tools<'_>, task: &Task) -> Result<Option<Stack>> {
+    let _idle = tools.waiting.enter();
     tools.aws.wait_stack(operation, |stack| task.detail(&stack.status)).await
 }
 

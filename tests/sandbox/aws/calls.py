@@ -1,6 +1,7 @@
 """Records every AWS call, and injects faults into those that a rule matches."""
 
 import asyncio
+import collections
 import contextvars
 import fnmatch
 import json
@@ -137,9 +138,12 @@ def _of_xml(element):
 
 
 class Rule:
-    """Which calls it is for (service, action, match, userAgent; skip, times, every), and what happens to them."""
+    """Which calls it is for (service, action, match, userAgent; skip, times, every), and what happens to them.
 
-    FILTERS = {"service", "action", "match", "userAgent", "times", "skip", "every", "seed"}
+    With per_second, as many calls a second are let through, and it is for those beyond.
+    """
+
+    FILTERS = {"service", "action", "match", "userAgent", "times", "skip", "every", "seed", "per_second"}
     EFFECTS = {"error", "delay_ms", "drop", "replace", "stack_seconds", "deny", "propagation_seconds"}
 
     def __init__(self, spec):
@@ -151,6 +155,7 @@ class Rule:
         self.spec = spec
         self.seen = self.hits = 0
         self.random = random.Random(spec.get("seed", 0))
+        self.passed = collections.deque(maxlen=spec.get("per_second"))
         self.replace = [(re.compile(a, re.S), b) for a, b in spec.get("replace", ())]
 
     def take(self, call):
@@ -162,7 +167,16 @@ class Rule:
             return False
         if self.random.random() >= self.spec.get("every", 1):
             return False
+        if "per_second" in self.spec and self._passes():
+            return False
         self.hits += 1
+        return True
+
+    def _passes(self):
+        now = time.monotonic()
+        if len(self.passed) == self.passed.maxlen and now - self.passed[0] < 1:
+            return False
+        self.passed.append(now)
         return True
 
     def _matches(self, call):
