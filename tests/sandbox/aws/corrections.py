@@ -71,6 +71,8 @@ def unescape(text):
 
 # Models are read several times otherwise.
 iam_actions._load_botocore_model = functools.cache(iam_actions._load_botocore_model)
+# A listing of a thousand roles encodes as many documents, and holds up every other call meanwhile.
+iam._url_quote = functools.lru_cache(8192)(iam._url_quote)
 
 
 # === Parameters: refused where AWS's own model of the API says so ===
@@ -791,16 +793,20 @@ def list_roles(params):
     return iam_ok("ListRoles", f"<Roles>{members}</Roles>{more}")
 
 
-# The details of roles tell their boundaries, and have pages.
+# The details of roles tell their boundaries, and have pages, of which each is made alone.
 @iam_action("GetAccountAuthorizationDetails")
 def account_authorization_details(params):
-    reply = iam._get_account_authorization_details(params)
-    roles = re.findall(r"<member><RoleName>.*?</Tags></member>", part(reply[2], "RoleDetailList"), re.S)
-    named = sorted((part(xml, "RoleName"), xml) for xml in roles)
-    page, more = _page(params, named, lambda item: item[0])
+    every = iam._roles
+    page, more = _page(params, sorted(every), str)
+    iam._roles = {name: every[name] for name in page}
+    try:
+        reply = iam._get_account_authorization_details(params)
+    finally:
+        iam._roles = every
     kinds = ("UserDetailList", "GroupDetailList", "Policies")
     others = "".join(f"<{kind}>{part(reply[2], kind)}</{kind}>" for kind in kinds)
-    members = "".join(_with_boundary(name, xml) for name, xml in page)
+    roles = re.findall(r"<member><RoleName>.*?</Tags></member>", part(reply[2], "RoleDetailList"), re.S)
+    members = "".join(_with_boundary(part(xml, "RoleName"), xml) for xml in roles)
     return iam_ok("GetAccountAuthorizationDetails", f"{others}<RoleDetailList>{members}</RoleDetailList>{more}")
 
 
