@@ -20,6 +20,7 @@ mod observe;
 pub mod plan;
 pub mod stack;
 pub mod ui;
+pub mod verify;
 pub mod wait;
 
 use std::ffi::OsString;

@@ -154,6 +154,8 @@ pub enum Verdict {
     Allows {
         /// What is insecure, or can't be judged from the policy alone.
         warnings: Vec<String>,
+        /// True where nothing restricts the subject, so that any ServiceAccount of the cluster may.
+        unrestricted: bool,
     },
     /// STS answers AccessDenied.
     Refuses {
@@ -256,11 +258,12 @@ pub fn verdict(document: &PolicyDocument, issuer: &Issuer, provider_arn: &str, n
     let statements = statements(&document.0);
     let mut warnings = Vec::new();
     let mut nearest: Option<Vec<Mismatch>> = None;
-    let mut allowed = false;
+    let (mut allowed, mut unrestricted) = (false, false);
     for statement in statements.iter().filter(|statement| statement["Effect"] == "Allow") {
         let mismatches = request.mismatches(statement);
         if mismatches.is_empty() {
             allowed = true;
+            unrestricted |= request.selecting(&clauses(statement), "sub").next().is_none();
             warnings.extend(request.warnings(statement));
         } else if nearest.as_ref().is_none_or(|best| mismatches.len() < best.len()) {
             nearest = Some(mismatches);
@@ -291,7 +294,7 @@ pub fn verdict(document: &PolicyDocument, issuer: &Issuer, provider_arn: &str, n
                 unique.push(warning);
             }
         }
-        Verdict::Allows { warnings: unique }
+        Verdict::Allows { warnings: unique, unrestricted }
     } else {
         Verdict::Refuses { reasons: denials }
     }
@@ -445,12 +448,7 @@ impl Request<'_> {
             warnings.push("the Principal is *: anybody is trusted whom the conditions don't exclude".to_owned());
         }
         let clauses = clauses(statement);
-        let on = |claim: &str| {
-            let key = format!("{}:{claim}", self.prefix);
-            clauses
-                .iter()
-                .filter(move |clause| clause.key.eq_ignore_ascii_case(&key) && Operator::of(clause.operator).selects())
-        };
+        let on = |claim| self.selecting(&clauses, claim);
         let subjects: Vec<Option<String>> = on("sub").map(|clause| self.subject_warning(clause)).collect();
         if subjects.iter().all(Option::is_some) {
             let any = || {
@@ -467,6 +465,14 @@ impl Request<'_> {
             format!("{operator} {key} = {} is required too, which can't be judged from here", texts(clause.values))
         }));
         warnings
+    }
+
+    /// The clauses that let only some values of a claim of the issuer's tokens through.
+    fn selecting<'c>(&self, clauses: &'c [Clause<'c>], claim: &str) -> impl Iterator<Item = &'c Clause<'c>> + use<'c> {
+        let key = format!("{}:{claim}", self.prefix);
+        clauses
+            .iter()
+            .filter(move |clause| clause.key.eq_ignore_ascii_case(&key) && Operator::of(clause.operator).selects())
     }
 
     /// Who else a condition on `sub` lets in; none if it names ServiceAccounts one by one.
@@ -680,7 +686,7 @@ mod tests {
 
     fn warnings(statements: &Value) -> Vec<String> {
         match judge(statements) {
-            Verdict::Allows { warnings } => warnings,
+            Verdict::Allows { warnings, .. } => warnings,
             Verdict::Refuses { reasons } => panic!("{reasons:?}"),
         }
     }
@@ -688,7 +694,7 @@ mod tests {
     fn reasons(statements: &Value) -> Vec<Mismatch> {
         match judge(statements) {
             Verdict::Refuses { reasons } => reasons,
-            Verdict::Allows { warnings } => panic!("{warnings:?}"),
+            Verdict::Allows { warnings, .. } => panic!("{warnings:?}"),
         }
     }
 
@@ -864,7 +870,7 @@ mod tests {
         let policy = trust_policy(&issuer, &Partition::aws(), "111122223333", Some(&subject));
         assert_eq!(
             verdict(&policy, &issuer, PROVIDER, "default", "external-dns"),
-            Verdict::Allows { warnings: vec![] }
+            Verdict::Allows { warnings: vec![], unrestricted: false }
         );
         assert!(!verdict(&policy, &issuer, PROVIDER, "default", "other").allows());
     }

@@ -288,7 +288,7 @@ pub(crate) async fn check_trust(
             .hint("aws iam list-roles --query Roles[].Arn lists the roles that there are"));
     };
     match verdict(&role.trust, issuer, provider_arn, namespace, name) {
-        Verdict::Allows { warnings } => {
+        Verdict::Allows { warnings, .. } => {
             for warning in warnings {
                 ui.warn(&format!("role {}: {warning}", arn.name()));
             }
