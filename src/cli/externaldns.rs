@@ -205,7 +205,7 @@ pub struct Role {
     pub role_path: Option<String>,
 
     /// Use this role as it is: no stack, no policy
-    #[arg(long, value_name = "ARN", value_parser = values::role_arn)]
+    #[arg(long, value_name = "ARN", value_parser = values::role)]
     pub role_arn: Option<String>,
 
     /// Permissions boundary of the role
