@@ -121,7 +121,9 @@ fn each_known_cause_is_explained_with_a_hint_of_its_own() {
         ),
     ];
     for (name, faults, flags, parts) in &cases {
-        faults.iter().for_each(|fault| sandbox.fault(fault));
+        for fault in faults {
+            sandbox.fault(fault);
+        }
         let line = format!("{CREATE} {name} {flags} --approve -o json");
         let run = sandbox.run(&line).fails("stack-failed", parts);
         let error = run.error();

@@ -19,6 +19,7 @@ mod install;
 mod interop;
 mod offline;
 mod options;
+mod partitions;
 mod pitfalls;
 mod policy;
 mod reference;
