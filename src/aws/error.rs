@@ -218,7 +218,17 @@ fn explain(call: &Call<'_>, facts: Facts) -> Refused {
             .hint("run the same command again in a minute: it goes on where this run stopped")
     } else {
         let error = Error::new(ErrorCode::Aws, format!("{what} failed")).cause(sentence(&facts));
-        if facts.said.contains("is invalid or cannot be assumed") { error.hint(NOT_A_SERVICE_ROLE) } else { error }
+        let service = call.operation.split(':').next().unwrap_or_default();
+        if facts.said.contains("is invalid or cannot be assumed") {
+            error.hint(NOT_A_SERVICE_ROLE)
+        } else if code.starts_with("LimitExceeded") {
+            error.hint(format!(
+                "a quota of the account is reached: remove what nothing uses, or have it raised \
+                 (aws service-quotas list-service-quotas --service-code {service})"
+            ))
+        } else {
+            error
+        }
     };
     let error = error.request_id(facts.request_id.as_deref());
     Refused { code: facts.code, said: facts.said, error }
@@ -368,6 +378,13 @@ mod tests {
         assert_eq!(error.request_id.as_deref(), Some("req-1"));
         let plain = refused("AccessDeniedException", "").error;
         assert_eq!(plain.hint.as_deref(), Some("the caller needs the IAM action iam:CreatePolicy"));
+    }
+
+    #[test]
+    fn a_quota_and_a_role_of_cloudformation_have_hints() {
+        let hint = |code: &str, said: &str| refused(code, said).error.hint.unwrap();
+        assert!(hint("LimitExceededException", "Limit for stack has been exceeded").contains("list-service-quotas"));
+        assert!(hint("ValidationError", "Role arn:… is invalid or cannot be assumed").contains("--cfn-role-arn"));
     }
 
     #[test]
