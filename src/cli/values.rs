@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::config::{check_annotation, check_label};
 use crate::externaldns::registry::Class;
-use crate::iam::arn::{Partition, check_name, check_path, check_policy, check_role_arn};
+use crate::iam::arn::{Partition, check_name, check_path, check_policy, check_role, check_role_arn};
 use crate::iam::wellknown::WellKnown;
 use crate::names::{check_cluster, check_namespace, check_region, check_service_account, check_subject_pattern};
 
@@ -47,6 +47,11 @@ pub(super) fn iam_path(text: &str) -> Result<String, String> {
 
 pub(super) fn role_arn(text: &str) -> Result<String, String> {
     check_role_arn(text).map(|_| text.to_owned())
+}
+
+/// A role's ARN, or `role/NAME` to be completed later.
+pub(super) fn role(text: &str) -> Result<String, String> {
+    check_role(text).map(|()| text.to_owned())
 }
 
 /// A managed policy's ARN, or `policy/NAME` to be completed later.
