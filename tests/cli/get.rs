@@ -190,7 +190,7 @@ fn policies_are_compared_with_the_template_and_with_todays_version() {
     assert_eq!(status["policies"], json!(names));
     assert_eq!(status["createdAt"].as_str().unwrap().len(), "2026-01-02T03:04:05Z".len());
     let wide = sandbox.run(&format!("{GET} -o wide")).ok();
-    wide.shows(&["PolicyExternalDNSChangeSet (inline), PolicyExternalDNSHostedZones (inline)   arn:aws:iam::123456789012:policy/limit"]);
+    wide.shows(&["PolicyExternalDNSChangeSet (inline), PolicyExternalDNSHostedZones (inline)   arn:aws:iam::1234"]);
 
     // One by its name is held against its stack's template, which lists can't afford.
     wait(sandbox.iam().delete_role_permissions_boundary().role_name(name_of(&role)).send()).unwrap();
@@ -207,6 +207,10 @@ fn policies_are_compared_with_the_template_and_with_todays_version() {
         is(&json_of(&sandbox, &format!("--namespace default --name {name}")), name, "drifted", "irsactl", &sentences);
     }
     is(&json_of(&sandbox, "--namespace default --name fine"), "fine", "ready", "irsactl", &[]);
+
+    let renew = drift(&row(&rows, "changed")).split("renews it: irsactl ").nth(1).unwrap().to_owned();
+    sandbox.run(&renew).ok();
+    is(&json_of(&sandbox, "--namespace default --name changed"), "changed", "ready", "irsactl", &[]);
 }
 
 #[test]
