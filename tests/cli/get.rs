@@ -150,6 +150,22 @@ fn each_kind_of_drift_says_what_was_found_and_what_is_needed() {
         is(&one, name, state, source, &[]);
     }
 
+    sandbox.forget_calls();
+    json_of(&sandbox, "--namespace default --name fine");
+    let mut calls = sandbox.aws_calls();
+    calls.sort_unstable();
+    assert_eq!(
+        calls,
+        [
+            "cloudformation:DescribeStacks",
+            "cloudformation:GetTemplate",
+            "eks:DescribeCluster",
+            "iam:GetOpenIDConnectProvider",
+            "iam:GetRole",
+            "iam:ListAttachedRolePolicies",
+            "iam:ListRolePolicies",
+        ]
+    );
     let wide = sandbox.run(&format!("{GET} -o wide")).ok().stdout;
     let line = |name: &str| wide.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap().to_owned();
     let header: Vec<_> = wide.lines().next().unwrap().split_whitespace().collect();
