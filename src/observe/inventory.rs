@@ -152,7 +152,7 @@ async fn in_cluster(context: &Context, aws: &Aws, args: &Get, name: &str) -> Res
         }
     };
     let (objects, problem) = join(objects, provider).await;
-    seen.service_accounts = unless_unreachable(context, objects)?;
+    seen.service_accounts = unless_unreachable(context, name, objects).await?;
     seen.provider_problem = readable(context, "the OIDC provider", problem)?.flatten();
     Ok(seen)
 }
@@ -199,12 +199,16 @@ fn without_policies(context: &Context, error: &Error) {
 }
 
 /// A cluster that can't be reached doesn't hide what is in AWS; a kubeconfig that doesn't hold is the user's to mend.
-fn unless_unreachable<T>(context: &Context, result: Result<T>) -> Result<Option<T>> {
+async fn unless_unreachable<T>(context: &Context, cluster: &str, result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.code == ErrorCode::Usage => Err(error),
         Err(error) => {
-            context.ui.warn(&format!("the ServiceAccounts can't be read: {error}"));
+            let error = context.explain_access(error, cluster).await;
+            // Hints of other errors are for commands that write.
+            let access = matches!(error.code, ErrorCode::ClusterUnauthorized | ErrorCode::ClusterForbidden);
+            let hint = error.hint.as_ref().filter(|_| access).map(|hint| format!("; {hint}")).unwrap_or_default();
+            context.ui.warn(&format!("the ServiceAccounts can't be read: {error}{hint}"));
             Ok(None)
         }
     }

@@ -150,6 +150,22 @@ fn each_kind_of_drift_says_what_was_found_and_what_is_needed() {
         is(&one, name, state, source, &[]);
     }
 
+    sandbox.forget_calls();
+    json_of(&sandbox, "--namespace default --name fine");
+    let mut calls = sandbox.aws_calls();
+    calls.sort_unstable();
+    assert_eq!(
+        calls,
+        [
+            "cloudformation:DescribeStacks",
+            "cloudformation:GetTemplate",
+            "eks:DescribeCluster",
+            "iam:GetOpenIDConnectProvider",
+            "iam:GetRole",
+            "iam:ListAttachedRolePolicies",
+            "iam:ListRolePolicies",
+        ]
+    );
     let wide = sandbox.run(&format!("{GET} -o wide")).ok().stdout;
     let line = |name: &str| wide.lines().find(|line| line.split_whitespace().nth(1) == Some(name)).unwrap().to_owned();
     let header: Vec<_> = wide.lines().next().unwrap().split_whitespace().collect();
@@ -190,7 +206,7 @@ fn policies_are_compared_with_the_template_and_with_todays_version() {
     assert_eq!(status["policies"], json!(names));
     assert_eq!(status["createdAt"].as_str().unwrap().len(), "2026-01-02T03:04:05Z".len());
     let wide = sandbox.run(&format!("{GET} -o wide")).ok();
-    wide.shows(&["PolicyExternalDNSChangeSet (inline), PolicyExternalDNSHostedZones (inline)   arn:aws:iam::123456789012:policy/limit"]);
+    wide.shows(&["PolicyExternalDNSChangeSet (inline), PolicyExternalDNSHostedZones (inline)   arn:aws:iam::1234"]);
 
     // One by its name is held against its stack's template, which lists can't afford.
     wait(sandbox.iam().delete_role_permissions_boundary().role_name(name_of(&role)).send()).unwrap();
@@ -207,6 +223,10 @@ fn policies_are_compared_with_the_template_and_with_todays_version() {
         is(&json_of(&sandbox, &format!("--namespace default --name {name}")), name, "drifted", "irsactl", &sentences);
     }
     is(&json_of(&sandbox, "--namespace default --name fine"), "fine", "ready", "irsactl", &[]);
+
+    let renew = drift(&row(&rows, "changed")).split("renews it: irsactl ").nth(1).unwrap().to_owned();
+    sandbox.run(&renew).ok();
+    is(&json_of(&sandbox, "--namespace default --name changed"), "changed", "ready", "irsactl", &[]);
 }
 
 #[test]
