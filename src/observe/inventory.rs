@@ -63,9 +63,11 @@ pub(crate) async fn read(context: &Context, args: &Get, cluster: &str) -> Result
     Ok(Seen { stacks, template, failure, roles, policies, ..seen })
 }
 
-/// All stacks and roles, listed side by side.
+/// All stacks and roles, listed side by side; their policies, which are a long listing, only where they are printed.
 async fn all(context: &Context, aws: &Aws) -> Result<Found> {
-    let (stacks, roles, policies) = join3(aws.stacks(), aws.roles(), aws.roles_with_policies()).await;
+    let policies =
+        async { if context.ui.output() == Output::Table { Ok(Vec::new()) } else { aws.roles_with_policies().await } };
+    let (stacks, roles, policies) = join3(aws.stacks(), aws.roles(), policies).await;
     let mut found = Found { stacks: stacks?, ..Found::default() };
     found.roles = readable(context, "the roles", roles)?.map(Roles::from_iter);
     match policies {
@@ -133,7 +135,7 @@ impl Found {
     }
 }
 
-/// The cluster, the provider of its issuer, and its ServiceAccounts.
+/// The cluster, for one service account the provider of its issuer, and the ServiceAccounts.
 async fn in_cluster(context: &Context, aws: &Aws, args: &Get, name: &str) -> Result<Seen> {
     let cluster = aws.cluster(name).await?;
     let mut seen = Seen::new(&cluster.account, &cluster.partition);
@@ -145,8 +147,10 @@ async fn in_cluster(context: &Context, aws: &Aws, args: &Get, name: &str) -> Res
         let kubernetes = context.kubernetes(&cluster, &args.aws, &args.kube).await?;
         service_accounts(&kubernetes, args.namespace.as_deref(), args.name.get()).await
     };
+    // Of lists, `verify` tells it for the whole cluster.
+    let one = args.namespace.is_some() && args.name.get().is_some();
     let provider = async {
-        match &seen.issuer {
+        match seen.issuer.as_ref().filter(|_| one) {
             Some((_, arn)) => aws.oidc_provider(arn).await.map(|found| provider_problem(arn, found.as_ref())),
             None => Ok(None),
         }

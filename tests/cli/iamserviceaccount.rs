@@ -432,8 +432,8 @@ fn m15_listing_many_costs_no_more_calls_than_listing_few() {
     calls.sort_unstable();
     assert_eq!((none, many), (0, 12));
     assert_eq!(calls, few);
-    // Cluster, provider, stacks, roles, and what the roles are allowed.
-    assert!(calls.len() <= 5, "{calls:?}");
+    // Cluster, stacks, roles, and what the roles are allowed.
+    assert!(calls.len() <= 4, "{calls:?}");
 }
 
 #[test]
