@@ -21,6 +21,16 @@ pub(super) fn installation(text: &str) -> Result<String, String> {
     check_namespace(text).map(|()| text.to_owned()).map_err(|_| format!("`{text}` {refusal}"))
 }
 
+/// A host, as it stands in an Ingress: no URL, no trailing dot.
+pub(super) fn hostname(text: &str) -> Result<String, String> {
+    let host = text.strip_suffix('.').unwrap_or(text).to_lowercase();
+    let label = |label: &str| {
+        !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '*')
+    };
+    let valid = host.len() <= 253 && host.contains('.') && host.split('.').all(label);
+    valid.then_some(host).ok_or_else(|| format!("`{text}` is not a host: expected a name such as app.example.com"))
+}
+
 pub(super) fn service_account(text: &str) -> Result<String, String> {
     check_service_account(text).map(|()| text.to_owned())
 }
