@@ -30,3 +30,4 @@ mod tutorial;
 mod uninstall;
 mod update;
 mod update_file;
+mod verify_chain;
