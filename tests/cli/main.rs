@@ -18,6 +18,7 @@ mod guards;
 mod iamserviceaccount;
 mod install;
 mod interop;
+mod many;
 mod offline;
 mod options;
 mod partitions;
