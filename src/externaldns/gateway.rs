@@ -38,8 +38,7 @@ pub(super) fn resolve(route: &Value, own: &[String], gateways: &[&Value], view: 
     let mut matched = vec![false; own.len()];
     for (gateway, listener) in listeners(route, gateways) {
         let addresses = || items(gateway.pointer("/status/addresses")).filter_map(|at| at["value"].as_str());
-        let target =
-            told(&annotations(gateway, view), view).or_else(|| known(addresses().map(str::to_owned).collect()));
+        let target = told(&annotations(gateway, view), view).or_else(|| known(addresses().map(str::to_owned)));
         let name = listener["hostname"].as_str().unwrap_or_default();
         for (host, matched) in own.iter().zip(&mut matched) {
             let Some(host) = overlap(name, host) else { continue };
@@ -56,8 +55,7 @@ fn add(found: &mut Vec<(String, Target)>, host: String, target: Option<&Vec<Stri
     match found.iter_mut().find(|(known, _)| *known == host) {
         Some((_, targets)) => {
             let more = target.into_iter().flatten().cloned();
-            let all: Vec<_> = targets.take().into_iter().flatten().chain(more).collect();
-            *targets = known(all);
+            *targets = known(targets.take().into_iter().flatten().chain(more));
         }
         None => found.push((host, target.cloned())),
     }

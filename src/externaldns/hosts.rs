@@ -408,7 +408,7 @@ fn asked(object: &Value, annotations: &Map<String, Value>, gateways: &[&Value], 
     let told = told(annotations, view);
     let hosts: Vec<(String, Target)> = match object["kind"].as_str() {
         Some("Ingress") => {
-            let target = told.or_else(|| known(balancer(object).collect()));
+            let target = told.or_else(|| known(balancer(object)));
             ingress_hosts(object, annotations, view).into_iter().map(|host| (host, target.clone())).collect()
         }
         Some("Service") => service_hosts(object, annotations, view, told.as_ref()),
@@ -453,8 +453,9 @@ pub(super) fn told(annotations: &Map<String, Value>, view: &View) -> Target {
 }
 
 /// Names or addresses as a target; none of them is none yet.
-pub(super) fn known(targets: Vec<String>) -> Target {
-    (!targets.is_empty()).then(|| targets.iter().map(|target| normalize(target)).collect())
+pub(super) fn known(targets: impl IntoIterator<Item = String>) -> Target {
+    let targets: Vec<_> = targets.into_iter().map(|target| normalize(&target)).collect();
+    (!targets.is_empty()).then_some(targets)
 }
 
 fn balancer(object: &Value) -> impl Iterator<Item = String> {
@@ -522,10 +523,10 @@ fn service_hosts(
     };
     let untold = || Some(Vec::new());
     let outside = match kind {
-        "LoadBalancer" => known(texts(spec.get("externalIPs"))).or_else(|| known(balancer(service).collect())),
+        "LoadBalancer" => known(texts(spec.get("externalIPs"))).or_else(|| known(balancer(service))),
         "ClusterIP" if headless => untold(),
         "ClusterIP" => view.on(PUBLISH_INTERNAL).then(own).flatten(),
-        "ExternalName" => known(spec["externalName"].as_str().map(str::to_owned).into_iter().collect()),
+        "ExternalName" => known(spec["externalName"].as_str().map(str::to_owned)),
         _ => untold(),
     };
     let inside = if ["LoadBalancer", "ClusterIP"].contains(&kind) && !headless { own() } else { outside.clone() };
