@@ -522,8 +522,7 @@ fn is_delete_conflict(refused: &Refused) -> bool {
 /// (`SimulatePrincipalPolicy`, `ResourceSpecificResults`), else the one of the action.
 fn refused(result: EvaluationResult) -> Vec<Refusal> {
     let action = result.eval_action_name;
-    let organisation =
-        result.organizations_decision_detail.is_some_and(|detail| !detail.allowed_by_organizations);
+    let organisation = result.organizations_decision_detail.is_some_and(|detail| !detail.allowed_by_organizations);
     let refusal = |resource: String,
                    decision: &PolicyEvaluationDecisionType,
                    boundary: Option<PermissionsBoundaryDecisionDetail>,
