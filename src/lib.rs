@@ -72,6 +72,8 @@ pub(crate) enum Exit {
     Success,
     /// An unapproved plan has changes, and `--detailed-exitcode` was given.
     Changes,
+    /// `verify` found a broken link.
+    Broken,
 }
 
 impl Exit {
@@ -79,6 +81,7 @@ impl Exit {
         match self {
             Self::Success => 0,
             Self::Changes => 3,
+            Self::Broken => 4,
         }
     }
 }
@@ -207,7 +210,7 @@ async fn watch_signals(cancel: CancellationToken, ui: Ui) {
 }
 
 fn timeout(command: &Command) -> Duration {
-    use cli::{Create, Delete, Get, Install, Uninstall, Update, Utils};
+    use cli::{Create, Delete, Get, Install, Uninstall, Update, Utils, Verify};
     match command {
         Command::Create(Create::Policy(args)) => args.plan.timeout.timeout,
         Command::Create(Create::Iamserviceaccount(args)) => args.plan.timeout.timeout,
@@ -218,12 +221,14 @@ fn timeout(command: &Command) -> Duration {
         Command::Install(Install::ExternalDns(args)) => args.plan.timeout.timeout,
         Command::Uninstall(Uninstall::ExternalDns(args)) => args.plan.timeout.timeout,
         Command::Utils(Utils::AssociateIamOidcProvider(args)) => args.plan.timeout.timeout,
+        Command::Verify(Verify::ExternalDns(args)) => args.timeout.timeout,
+        Command::Verify(Verify::Iamserviceaccount(args)) => args.timeout.timeout,
         Command::Render(_) | Command::Completion(_) | Command::Version => DEFAULT_TIMEOUT,
     }
 }
 
 async fn dispatch(command: &Command, context: &Context, output: Option<Output>) -> Result<Exit> {
-    use cli::{Create, Delete, Get, Install, Uninstall, Update, Utils};
+    use cli::{Create, Delete, Get, Install, Uninstall, Update, Utils, Verify};
     match command {
         Command::Create(Create::Policy(args)) => commands::create_policy::run(context, args).await,
         Command::Create(Create::Iamserviceaccount(args)) => {
@@ -239,6 +244,10 @@ async fn dispatch(command: &Command, context: &Context, output: Option<Output>) 
         }
         Command::Install(Install::ExternalDns(args)) => commands::install_external_dns::run(context, args).await,
         Command::Uninstall(Uninstall::ExternalDns(args)) => commands::uninstall_external_dns::run(context, args).await,
+        Command::Verify(Verify::ExternalDns(args)) => commands::verify_external_dns::run(context, args).await,
+        Command::Verify(Verify::Iamserviceaccount(args)) => {
+            commands::verify_iamserviceaccount::run(context, args).await
+        }
         Command::Render(what) => commands::render::run(context, what, output).await,
         Command::Utils(Utils::AssociateIamOidcProvider(args)) => {
             commands::associate_iam_oidc_provider::run(context, args).await

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Aws, found};
 use crate::error::{Error, ErrorCode, Result};
-use crate::iam::arn::{Arn, Partition};
+use crate::iam::arn::{Arn, Partition, policy_arn, role_arn};
 
 /// An EKS cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,22 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// The ARN of a managed policy; `policy/NAME` is one of the cluster's account.
+    ///
+    /// # Errors
+    /// `Usage` for another partition's.
+    pub fn policy_arn(&self, text: &str) -> Result<String> {
+        policy_arn(text, &self.partition, &self.account).map_err(Error::usage)
+    }
+
+    /// The ARN of a role; `role/NAME` is one of the cluster's account.
+    ///
+    /// # Errors
+    /// `Usage` for another partition's.
+    pub fn role_arn(&self, text: &str) -> Result<String> {
+        role_arn(text, &self.partition, &self.account).map_err(Error::usage)
+    }
+
     /// Checks that the cluster's API and issuer are there.
     ///
     /// # Errors

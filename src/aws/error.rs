@@ -8,6 +8,7 @@ use aws_sdk_sts::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::error::{Error, ErrorCode};
+use crate::iam::denial::Denial;
 
 /// Error codes of refused permissions ("Common errors", AWS API references).
 const DENIED: &[&str] = &["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"];
@@ -216,11 +217,26 @@ fn explain(call: &Call<'_>, facts: Facts) -> Refused {
             .cause(sentence(&facts))
             .hint("run the same command again in a minute: it goes on where this run stopped")
     } else {
-        Error::new(ErrorCode::Aws, format!("{what} failed")).cause(sentence(&facts))
+        let error = Error::new(ErrorCode::Aws, format!("{what} failed")).cause(sentence(&facts));
+        let service = call.operation.split(':').next().unwrap_or_default();
+        if facts.said.contains("is invalid or cannot be assumed") {
+            error.hint(NOT_A_SERVICE_ROLE)
+        } else if code.starts_with("LimitExceeded") {
+            error.hint(format!(
+                "a quota of the account is reached: remove what nothing uses, or have it raised \
+                 (aws service-quotas list-service-quotas --service-code {service})"
+            ))
+        } else {
+            error
+        }
     };
     let error = error.request_id(facts.request_id.as_deref());
     Refused { code: facts.code, said: facts.said, error }
 }
+
+/// CloudFormation's service role.
+const NOT_A_SERVICE_ROLE: &str = "CloudFormation must be able to assume the role: its trust policy names the service \
+                                  cloudformation.amazonaws.com; --cfn-role-arn gives another one";
 
 fn unreached(call: &Call<'_>, what: &str, facts: &Facts) -> Box<Error> {
     let service = call.operation.split(':').next().unwrap_or(call.operation);
@@ -241,39 +257,14 @@ fn unreached(call: &Call<'_>, what: &str, facts: &Facts) -> Box<Error> {
 }
 
 fn denied(call: &Call<'_>, what: &str, facts: &Facts) -> Box<Error> {
-    let action = missing_action(&facts.said).unwrap_or(call.operation);
-    let hint = if facts.said.contains("with an explicit deny") {
-        let by = ["service control policy", "resource control policy", "permissions boundary", "identity-based policy"]
-            .into_iter()
-            .find(|kind| {
-                facts.said.contains(&format!("explicit deny in a {kind}"))
-                    || facts.said.contains(&format!("explicit deny in an {kind}"))
-            })
-            .unwrap_or("policy");
-        format!("{action} is denied by a {by}: an administrator has to change that one")
-    } else {
-        match resource(&facts.said) {
-            Some(resource) => format!("the caller needs the IAM action {action} on {resource}"),
-            None => format!("the caller needs the IAM action {action}"),
-        }
+    let denial = Denial::parse(&facts.said);
+    let action = denial.as_ref().map_or(call.operation, |denial| denial.action);
+    let hint = match denial.as_ref().map(|denial| (denial.by, denial.resource)) {
+        Some((Some(kind), _)) => format!("{action} is denied by a {kind}: an administrator has to change that one"),
+        Some((None, Some(resource))) => format!("the caller needs the IAM action {action} on {resource}"),
+        _ => format!("the caller needs the IAM action {action}"),
     };
     Error::new(ErrorCode::AccessDenied, format!("{what} was refused")).cause(sentence(facts)).hint(hint)
-}
-
-/// The action in "… is not authorized to perform: iam:CreatePolicy on resource: …".
-fn missing_action(said: &str) -> Option<&str> {
-    let rest = said.split_once("not authorized to perform:")?.1.trim_start();
-    let end = rest.find(|c: char| c.is_whitespace() || c == ',' || c == ';').unwrap_or(rest.len());
-    let action = rest[..end].trim_end_matches('.');
-    action.contains(':').then_some(action)
-}
-
-/// The resource in "… on resource: arn:aws:iam::123456789012:policy/x because …".
-fn resource(said: &str) -> Option<&str> {
-    let rest = said.split_once("on resource:")?.1.trim_start();
-    let resource = rest.split(" because ").next().unwrap_or(rest).trim().trim_end_matches('.');
-    let plain = !resource.is_empty() && !resource.contains(char::is_whitespace);
-    plain.then_some(resource)
 }
 
 /// AWS's code and words in one sentence.
@@ -387,6 +378,13 @@ mod tests {
         assert_eq!(error.request_id.as_deref(), Some("req-1"));
         let plain = refused("AccessDeniedException", "").error;
         assert_eq!(plain.hint.as_deref(), Some("the caller needs the IAM action iam:CreatePolicy"));
+    }
+
+    #[test]
+    fn a_quota_and_a_role_of_cloudformation_have_hints() {
+        let hint = |code: &str, said: &str| refused(code, said).error.hint.unwrap();
+        assert!(hint("LimitExceededException", "Limit for stack has been exceeded").contains("list-service-quotas"));
+        assert!(hint("ValidationError", "Role arn:… is invalid or cannot be assumed").contains("--cfn-role-arn"));
     }
 
     #[test]

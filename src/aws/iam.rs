@@ -3,7 +3,7 @@
 //! A lost reply is retried by the SDK, and IAM then answers that the thing exists: creations read it back, and succeed
 //! where it is what was asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_iam::types::{EntityType, PolicyScopeType, RoleDetail, Tag};
 use futures::future::{try_join_all, try_join4};
@@ -11,7 +11,7 @@ use futures::future::{try_join_all, try_join4};
 use super::error::Refused;
 use super::{Aws, found};
 use crate::error::{Error, ErrorCode, Result};
-use crate::iam::policy::PolicyDocument;
+use crate::iam::policy::{Need, PolicyDocument};
 use crate::iam::trust::AUDIENCE;
 
 /// An IAM OIDC provider.
@@ -70,6 +70,21 @@ pub struct Role {
     pub tags: BTreeMap<String, String>,
     /// When it was made, in seconds since 1970.
     pub created: i64,
+}
+
+/// What the policy simulator doesn't allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was asked for.
+    pub need: Need,
+    /// A statement denies it.
+    pub explicit: bool,
+    /// The permissions boundary doesn't allow it.
+    pub boundary: bool,
+    /// The organisation doesn't allow it.
+    pub organisation: bool,
+    /// Conditions decide, and what they ask for isn't known here.
+    pub conditional: bool,
 }
 
 /// A role and what it is allowed.
@@ -374,6 +389,47 @@ impl Aws {
             inline: documents.into_iter().flatten().collect(),
             others_inline: names.into_iter().filter(|name| !inline.contains(name)).collect(),
         }))
+    }
+
+    /// Those of these needs that IAM's policy simulator doesn't allow a role: its policies, its boundary and the
+    /// organisation's policies count ("Testing IAM policies with the IAM policy simulator", IAM User Guide).
+    pub async fn simulate(&self, role_arn: &str, needs: &[Need]) -> Result<Vec<Refusal>> {
+        let mut resources: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
+        for resource in needs.iter().map(|need| need.resource.as_str()).collect::<BTreeSet<_>>() {
+            let actions = needs.iter().filter(|need| need.resource == resource).map(|need| need.action.as_str());
+            resources.entry(actions.collect()).or_default().push(resource);
+        }
+        let calls = resources.iter().map(|(actions, resources)| self.simulated(role_arn, actions, resources));
+        Ok(try_join_all(calls).await?.into_iter().flatten().collect())
+    }
+
+    async fn simulated(&self, role_arn: &str, actions: &[&str], resources: &[&str]) -> Result<Vec<Refusal>> {
+        let texts = |all: &[&str]| Some(all.iter().map(|text| (*text).to_owned()).collect());
+        let request = self
+            .iam()
+            .simulate_principal_policy()
+            .policy_source_arn(role_arn)
+            .set_action_names(texts(actions))
+            .set_resource_arns(texts(resources));
+        let mut refusals = Vec::new();
+        let mut pages = request.into_paginator().send();
+        while let Some(page) = self.page("iam:SimulatePrincipalPolicy", role_arn, pages.next()).await? {
+            let results = page.evaluation_results.unwrap_or_default().into_iter();
+            refusals.extend(results.filter(|result| result.eval_decision.as_str() != "allowed").map(|result| {
+                Refusal {
+                    need: Need::new(result.eval_action_name, result.eval_resource_name.as_deref().unwrap_or("*")),
+                    explicit: result.eval_decision.as_str() == "explicitDeny",
+                    boundary: result
+                        .permissions_boundary_decision_detail
+                        .is_some_and(|detail| !detail.allowed_by_permissions_boundary),
+                    organisation: result
+                        .organizations_decision_detail
+                        .is_some_and(|detail| !detail.allowed_by_organizations),
+                    conditional: !result.missing_context_values.unwrap_or_default().is_empty(),
+                }
+            }));
+        }
+        Ok(refusals)
     }
 
     /// Managed policies of a role: name and ARN; none where the role is gone.

@@ -76,7 +76,7 @@ pub struct Settings {
     #[arg(long, value_name = "ID")]
     pub txt_owner_id: Option<String>,
 
-    /// Prefix of the TXT records' names (default: none, or what is installed)
+    /// Prefix of the TXT records' names (default: none, extdns-%{record_type}. in GovCloud, or what is installed)
     #[arg(long, value_name = "PREFIX", conflicts_with = "txt_suffix")]
     pub txt_prefix: Option<String>,
 
@@ -84,7 +84,7 @@ pub struct Settings {
     #[arg(long, value_name = "SUFFIX", allow_hyphen_values = true)]
     pub txt_suffix: Option<String>,
 
-    /// Only public or only private zones
+    /// Only public or only private zones (default: both; GovCloud has private ones only)
     #[arg(long, value_enum, value_name = "TYPE")]
     pub aws_zone_type: Option<ZoneType>,
 
@@ -96,7 +96,7 @@ pub struct Settings {
     #[arg(long, value_name = "ID", requires = "aws_assume_role")]
     pub aws_assume_role_external_id: Option<String>,
 
-    /// Write CNAME records where an ALIAS would be possible
+    /// Write CNAME records where an ALIAS would be possible (always in GovCloud)
     #[arg(long)]
     pub aws_prefer_cname: bool,
 
@@ -205,7 +205,7 @@ pub struct Role {
     pub role_path: Option<String>,
 
     /// Use this role as it is: no stack, no policy
-    #[arg(long, value_name = "ARN", value_parser = values::role_arn)]
+    #[arg(long, value_name = "ARN", value_parser = values::role)]
     pub role_arn: Option<String>,
 
     /// Permissions boundary of the role

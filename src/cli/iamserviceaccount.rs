@@ -98,8 +98,8 @@ pub struct Create {
     #[command(flatten)]
     pub policies: Policies,
 
-    /// Use this role as it is: no stack, no policies
-    #[arg(long, value_name = "ARN", value_parser = values::role_arn,
+    /// Use this role as it is: no stack, no policies; role/NAME is completed for the account
+    #[arg(long, value_name = "ARN", value_parser = values::role,
           conflicts_with_all = ["attach_policy_arn", "well_known_policy", "attach_policy", "role_name", "role_only", "role_path", "permissions_boundary",
                                 "subject_pattern", "tags", "termination_protection"])]
     pub attach_role_arn: Option<String>,
@@ -130,6 +130,8 @@ pub struct Create {
     pub take_over: shared::TakeOver,
     #[command(flatten)]
     pub tags: shared::Tags,
+    #[command(flatten)]
+    pub cfn: shared::Cfn,
     #[command(flatten)]
     pub plan: shared::Plan,
     #[command(flatten)]
@@ -215,6 +217,8 @@ pub struct Update {
     #[command(flatten)]
     pub tags: shared::Tags,
     #[command(flatten)]
+    pub cfn: shared::Cfn,
+    #[command(flatten)]
     pub plan: shared::Plan,
     #[command(flatten)]
     pub aws: shared::Aws,
@@ -262,6 +266,8 @@ pub struct Delete {
     #[arg(long)]
     pub detach_foreign_policies: bool,
 
+    #[command(flatten)]
+    pub cfn: shared::Cfn,
     #[command(flatten)]
     pub plan: shared::Plan,
     #[command(flatten)]

@@ -7,6 +7,7 @@ pub mod policy;
 pub mod render;
 pub mod shared;
 mod values;
+pub mod verify;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -49,6 +50,9 @@ pub enum Command {
     /// Uninstall ExternalDNS
     #[command(subcommand, arg_required_else_help = true)]
     Uninstall(Uninstall),
+    /// Prove that it works, or name the broken link
+    #[command(subcommand, arg_required_else_help = true)]
+    Verify(Verify),
     /// Print what would be sent
     #[command(subcommand, arg_required_else_help = true)]
     Render(render::Render),
@@ -102,6 +106,14 @@ pub enum Install {
 #[derive(Subcommand, Clone, Debug)]
 pub enum Uninstall {
     ExternalDns(externaldns::Uninstall),
+}
+
+/// `verify …`
+#[derive(Subcommand, Clone, Debug)]
+pub enum Verify {
+    ExternalDns(verify::ExternalDns),
+    #[command(visible_alias = "iamserviceaccounts")]
+    Iamserviceaccount(verify::Iamserviceaccount),
 }
 
 /// `utils …`

@@ -134,7 +134,7 @@ pub struct Manifest {
     pub place: Place,
 
     /// Role of the ServiceAccount (default: that of the service account's stack)
-    #[arg(long, value_name = "ARN", value_parser = values::role_arn)]
+    #[arg(long, value_name = "ARN", value_parser = values::role)]
     pub role_arn: Option<String>,
 
     #[command(flatten)]

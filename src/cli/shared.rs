@@ -136,6 +136,19 @@ pub struct TakeOver {
     pub force_conflicts: bool,
 }
 
+/// How CloudFormation works on the stack.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "CloudFormation")]
+pub struct Cfn {
+    /// Role with whose rights CloudFormation works, instead of the caller's
+    #[arg(long, value_name = "ARN", value_parser = values::role)]
+    pub cfn_role_arn: Option<String>,
+
+    /// Leave what a failed creation made, to look at it; the next run replaces it
+    #[arg(long)]
+    pub cfn_disable_rollback: bool,
+}
+
 /// Tags for what is created in AWS.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Tags {

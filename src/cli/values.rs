@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::config::{check_annotation, check_label};
 use crate::externaldns::registry::Class;
-use crate::iam::arn::{Partition, check_name, check_path, check_policy, check_role_arn};
+use crate::iam::arn::{Partition, check_name, check_path, check_policy, check_role, check_role_arn};
 use crate::iam::wellknown::WellKnown;
 use crate::names::{check_cluster, check_namespace, check_region, check_service_account, check_subject_pattern};
 
@@ -19,6 +19,16 @@ pub(super) fn installation(text: &str) -> Result<String, String> {
     let refusal = "is not a name for a Deployment and its labels: at most 63 of a-z 0-9 -, beginning and ending with a \
                    letter or digit";
     check_namespace(text).map(|()| text.to_owned()).map_err(|_| format!("`{text}` {refusal}"))
+}
+
+/// A host, as it stands in an Ingress: no URL, no trailing dot.
+pub(super) fn hostname(text: &str) -> Result<String, String> {
+    let host = text.strip_suffix('.').unwrap_or(text).to_lowercase();
+    let label = |label: &str| {
+        !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || c == '*')
+    };
+    let valid = host.len() <= 253 && host.contains('.') && host.split('.').all(label);
+    valid.then_some(host).ok_or_else(|| format!("`{text}` is not a host: expected a name such as app.example.com"))
 }
 
 pub(super) fn service_account(text: &str) -> Result<String, String> {
@@ -47,6 +57,11 @@ pub(super) fn iam_path(text: &str) -> Result<String, String> {
 
 pub(super) fn role_arn(text: &str) -> Result<String, String> {
     check_role_arn(text).map(|_| text.to_owned())
+}
+
+/// A role's ARN, or `role/NAME` to be completed later.
+pub(super) fn role(text: &str) -> Result<String, String> {
+    check_role(text).map(|()| text.to_owned())
 }
 
 /// A managed policy's ARN, or `policy/NAME` to be completed later.

@@ -14,8 +14,7 @@ use crate::cli::iamserviceaccount::Create;
 use crate::cli::shared;
 use crate::config::Entry;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::iam::arn::policy_arn;
+use crate::error::Result;
 use crate::iam::trust::Issuer;
 use crate::k8s::Kubernetes;
 use crate::observe;
@@ -77,7 +76,7 @@ async fn observe(context: &Context, args: &Create, target: &Target, aws: &Aws, e
     let (provider, (), roles, (kubernetes, objects)) = try_join4(
         aws.oidc_provider(&provider_arn),
         check_policies(aws, &context.ui, target, entries, &cluster),
-        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &issuer, &provider_arn))),
+        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &cluster, &issuer))),
         objects(context, &args.kube, target, &cluster, entries),
     )
     .await?;
@@ -136,8 +135,7 @@ pub(super) async fn aws_halves<'a>(
 
 /// The policies' ARNs, completed for the cluster's account.
 pub(super) fn policies(arns: &[String], cluster: &Cluster) -> Result<Vec<String>> {
-    let complete = |arn: &String| policy_arn(arn, &cluster.partition, Some(&cluster.account)).map_err(Error::usage);
-    arns.iter().map(complete).collect()
+    arns.iter().map(|arn| cluster.policy_arn(arn)).collect()
 }
 
 /// Fails where a policy that an entry names doesn't exist.
@@ -175,12 +173,13 @@ pub(super) async fn check_role(
     context: &Context,
     aws: &Aws,
     entry: &Entry,
+    cluster: &Cluster,
     issuer: &Issuer,
-    provider_arn: &str,
 ) -> Result<()> {
     let Some(role) = &entry.role_arn else { return Ok(()) };
+    let (role, provider) = (cluster.role_arn(role)?, issuer.provider_arn(&cluster.partition, &cluster.account));
     let who = (entry.namespace.as_str(), entry.name.as_str());
-    observe::iamserviceaccount::check_trust(aws, &context.ui, role, issuer, provider_arn, who).await
+    observe::iamserviceaccount::check_trust(aws, &context.ui, &role, issuer, &provider, who).await
 }
 
 /// The Kubernetes halves; the API isn't needed where only roles are wanted.
@@ -214,7 +213,7 @@ fn desired(
     stack_name: String,
 ) -> Result<Desired> {
     let role = match &entry.role_arn {
-        Some(arn) => DesiredRole::Existing(arn.clone()),
+        Some(arn) => DesiredRole::Existing(cluster.role_arn(arn)?),
         None => DesiredRole::Stack(stack(args, entry, target, cluster, issuer, stack_name)?.into()),
     };
     let object = (!entry.role_only).then(|| DesiredObject {
@@ -256,7 +255,8 @@ fn stack(
     };
     let user = target.config.as_ref().map_or_else(|| entry.tags.clone(), |config| config.tags_of(entry));
     let tags = tags::tags(&cluster.name, &entry.namespace, &entry.name, crate::VERSION, &user);
-    Ok(StackSpec::new(spec, stack_name, tags, args.termination_protection))
+    let cfn = target::cfn(&args.cfn, &cluster.partition, &cluster.account)?;
+    Ok(StackSpec::new(spec, stack_name, tags, args.termination_protection).through(cfn))
 }
 
 /// What people are told at the end.

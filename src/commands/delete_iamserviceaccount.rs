@@ -38,10 +38,19 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
         Some(cluster) => cluster.account.clone(),
         None => aws.caller().await?.account,
     };
+    let cfn = target::cfn(&args.cfn, &aws.partition(), &account)?;
     let mut plan = Plan::new(Some(&target.cluster), aws.region(), &account);
     for ((one, place), object) in wanted.iter().zip(&places).zip(&objects) {
         let before = plan.changes;
-        add(&mut plan, args, &target.cluster, one, place.stack.as_ref(), object.as_ref())?;
+        let service_account = format!("{}/{}", one.namespace, one.name);
+        let removal = StackRemoval {
+            cluster: &target.cluster,
+            service_account: &service_account,
+            wait: args.wait,
+            detach_foreign: args.detach_foreign_policies,
+            role_arn: cfn.role_arn.as_deref(),
+        };
+        add(&mut plan, removal, one, place.stack.as_ref(), object.as_ref())?;
         if plan.changes == before {
             not_found(context, aws, &target.cluster, one).await?;
         }
@@ -128,19 +137,11 @@ async fn objects(
 
 fn add(
     plan: &mut Plan,
-    args: &Delete,
-    cluster: &str,
+    removal: StackRemoval<'_>,
     one: &Wanted,
     stack: Option<&ObservedStack>,
     object: Option<&Value>,
 ) -> Result<()> {
-    let service_account = format!("{}/{}", one.namespace, one.name);
-    let removal = StackRemoval {
-        cluster,
-        service_account: &service_account,
-        wait: args.wait,
-        detach_foreign: args.detach_foreign_policies,
-    };
     let step = stack.map(|found| add_stack(plan, removal, found, &[])).transpose()?;
     let role = stack.and_then(|found| found.stack.outputs.get(ROLE_OUTPUT)).map(String::as_str);
     if let Some(object) = object.filter(|object| step.is_some() || names_a_role_of_ours(object)) {

@@ -19,7 +19,7 @@ use crate::externaldns::filter::Zone;
 use crate::externaldns::owner::scoped_policy;
 use crate::externaldns::rbac::required_apis;
 use crate::externaldns::settings::Settings;
-use crate::iam::arn::{iam_arn, policy_arn};
+use crate::iam::arn::iam_arn;
 use crate::iam::policy::{
     Access, PolicyDocument, access, assume_role, assume_role_trust, external_dns, external_dns_needs,
 };
@@ -39,7 +39,7 @@ pub(crate) async fn run(context: &Context, args: &Install) -> Result<Exit> {
     tags::check_user_tags(&args.role.tags.tags).map_err(|e| Error::usage(format!("--tags: {e}")))?;
     let patches = patches(&args.settings.patch)?;
     // What flags alone decide is decided before the first call.
-    settings::check_offline(&args.settings)?;
+    settings::check_offline(&args.settings, args.aws.region.as_deref())?;
 
     let seen = read(context, args).await?;
     let Planned { plan, settings, zones, lacking } = plan(context, args, &seen, patches).await?;
@@ -229,7 +229,7 @@ fn guard(plan: &mut Plan, seen: &Seen, settings: &Settings, adopt: bool) -> Resu
 fn desired(args: &Install, seen: &Seen, settings: Settings, patches: Vec<Value>, aws: &Aws) -> Result<Desired> {
     let policy = kept_policy(args, seen, &settings, aws);
     let role = match &args.role.role_arn {
-        Some(arn) => DesiredRole::Existing(arn.clone()),
+        Some(arn) => DesiredRole::Existing(seen.account.cluster.role_arn(arn)?),
         None => DesiredRole::Stack(stack(args, seen, &settings, policy.as_ref())?.into()),
     };
     let object = (!args.role.aws_only).then_some(DesiredObject {
@@ -284,7 +284,7 @@ fn kept_policy(args: &Install, seen: &Seen, settings: &Settings, aws: &Aws) -> O
 
 fn stack(args: &Install, seen: &Seen, settings: &Settings, policy: Option<&policy::Desired>) -> Result<StackSpec> {
     let cluster = &seen.account.cluster;
-    let complete = |arn: &String| policy_arn(arn, &cluster.partition, Some(&cluster.account)).map_err(Error::usage);
+    let complete = |arn: &String| cluster.policy_arn(arn);
     let given: Vec<_> = args.role.attach_policy_arn.iter().map(complete).collect::<Result<_>>()?;
     let spec = RoleSpec {
         namespace: settings.namespace.clone(),
@@ -314,15 +314,15 @@ async fn given(
 ) -> Result<Vec<PolicyDocument>> {
     let aws = context.aws(&args.aws).await?;
     let cluster = &account.cluster;
-    let complete = |arn: &String| policy_arn(arn, &cluster.partition, Some(&cluster.account)).map_err(Error::usage);
+    let complete = |arn: &String| cluster.policy_arn(arn);
     let attached: Vec<_> = args.role.attach_policy_arn.iter().map(complete).collect::<Result<_>>()?;
     let boundary: Vec<_> = args.role.permissions_boundary.iter().map(complete).collect::<Result<_>>()?;
     let role = async {
         match &args.role.role_arn {
             Some(role) => {
                 let who = (args.settings.namespace.as_str(), args.settings.name.as_str());
-                let issuer = &account.issuer;
-                observe::iamserviceaccount::check_trust(aws, &context.ui, role, issuer, provider_arn, who).await
+                let (role, issuer) = (cluster.role_arn(role)?, &account.issuer);
+                observe::iamserviceaccount::check_trust(aws, &context.ui, &role, issuer, provider_arn, who).await
             }
             None => Ok(()),
         }

@@ -15,4 +15,7 @@ mod run;
 mod target;
 pub(crate) mod uninstall_external_dns;
 pub(crate) mod update_iamserviceaccount;
+mod verify;
+pub(crate) mod verify_external_dns;
+pub(crate) mod verify_iamserviceaccount;
 pub(crate) mod version;

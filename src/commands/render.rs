@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::settings::Settings;
 use crate::externaldns::{helm, manifest, patch};
-use crate::iam::arn::{Arn, Partition, policy_arn};
+use crate::iam::arn::{Arn, Partition, policy_arn, role_arn};
 use crate::iam::policy::external_dns;
 use crate::iam::trust::{Issuer, Subject, trust_policy};
 use crate::observe::iamserviceaccount::place;
@@ -88,7 +88,7 @@ async fn stack(context: &Context, args: &Stack) -> Result<Value> {
     let name = required(&args.name)?;
     let inline = flags::inline(&args.policies)?;
     let located = located(context, &args.place).await?;
-    let complete = |arn: &String| policy_arn(arn, &located.partition, Some(&located.account)).map_err(Error::usage);
+    let complete = |arn: &String| policy_arn(arn, &located.partition, &located.account).map_err(Error::usage);
     let cluster = args.place.cluster.as_deref().unwrap_or("cluster");
     let stack_name = names::candidates(cluster, &args.namespace, name).swap_remove(0);
     let spec = RoleSpec {
@@ -128,11 +128,13 @@ async fn objects(context: &Context, args: &Manifest, output: Option<Output>) -> 
 async fn installation(context: &Context, args: &Manifest) -> Result<(Settings, String)> {
     let place = &args.place;
     let role = role(context, args).await?;
-    let arn: Arn = role.parse().map_err(Error::usage)?;
     let region = match &place.aws.region {
         Some(region) => region.clone(),
         None => context.aws(&place.aws).await?.region().to_owned(),
     };
+    let partition = place.partition.clone().unwrap_or_else(|| Partition::of_region(&region));
+    let account = account(place, &role)?;
+    let role = role_arn(&role, &partition, &account).map_err(Error::usage)?;
     let cluster = match (&place.cluster, &args.settings.txt_owner_id) {
         (Some(cluster), _) => cluster.as_str(),
         // Only the owner id would need it.
@@ -142,8 +144,6 @@ async fn installation(context: &Context, args: &Manifest) -> Result<(Settings, S
                 .hint("or give --cluster: the owner id is then made from the cluster's ARN"));
         }
     };
-    let account = place.account_id.clone().unwrap_or_else(|| arn.account.clone());
-    let partition = place.partition.clone().unwrap_or_else(|| Partition::of_region(&region));
     let cluster_arn = format!("arn:{partition}:eks:{region}:{account}:cluster/{cluster}");
     let facts = Facts {
         cluster,
@@ -158,6 +158,14 @@ async fn installation(context: &Context, args: &Manifest) -> Result<(Settings, S
         context.ui.warn(warning);
     }
     Ok((settings, role))
+}
+
+/// The account: by its flag, or the role's.
+fn account(place: &Place, role: &str) -> Result<String> {
+    let of_role = || role.parse::<Arn>().ok().map(|arn| arn.account);
+    place.account_id.clone().or_else(of_role).ok_or_else(|| {
+        Error::usage("--account-id must be set").hint(format!("or give the whole ARN of {role} with --role-arn"))
+    })
 }
 
 async fn role(context: &Context, args: &Manifest) -> Result<String> {

@@ -7,6 +7,8 @@ use crate::cli::shared;
 use crate::config::filter::Filter;
 use crate::config::{self, ClusterConfig, Entry, LARGEST};
 use crate::error::{Error, Result};
+use crate::iam::arn::{Partition, role_arn};
+use crate::plan::Cfn;
 
 /// What a command is about.
 pub(super) struct Target {
@@ -51,6 +53,16 @@ pub(super) fn read(target: &shared::Target, aws: &shared::Aws, beside: &[(&str, 
     let config = config::read(&name(file), contents("--config-file", file)?)?;
     let aws = shared::Aws { region: Some(config.region.clone()), profile: aws.profile.clone() };
     Ok(Target { cluster: config.name.clone(), aws, config: Some(config) })
+}
+
+/// How CloudFormation is to work; `role/NAME` is a role of this account.
+///
+/// # Errors
+/// `Usage` for a role of another partition.
+pub(super) fn cfn(args: &shared::Cfn, partition: &Partition, account: &str) -> Result<Cfn> {
+    let complete = |role: &String| role_arn(role, partition, account).map_err(Error::usage);
+    let role_arn = args.cfn_role_arn.as_ref().map(complete).transpose()?;
+    Ok(Cfn { role_arn, disable_rollback: args.cfn_disable_rollback })
 }
 
 /// The file's name, for messages.

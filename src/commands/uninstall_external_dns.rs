@@ -190,6 +190,7 @@ fn add(plan: &mut Plan, args: &Uninstall, seen: &Seen) -> Result<()> {
         service_account: &service_account,
         wait: true,
         detach_foreign: args.detach_foreign_policies,
+        role_arn: None,
     };
     let mut aws: Vec<StepId> = Vec::new();
     aws.extend(seen.stack.as_ref().map(|found| add_stack(plan, removal, found, &done)).transpose()?);

@@ -34,10 +34,9 @@ pub(crate) async fn run(context: &Context, args: &Update) -> Result<Exit> {
         let missing: Vec<_> = missing.into_iter().map(|(entry, _)| entry.identity()).collect();
         return Err(no_stack(&target.cluster, &missing).hint(how_to_make(args, &target, aws.region(), &missing)));
     }
-    let provider_arn = issuer.provider_arn(&cluster.partition, &cluster.account);
     let ((), roles, (kubernetes, objects)) = try_join3(
         check_policies(aws, &context.ui, &target, &entries, &cluster),
-        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &issuer, &provider_arn))),
+        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &cluster, &issuer))),
         objects(context, &args.kube, &target, &cluster, &entries),
     )
     .await?;
@@ -132,10 +131,11 @@ fn desired(
     observed: &Observed,
 ) -> Result<Desired> {
     let role = match (&wanted.role_arn, &observed.stack) {
-        (Some(arn), _) => DesiredRole::Existing(arn.clone()),
+        (Some(arn), _) => DesiredRole::Existing(cluster.role_arn(arn)?),
         (None, found) => {
             let found = found.as_ref().ok_or_else(|| no_stack(&cluster.name, &[wanted.identity()]))?;
-            DesiredRole::Stack(spec(wanted, target, (cluster, issuer), stack_name, found)?.into())
+            let cfn = target::cfn(&args.cfn, &cluster.partition, &cluster.account)?;
+            DesiredRole::Stack(spec(wanted, target, (cluster, issuer), stack_name, found)?.through(cfn).into())
         }
     };
     Ok(Desired {

@@ -8,7 +8,7 @@ use serde_saphyr::{Location, Spanned};
 use super::problem::Problem;
 use super::schema::{API_VERSION, Iam, KIND, Metadata, ObjectMeta, Root, ServiceAccount, Text};
 use super::{ClusterConfig, Entry, merged};
-use crate::iam::arn::{check_name, check_policy, check_role_arn};
+use crate::iam::arn::{check_name, check_policy, check_role};
 use crate::iam::policy::PolicyDocument;
 use crate::iam::wellknown::WellKnown;
 use crate::names::{
@@ -111,7 +111,7 @@ fn entry(index: usize, raw: &Spanned<ServiceAccount>, shared: &Tags, problems: &
         name,
         labels,
         annotations,
-        role_arn: text("attachRoleARN", raw.attach_role_arn.as_ref(), |arn| check_role_arn(arn).map(drop)),
+        role_arn: text("attachRoleARN", raw.attach_role_arn.as_ref(), check_role),
         boundary: text("permissionsBoundary", raw.permissions_boundary.as_ref(), check_policy),
         role_name: text("roleName", raw.role_name.as_ref(), |name| check_name("role", name, 64)),
         subject_pattern: text("subjectPattern", raw.subject_pattern.as_ref(), check_subject_pattern),

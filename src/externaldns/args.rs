@@ -79,6 +79,11 @@ impl Arguments {
         given.or_else(|| self.variable(flag).map(|value| value == "1" || value.eq_ignore_ascii_case("true")))
     }
 
+    /// The flags of the command line, each with its value.
+    pub fn given(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.given.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
+    }
+
     /// The names of all flags on the command line, without `--` and `no-`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.given.iter().map(|(name, _)| switch_name(name).unwrap_or(name))

@@ -16,6 +16,7 @@ pub mod patch;
 pub mod protect;
 pub mod rbac;
 pub mod registry;
+pub mod reproduce;
 pub mod selector;
 pub mod settings;
 pub mod version;

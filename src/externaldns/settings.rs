@@ -158,11 +158,16 @@ impl Prefixes {
     }
 }
 
+/// The TXT prefix of new installations in GovCloud; the records of a zone's own name are in the zone with it.
+const GOV_TXT_PREFIX: &str = "extdns-%{record_type}.";
+
+/// The partitions whose load balancers are in ExternalDNS's table (`provider/aws/aws.go`).
+const WITH_ALIAS: [&str; 3] = ["aws", "aws-cn", "aws-us-gov"];
+
 impl Settings {
     /// A new installation with all choices at their defaults.
     pub fn new(region: &str, owner_id: &str) -> Self {
-        let partition = Partition::of_region(region);
-        Self {
+        let mut settings = Self {
             name: owner::DEFAULT_NAME.to_owned(),
             namespace: owner::DEFAULT_NAME.to_owned(),
             version: NEWEST,
@@ -187,9 +192,25 @@ impl Settings {
             legacy_annotations: None,
             replicas: 1,
             extra_args: Vec::new(),
-            prefer_cname: partition.is_gov(),
+            prefer_cname: false,
             region: region.to_owned(),
-            partition,
+            partition: Partition::of_region(region),
+        };
+        settings.suit_partition(false);
+        settings
+    }
+
+    /// Chooses what GovCloud needs where nobody chose: private zones, no ALIAS, and TXT records under other names than
+    /// the CNAME records' ("GovCloud caveats", AWS tutorial of ExternalDNS). Names that are `in_use` stay.
+    pub fn suit_partition(&mut self, in_use: bool) {
+        if !self.partition.is_gov() {
+            return;
+        }
+        self.zone_type.get_or_insert(ZoneType::Private);
+        self.prefer_cname = true;
+        let free = self.txt_prefix.is_none() && self.txt_suffix.is_none() && !in_use;
+        if free && self.registry == Registry::Txt {
+            self.txt_prefix = Some(GOV_TXT_PREFIX.to_owned());
         }
     }
 
@@ -443,8 +464,9 @@ impl Settings {
         if let Some(role) = &self.assume_role {
             let arn = check_role_arn(role).map_err(|problem| format!("--aws-assume-role: {problem}"))?;
             if arn.partition != self.partition.as_str() {
+                let why = "zones there need static keys of that account, which irsactl never handles";
                 return Err(format!(
-                    "--aws-assume-role {role}: no role can be assumed from partition {} in partition {}",
+                    "--aws-assume-role {role}: no role can be assumed from partition {} in partition {}; {why}",
                     self.partition, arn.partition
                 ));
             }
@@ -452,7 +474,13 @@ impl Settings {
             return Err("--aws-assume-role-external-id needs --aws-assume-role".to_owned());
         }
         if self.partition.is_gov() {
-            self.check_gov()?;
+            self.check_gov(warnings)?;
+        }
+        if !WITH_ALIAS.contains(&self.partition.as_str()) {
+            warnings.push(format!(
+                "ExternalDNS doesn't know the load balancers of partition {}: they get CNAME instead of ALIAS records",
+                self.partition
+            ));
         }
         if let Some(since) = Version::region_since(&self.region).filter(|_| !self.version.knows_region(&self.region)) {
             warnings.push(format!(
@@ -463,20 +491,30 @@ impl Settings {
         Ok(())
     }
 
-    /// "GovCloud caveats", AWS tutorial of ExternalDNS.
-    fn check_gov(&self) -> Result<(), String> {
+    /// What can't work in GovCloud; [`Self::suit_partition`] chooses what does.
+    fn check_gov(&self, warnings: &mut Vec<String>) -> Result<(), String> {
         if self.zone_type == Some(ZoneType::Public) {
             return Err("--aws-zone-type public: Route53 in AWS GovCloud has private zones only".to_owned());
         }
-        if !self.prefer_cname && !self.extra_switch("aws-prefer-cname") {
+        let off = self.extras().rfind(|extra| extra.name == "aws-prefer-cname").is_some_and(|extra| !extra.on());
+        if off || !self.prefer_cname {
             return Err("AWS GovCloud has no ALIAS records to load balancers: it needs --aws-prefer-cname".to_owned());
         }
         let affix = [&self.txt_prefix, &self.txt_suffix].into_iter().flatten().any(|text| !text.is_empty());
-        if self.registry == Registry::Txt && !affix {
-            return Err(
-                "AWS GovCloud needs --txt-prefix, such as extdns-: a TXT record can't have a CNAME's name".to_owned()
-            );
+        if affix || self.registry == Registry::Noop {
+            return Ok(());
         }
+        if self.version.supports(Feature::LegacyTxt) {
+            return Err(format!(
+                "AWS GovCloud needs --txt-prefix, such as {GOV_TXT_PREFIX}: ExternalDNS {} writes a TXT record of the \
+                 CNAME's name, which Route53 refuses",
+                self.version
+            ));
+        }
+        warnings.push(format!(
+            "no --txt-prefix, which ExternalDNS asks for in AWS GovCloud: {} works without, an older one doesn't",
+            self.version
+        ));
         Ok(())
     }
 
@@ -915,18 +953,55 @@ mod tests {
     }
 
     #[test]
-    fn gov_cloud_needs_cname_and_prefix() {
-        let gov = || Settings { txt_prefix: some("extdns-"), ..Settings::new("us-gov-west-1", "c1") };
+    fn gov_cloud_gets_private_zones_cname_and_a_prefix() {
+        let gov = || Settings::new("us-gov-west-1", "c1");
         assert_eq!(gov().validate(), Ok(vec![]));
+        let args = gov().args();
+        for arg in ["--aws-prefer-cname", "--txt-prefix=extdns-%{record_type}.", "--aws-zone-type=private"] {
+            assert!(args.iter().any(|given| given == arg), "{arg}: {args:?}");
+        }
+        assert!(!settings("0.23.0").args().iter().any(|arg| arg.contains("cname") || arg.contains("txt-prefix")));
+        // What was chosen stays, and so does what is in use.
+        let suited = |mut settings: Settings, in_use| {
+            settings.suit_partition(in_use);
+            (settings.txt_prefix, settings.txt_suffix)
+        };
+        let bare = || Settings { txt_prefix: None, ..gov() };
+        assert_eq!(suited(Settings { txt_prefix: some("x-"), ..gov() }, false), (some("x-"), None));
+        assert_eq!(suited(Settings { txt_suffix: some("-x"), ..bare() }, false), (None, some("-x")));
+        assert_eq!(suited(bare(), true), (None, None));
+        assert_eq!(suited(Settings { registry: Registry::Noop, ..bare() }, false), (None, None));
         let named = Settings { extra_args: vec!["--aws-prefer-cname".to_owned()], ..gov() };
-        assert_eq!(named.args(), gov().args());
-        assert!(gov().args().contains(&"--aws-prefer-cname".to_owned()));
+        assert_eq!(named.args(), args);
+    }
+
+    #[test]
+    fn what_cannot_work_in_gov_cloud_is_refused() {
+        let gov = || Settings::new("us-gov-west-1", "c1");
         let refused = |settings: Settings| settings.validate().unwrap_err();
         assert!(refused(Settings { prefer_cname: false, ..gov() }).contains("--aws-prefer-cname"));
-        assert!(refused(Settings { txt_prefix: None, ..gov() }).contains("--txt-prefix"));
+        let off = vec!["--no-aws-prefer-cname".to_owned()];
+        assert!(refused(Settings { extra_args: off, ..gov() }).contains("--aws-prefer-cname"));
         assert!(refused(Settings { zone_type: Some(ZoneType::Public), ..gov() }).contains("private zones only"));
         let role = some("arn:aws:iam::111122223333:role/x");
-        assert!(refused(Settings { assume_role: role, ..gov() }).contains("partition"));
+        assert!(refused(Settings { assume_role: role, ..gov() }).contains("static keys"));
+        // Without a prefix, versions up to v0.17 want a TXT record under the CNAME's own name.
+        let bare = |version: &str| {
+            let version: Version = version.parse().unwrap();
+            Settings { txt_prefix: some(""), version, image: version.image(), ..gov() }
+        };
+        assert!(refused(bare("0.17.0")).contains("--txt-prefix"));
+        assert!(bare("0.18.0").validate().unwrap()[0].contains("--txt-prefix"));
+    }
+
+    #[test]
+    fn partitions_whose_load_balancers_no_version_knows() {
+        for (region, known) in
+            [("cn-north-1", true), ("us-gov-east-1", true), ("us-iso-east-1", false), ("eusc-de-east-1", false)]
+        {
+            let warnings = Settings::new(region, "c1").validate().unwrap();
+            assert_eq!(warnings.is_empty(), known, "{region}: {warnings:?}");
+        }
     }
 
     #[test]

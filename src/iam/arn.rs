@@ -131,34 +131,83 @@ pub fn iam_arn(partition: &Partition, account: &str, kind: &str, path: &str, nam
     format!("arn:{partition}:iam::{account}:{kind}{path}{name}")
 }
 
-/// A managed policy's ARN, checked; `policy/NAME` is completed for the partition and account, and
-/// `policy/aws/NAME` is not a thing: AWS's own policies are named in full.
+/// A thing of IAM that is named by its ARN, or by `KIND/NAME` in the account at hand.
+#[derive(Clone, Copy)]
+struct Named {
+    kind: &'static str,
+    longest: usize,
+}
+
+const POLICY: Named = Named { kind: "policy", longest: 128 };
+const ROLE: Named = Named { kind: "role", longest: 64 };
+
+impl Named {
+    /// Path and name after `KIND/`, if the text is in that form.
+    fn shorthand(self, text: &str) -> Option<Result<&str, String>> {
+        let rest = text.strip_prefix(self.kind)?.strip_prefix('/')?;
+        let (path, name) = rest.rsplit_once('/').map_or(("/".to_owned(), rest), |(p, name)| (format!("/{p}/"), name));
+        Some(check_path(&path).and_then(|()| check_name(self.kind, name, self.longest)).map(|()| rest))
+    }
+
+    fn check(self, text: &str) -> Result<(), String> {
+        match self.shorthand(text) {
+            Some(short) => short.map(drop),
+            None => check_iam_arn(text, self.kind, self.longest).map(drop),
+        }
+    }
+
+    fn complete(self, text: &str, partition: &Partition, account: &str) -> Result<String, String> {
+        if let Some(short) = self.shorthand(text) {
+            return Ok(format!("arn:{partition}:iam::{account}:{}/{}", self.kind, short?));
+        }
+        let arn = check_iam_arn(text, self.kind, self.longest)?;
+        if arn.partition == partition.as_str() {
+            return Ok(text.to_owned());
+        }
+        let right = Arn { partition: partition.to_string(), ..arn.clone() };
+        Err(format!("`{text}` is of partition {}, and nothing in {partition} can use it: {right}?", arn.partition))
+    }
+}
+
+/// A managed policy's ARN, checked; `policy/NAME` is completed for the partition and account. AWS's own policies are
+/// named in full.
 ///
 /// # Errors
-/// Says what an ARN of a policy looks like.
-pub fn policy_arn(text: &str, partition: &Partition, account: Option<&str>) -> Result<String, String> {
-    if let (Some(rest), Some(account)) = (text.strip_prefix("policy/"), account) {
-        check_name("policy", rest.rsplit('/').next().unwrap_or(rest), 128)?;
-        return Ok(format!("arn:{partition}:iam::{account}:policy/{rest}"));
-    }
-    check_iam_arn(text, "policy", 128)?;
-    Ok(text.to_owned())
+/// Says what an ARN of a policy looks like, or that this one is of another partition.
+pub fn policy_arn(text: &str, partition: &Partition, account: &str) -> Result<String, String> {
+    POLICY.complete(text, partition, account)
+}
+
+/// A role's ARN, checked; `role/NAME` is completed for the partition and account.
+///
+/// # Errors
+/// Says what an ARN of a role looks like, or that this one is of another partition.
+pub fn role_arn(text: &str, partition: &Partition, account: &str) -> Result<String, String> {
+    ROLE.complete(text, partition, account)
 }
 
 /// Checks that `text` is a managed policy's ARN, or `policy/NAME` to be completed by [`policy_arn`].
 ///
 /// # Errors
-/// As [`policy_arn`].
+/// Says what an ARN of a policy looks like.
 pub fn check_policy(text: &str) -> Result<(), String> {
-    policy_arn(text, &Partition::aws(), Some("000000000000")).map(drop)
+    POLICY.check(text)
 }
 
-/// Checks that `text` is the ARN of a role.
+/// Checks that `text` is a role's ARN, or `role/NAME` to be completed by [`role_arn`].
+///
+/// # Errors
+/// Says what an ARN of a role looks like.
+pub fn check_role(text: &str) -> Result<(), String> {
+    ROLE.check(text)
+}
+
+/// Checks that `text` is the whole ARN of a role.
 ///
 /// # Errors
 /// Says what an ARN of a role looks like.
 pub fn check_role_arn(text: &str) -> Result<Arn, String> {
-    check_iam_arn(text, "role", 64)
+    check_iam_arn(text, ROLE.kind, ROLE.longest)
 }
 
 fn check_iam_arn(text: &str, kind: &str, longest: usize) -> Result<Arn, String> {
@@ -193,7 +242,7 @@ pub fn check_name(kind: &str, name: &str, longest: usize) -> Result<(), String> 
 /// Says what a path looks like.
 pub fn check_path(path: &str) -> Result<(), String> {
     let valid = path.len() <= 512 && path.chars().all(|c| ('\u{21}'..='\u{7e}').contains(&c));
-    if valid && path.starts_with('/') && path.ends_with('/') {
+    if valid && path.starts_with('/') && path.ends_with('/') && path != "//" {
         Ok(())
     } else {
         Err(format!("`{path}` is not an IAM path: it begins and ends with /, as in /platform/dns/"))
@@ -214,15 +263,41 @@ mod tests {
         assert_eq!(suffix("us-isob-east-1"), "sc2s.sgov.gov");
     }
 
+    /// One region of each partition, one that doesn't exist yet among them.
+    const REGIONS: [(&str, &str); 9] = [
+        ("us-west-2", "aws"),
+        ("mars-central-1", "aws"),
+        ("cn-north-1", "aws-cn"),
+        ("us-gov-south-9", "aws-us-gov"),
+        ("us-iso-east-1", "aws-iso"),
+        ("us-isob-east-1", "aws-iso-b"),
+        ("eu-isoe-west-1", "aws-iso-e"),
+        ("us-isof-south-1", "aws-iso-f"),
+        ("eusc-de-east-1", "aws-eusc"),
+    ];
+
     #[test]
-    fn policy_shorthand_is_completed() {
+    fn shorthands_are_completed_for_partition_and_account() {
+        for (region, name) in REGIONS {
+            let partition = Partition::of_region(region);
+            assert_eq!(Partition::new(name).unwrap(), partition, "{region}");
+            let policy = policy_arn("policy/team/Dns", &partition, "123456789012").unwrap();
+            assert_eq!(policy, format!("arn:{name}:iam::123456789012:policy/team/Dns"));
+            let role = role_arn("role/dns", &partition, "123456789012").unwrap();
+            assert_eq!(role, format!("arn:{name}:iam::123456789012:role/dns"));
+            // What is whole stays as it is, other accounts' included.
+            for whole in [policy, format!("arn:{name}:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy")] {
+                assert_eq!(policy_arn(&whole, &partition, "000000000000").unwrap(), whole);
+            }
+        }
+    }
+
+    #[test]
+    fn an_arn_of_another_partition_is_refused_with_the_right_one() {
         let china = Partition::of_region("cn-north-1");
-        assert_eq!(
-            policy_arn("policy/team/Dns", &china, Some("123456789012")).unwrap(),
-            "arn:aws-cn:iam::123456789012:policy/team/Dns"
-        );
-        let aws = "arn:aws:iam::aws:policy/service-role/AmazonEBSCSIDriverPolicy";
-        assert_eq!(policy_arn(aws, &Partition::aws(), None).unwrap(), aws);
+        let refusal = policy_arn("arn:aws:iam::aws:policy/ReadOnlyAccess", &china, "123456789012").unwrap_err();
+        assert!(refusal.contains("partition aws,") && refusal.contains("arn:aws-cn:iam::aws:policy/ReadOnlyAccess"));
+        assert!(role_arn("arn:aws:iam::123456789012:role/x", &china, "123456789012").is_err());
     }
 
     #[test]
@@ -231,6 +306,9 @@ mod tests {
             assert!(check_role_arn(bad).is_err(), "{bad}");
         }
         assert!(check_role_arn("arn:aws:iam::111122223333:role/team/external-dns").is_ok());
-        assert!(policy_arn(" arn:aws:iam::aws:policy/X", &Partition::aws(), None).is_err());
+        for bad in ["role/", "role//x", "role/a b", "role", "policy/x", "role/\u{e9}"] {
+            assert!(check_role(bad).is_err(), "{bad}");
+        }
+        assert!(check_policy(" arn:aws:iam::aws:policy/X").is_err());
     }
 }

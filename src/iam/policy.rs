@@ -294,6 +294,12 @@ pub fn access(documents: &[&PolicyDocument], need: &Need) -> Access {
     }
 }
 
+/// Whether a Deny without conditions touches a need.
+pub fn is_denied(documents: &[&PolicyDocument], need: &Need) -> bool {
+    let mut statements = documents.iter().flat_map(|document| statements(&document.0));
+    statements.any(|statement| denies(statement, need) && !has_condition(statement))
+}
+
 /// Which needs the documents together don't surely grant: as [`access`], where a statement with a
 /// condition doesn't allow, and does deny.
 pub fn missing(documents: &[&PolicyDocument], needs: &[Need]) -> Vec<Need> {

@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::row::Policy;
 use crate::aws::cloudformation::Stack;
 use crate::aws::iam::RoleWithPolicies;
-use crate::iam::arn::Partition;
+use crate::iam::arn::{Arn, Partition};
 use crate::iam::policy::{PolicyDocument, list, statements};
 use crate::iam::wellknown::WellKnown;
 use crate::iam::wildcard::matches;
 use crate::plan::iamserviceaccount::{foreign_policies, mends};
 use crate::plan::{Op, StackSpec, Step};
-use crate::stack::names;
 use crate::stack::template::INLINE;
+use crate::stack::{names, tags};
 
 /// The policies of a role: managed ones, then those written into it.
 pub(super) fn of(role: &RoleWithPolicies) -> Vec<Policy> {
@@ -44,11 +44,11 @@ impl Today {
         });
         let Some(spec) = spec else {
             let strange = self.strange(&stack.name, role);
-            return strange.into_iter().chain(self.outdated(&stack.name, &role.inline)).collect();
+            return strange.into_iter().chain(self.outdated(stack, role, &role.inline)).collect();
         };
         let mut drift: Vec<_> = mends(&spec, role).iter().map(|step| mended(step, role)).collect();
         drift.extend(foreign(&role.role.name, &foreign_policies(&spec, role)));
-        drift.extend(self.outdated(&stack.name, &spec.inline));
+        drift.extend(self.outdated(stack, role, &spec.inline));
         drift
     }
 
@@ -66,27 +66,51 @@ impl Today {
     }
 
     /// Well-known policies among `inline` that aren't what this version writes.
-    fn outdated(&self, stack: &str, inline: &BTreeMap<String, PolicyDocument>) -> Vec<String> {
+    fn outdated(
+        &self,
+        stack: &Stack,
+        role: &RoleWithPolicies,
+        inline: &BTreeMap<String, PolicyDocument>,
+    ) -> Vec<String> {
         if inline.is_empty() {
             return Vec::new();
         }
-        let mut drift = Vec::new();
-        for (known, policies) in &self.0 {
-            let live = |id: &str| inline.get(&names::inline_policy(stack, id));
-            if policies.iter().all(|(id, _)| live(id).is_none()) {
-                continue;
-            }
-            drift.extend(policies.iter().filter_map(|(id, today)| match live(id) {
-                Some(live) if live.same_as(today) => None,
-                Some(live) => Some(renewable(id, live, today)),
-                None => Some(format!("inline policy {id} of {} is missing; {RENEW}", known.key())),
-            }));
+        let live = |id: &str| inline.get(&names::inline_policy(&stack.name, id));
+        let has = |(known, policies): &&(WellKnown, Vec<(String, PolicyDocument)>)| {
+            policies.iter().any(|(id, _)| live(id).is_some()) || is_attached(*known, role)
+        };
+        let held: Vec<_> = self.0.iter().filter(has).collect();
+        let difference = |known: WellKnown, id: &str, today: &PolicyDocument| match live(id) {
+            Some(live) if live.same_as(today) => None,
+            Some(live) => Some(format!("inline policy {id} is {}", version(live, today))),
+            None => Some(format!("inline policy {id} of {} is missing", known.key())),
+        };
+        let policies = held.iter().flat_map(|(known, policies)| policies.iter().map(|(id, today)| (*known, id, today)));
+        let found: Vec<_> = policies.filter_map(|(known, id, today)| difference(known, id, today)).collect();
+        if found.is_empty() {
+            return found;
         }
-        drift
+        let keys: Vec<_> = held.iter().map(|(known, _)| known.key()).collect();
+        let command = update(stack, &keys.join(","));
+        found.into_iter().map(|sentence| format!("{sentence}; this renews it: {command}")).collect()
     }
 }
 
-const RENEW: &str = "creating the same service account again (irsactl create iamserviceaccount) renews it";
+fn is_attached(known: WellKnown, role: &RoleWithPolicies) -> bool {
+    let managed = known.managed().map(|path| format!(":iam::aws:policy/{path}"));
+    managed.is_some_and(|end| role.attached.iter().any(|(_, arn)| arn.ends_with(&end)))
+}
+
+/// The command that brings the well-known policies of a stack up to date: it names all that there are.
+fn update(stack: &Stack, known: &str) -> String {
+    let region = stack.id.parse::<Arn>().map(|arn| arn.region).unwrap_or_default();
+    let (namespace, name) = tags::owner(&stack.tags).unwrap_or_default();
+    let cluster = tags::cluster(&stack.tags).unwrap_or_default();
+    format!(
+        "irsactl update iamserviceaccount --cluster {cluster} --region {region} --namespace {namespace} --name {name} \
+         --well-known-policy {known} --approve"
+    )
+}
 
 fn foreign(role: &str, names: &[String]) -> Option<String> {
     (!names.is_empty()).then(|| format!("role {role} has policies that its stack didn't give it: {}", names.join(", ")))
@@ -110,10 +134,10 @@ fn mended(step: &Step, role: &RoleWithPolicies) -> String {
     }
 }
 
-/// A well-known policy that isn't the one that this version writes.
-fn renewable(id: &str, live: &PolicyDocument, today: &PolicyDocument) -> String {
+/// What version of a well-known policy it is that isn't today's.
+fn version(live: &PolicyDocument, today: &PolicyDocument) -> String {
     let age = if lacks(live, today).is_empty() { "another" } else { "an older" };
-    format!("inline policy {id} is {age} version: it {}; {RENEW}", difference(live, today))
+    format!("{age} version: it {}", difference(live, today))
 }
 
 /// How a document differs from the one that is wanted, for people: by actions where that tells.

@@ -23,6 +23,11 @@ pub use kind::{Kind, describe};
 
 use crate::wait::Wait;
 
+/// What keeps a pod from being ready, as people read it; none for a ready pod.
+pub fn pod_trouble(pod: &serde_json::Value) -> Option<String> {
+    pod::trouble(pod).map(|trouble| trouble.text)
+}
+
 /// The field manager of everything that irsactl applies.
 pub const FIELD_MANAGER: &str = "irsactl";
 

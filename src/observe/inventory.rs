@@ -63,9 +63,11 @@ pub(crate) async fn read(context: &Context, args: &Get, cluster: &str) -> Result
     Ok(Seen { stacks, template, failure, roles, policies, ..seen })
 }
 
-/// All stacks and roles, listed side by side.
+/// All stacks and roles, listed side by side; their policies, which are a long listing, only where they are printed.
 async fn all(context: &Context, aws: &Aws) -> Result<Found> {
-    let (stacks, roles, policies) = join3(aws.stacks(), aws.roles(), aws.roles_with_policies()).await;
+    let policies =
+        async { if context.ui.output() == Output::Table { Ok(Vec::new()) } else { aws.roles_with_policies().await } };
+    let (stacks, roles, policies) = join3(aws.stacks(), aws.roles(), policies).await;
     let mut found = Found { stacks: stacks?, ..Found::default() };
     found.roles = readable(context, "the roles", roles)?.map(Roles::from_iter);
     match policies {
@@ -133,7 +135,7 @@ impl Found {
     }
 }
 
-/// The cluster, the provider of its issuer, and its ServiceAccounts.
+/// The cluster, for one service account the provider of its issuer, and the ServiceAccounts.
 async fn in_cluster(context: &Context, aws: &Aws, args: &Get, name: &str) -> Result<Seen> {
     let cluster = aws.cluster(name).await?;
     let mut seen = Seen::new(&cluster.account, &cluster.partition);
@@ -145,14 +147,16 @@ async fn in_cluster(context: &Context, aws: &Aws, args: &Get, name: &str) -> Res
         let kubernetes = context.kubernetes(&cluster, &args.aws, &args.kube).await?;
         service_accounts(&kubernetes, args.namespace.as_deref(), args.name.get()).await
     };
+    // Of lists, `verify` tells it for the whole cluster.
+    let one = args.namespace.is_some() && args.name.get().is_some();
     let provider = async {
-        match &seen.issuer {
+        match seen.issuer.as_ref().filter(|_| one) {
             Some((_, arn)) => aws.oidc_provider(arn).await.map(|found| provider_problem(arn, found.as_ref())),
             None => Ok(None),
         }
     };
     let (objects, problem) = join(objects, provider).await;
-    seen.service_accounts = unless_unreachable(context, objects)?;
+    seen.service_accounts = unless_unreachable(context, name, objects).await?;
     seen.provider_problem = readable(context, "the OIDC provider", problem)?.flatten();
     Ok(seen)
 }
@@ -199,12 +203,16 @@ fn without_policies(context: &Context, error: &Error) {
 }
 
 /// A cluster that can't be reached doesn't hide what is in AWS; a kubeconfig that doesn't hold is the user's to mend.
-fn unless_unreachable<T>(context: &Context, result: Result<T>) -> Result<Option<T>> {
+async fn unless_unreachable<T>(context: &Context, cluster: &str, result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.code == ErrorCode::Usage => Err(error),
         Err(error) => {
-            context.ui.warn(&format!("the ServiceAccounts can't be read: {error}"));
+            let error = context.explain_access(error, cluster).await;
+            // Hints of other errors are for commands that write.
+            let access = matches!(error.code, ErrorCode::ClusterUnauthorized | ErrorCode::ClusterForbidden);
+            let hint = error.hint.as_ref().filter(|_| access).map(|hint| format!("; {hint}")).unwrap_or_default();
+            context.ui.warn(&format!("the ServiceAccounts can't be read: {error}{hint}"));
             Ok(None)
         }
     }

@@ -5,3 +5,4 @@ pub(crate) mod iamserviceaccount;
 pub(crate) mod inventory;
 pub(crate) mod policy;
 pub(crate) mod records;
+pub(crate) mod verify;

@@ -167,6 +167,17 @@ pub struct StackSpec {
     pub inline: BTreeMap<String, PolicyDocument>,
     /// The permissions boundary of its role.
     pub boundary: Option<String>,
+    /// How CloudFormation works on it.
+    pub cfn: Cfn,
+}
+
+/// How CloudFormation works on a stack: no property of the stack, so never a reason to change it.
+#[derive(Clone, Debug, Default)]
+pub struct Cfn {
+    /// The role with whose rights it works, where not with the caller's.
+    pub role_arn: Option<String>,
+    /// What a failed creation made is left, to look at it.
+    pub disable_rollback: bool,
 }
 
 impl StackSpec {
@@ -186,6 +197,7 @@ impl StackSpec {
             // Those that a well-known policy stands for, too.
             managed_policies,
             boundary: role.boundary,
+            cfn: Cfn::default(),
         }
     }
 }
@@ -213,7 +225,14 @@ impl StackSpec {
             template,
             tags,
             protected,
+            cfn: Cfn::default(),
         })
+    }
+
+    /// The same stack, worked on in this way.
+    #[must_use]
+    pub fn through(self, cfn: Cfn) -> Self {
+        Self { cfn, ..self }
     }
 }
 
@@ -267,7 +286,14 @@ pub enum Op {
     /// Deletes a stack that failed, and creates it anew.
     ReplaceStack { stack: Arc<StackSpec>, id: String, unprotect: bool, first: Settle },
     /// Deletes a stack, after the policies that others attached to its role are detached.
-    DeleteStack { name: String, id: String, unprotect: bool, detach: Vec<(String, String)>, wait: bool },
+    DeleteStack {
+        name: String,
+        id: String,
+        unprotect: bool,
+        detach: Vec<(String, String)>,
+        wait: bool,
+        role_arn: Option<String>,
+    },
     /// Sets the trust policy of a role.
     SetTrust { role: String, document: PolicyDocument },
     /// Sets the permissions boundary of a role, or takes it off.

@@ -24,6 +24,8 @@ pub struct StackRemoval<'a> {
     pub wait: bool,
     /// Detach the policies that others attached.
     pub detach_foreign: bool,
+    /// The role with whose rights CloudFormation works.
+    pub role_arn: Option<&'a str>,
 }
 
 /// Adds the deletion of a stack.
@@ -50,6 +52,7 @@ pub fn add_stack(
         unprotect: found.stack.protected,
         detach: foreign.iter().map(|(_, arn)| (role.clone(), arn.clone())).collect(),
         wait: removal.wait,
+        role_arn: removal.role_arn.map(str::to_owned),
     };
     let mut reason = match Health::of(&found.stack.status) {
         Health::Deleting => "it is being deleted: waits for it".to_owned(),

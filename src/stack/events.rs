@@ -4,6 +4,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use crate::iam::denial::Denial;
+
 const STACK_TYPE: &str = "AWS::CloudFormation::Stack";
 
 /// One event of a stack.
@@ -116,16 +118,17 @@ struct Cause {
 }
 
 /// The first that fits counts (messages of IAM and of CloudFormation's IAM handlers).
-const CAUSES: [Cause; 7] = [
+const CAUSES: &[Cause] = &[
     Cause {
         words: &["accessdenied", "access denied", "not authorized"],
         code: "AccessDenied",
-        hint: "the credentials, or the service role of the stack, lack a permission",
+        hint: "the credentials, or the role of --cfn-role-arn, lack a permission",
     },
     Cause {
         words: &["already exists", "alreadyexists"],
         code: "AlreadyExists",
-        hint: "choose another --role-name, or use the existing role with --attach-role-arn",
+        hint: "choose another --role-name (in a file: roleName), or use the existing role with --attach-role-arn \
+               (in a file: attachRoleARN)",
     },
     Cause {
         words: &["must detach", "deleteconflict", "delete conflict"],
@@ -134,9 +137,32 @@ const CAUSES: [Cause; 7] = [
                then delete again",
     },
     Cause {
+        words: &["policiesperrole"],
+        code: "",
+        hint: "a role takes 10 managed policies, or 25 once that IAM quota is raised: attach fewer, or say what some \
+               of them say in one policy",
+    },
+    Cause {
+        words: &["maximum policy size"],
+        code: "",
+        hint: "the inline policies of a role have 10,240 characters at most: shorten them, or make a managed policy \
+               of them (aws iam create-policy) and attach that",
+    },
+    Cause {
+        words: &["aclsizeperrole"],
+        code: "",
+        hint: "a trust policy has 2,048 characters at most, or 8,192 once that IAM quota is raised: shorten it",
+    },
+    Cause {
+        words: &["rolesperaccount", "quota for roles"],
+        code: "",
+        hint: "the account has as many roles as its IAM quota allows (aws iam get-account-summary): delete some that \
+               nothing uses, or have the quota raised",
+    },
+    Cause {
         words: &["quota", "limitexceeded", "limit exceeded", "cannot exceed"],
         code: "ServiceLimitExceeded",
-        hint: "an IAM quota is reached: attach fewer policies, remove unused roles, or have it raised",
+        hint: "an IAM quota is reached (aws iam get-account-summary): remove what nothing uses, or have it raised",
     },
     Cause {
         words: &["malformedpolicydocument", "syntax errors in policy", "invalid principal", "has prohibited field"],
@@ -156,18 +182,38 @@ const CAUSES: [Cause; 7] = [
 ];
 
 fn hint(reason: &str, code: &str) -> Option<String> {
+    if let Some(denial) = Denial::parse(reason) {
+        return Some(denied(&denial));
+    }
     let lower = reason.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if let Some(action) = denied_action(reason) {
-        let needed = format!("the credentials, or the service role of the stack, need the IAM action {action}");
-        let boundary = "a permissions boundary may be demanded: --permissions-boundary";
-        return Some(if has(&["permissions boundary"]) { format!("{needed}; {boundary}") } else { needed });
-    }
     let known = CAUSES.iter().find(|cause| has(cause.words) || (!cause.code.is_empty() && cause.code == code));
     known.map(|cause| cause.hint.to_owned()).or_else(|| {
         let absent = ["does not exist or is not attachable", "nosuchentity", "cannot be found", "not found"];
         (has(&absent) || code == "NotFound" || has(&["boundary"])).then(|| absent_policy(reason, &lower))
     })
+}
+
+/// Whose right is missing: CloudFormation works with the caller's, or with those of a role.
+fn denied(denial: &Denial<'_>) -> String {
+    let Denial { principal, action, resource, by } = denial;
+    let session = principal.and_then(|arn| arn.split_once(":assumed-role/")).map(|(_, session)| session);
+    let who = match session.and_then(|session| session.strip_suffix("/AWSCloudFormation")) {
+        Some(role) => format!("role {role}, with whose rights CloudFormation works on the stack (--cfn-role-arn),"),
+        None => "the caller, with whose rights CloudFormation works on the stack,".to_owned(),
+    };
+    let on = resource.map(|resource| format!(" on {resource}")).unwrap_or_default();
+    let hint = match by {
+        Some(kind) => format!("{who} is denied {action} by a {kind}: an administrator has to change that one"),
+        None => format!("{who} needs the IAM action {action}{on}"),
+    };
+    // AWS doesn't say which condition wasn't met.
+    let bounded = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"];
+    if bounded.contains(action) {
+        hint + "; where that is allowed with a certain permissions boundary only, give it with --permissions-boundary"
+    } else {
+        hint
+    }
 }
 
 fn absent_policy(reason: &str, lower: &str) -> String {
@@ -178,11 +224,6 @@ fn absent_policy(reason: &str, lower: &str) -> String {
         Some(arn) => format!("check the ARN given with {flag}: aws iam get-policy --policy-arn {arn}"),
         None => format!("check the ARN given with {flag}"),
     }
-}
-
-fn denied_action(reason: &str) -> Option<&str> {
-    let (_, rest) = reason.split_once("to perform: ")?;
-    rest.split_whitespace().next().map(|action| action.trim_end_matches(['.', ',']))
 }
 
 #[cfg(test)]
@@ -264,7 +305,11 @@ mod tests {
                 "get-policy --policy-arn arn:aws:iam::111122223333:policy/x",
             ),
             ("Scope ARN: arn:aws:iam::1:policy/b does not exist or is not attachable.", "--permissions-boundary"),
-            ("Cannot exceed quota for PoliciesPerRole: 10", "quota"),
+            ("Cannot exceed quota for PoliciesPerRole: 10", "25 once"),
+            ("Cannot exceed quota for RolesPerAccount: 1000", "as many roles"),
+            ("Cannot exceed quota for ACLSizePerRole: 2048", "trust policy"),
+            ("Maximum policy size of 10240 bytes exceeded for role r", "10,240 characters"),
+            ("Cannot exceed quota for SomethingElse: 1", "get-account-summary"),
             (
                 "User: arn:aws:iam::1:user/x is not authorized to perform: iam:CreateRole on resource: arn:aws:iam::1:role/r because no identity-based policy allows the iam:CreateRole action",
                 "iam:CreateRole",
@@ -272,6 +317,16 @@ mod tests {
             (
                 "User: x is not authorized to perform: iam:CreateRole with an explicit deny in a permissions boundary",
                 "--permissions-boundary",
+            ),
+            (
+                "User: arn:aws:sts::1:assumed-role/cfn/AWSCloudFormation is not authorized to perform: \
+                 iam:AttachRolePolicy on resource: arn:aws:iam::1:role/r because no identity-based policy allows it",
+                "role cfn, with whose rights CloudFormation works on the stack (--cfn-role-arn), needs the IAM action \
+                 iam:AttachRolePolicy on arn:aws:iam::1:role/r",
+            ),
+            (
+                "User: x is not authorized to perform: iam:TagRole with an explicit deny in a service control policy",
+                "is denied iam:TagRole by a service control policy",
             ),
             ("API: iam:CreateRole Access Denied", "lack a permission"),
             ("Syntax errors in policy.", "policy document"),

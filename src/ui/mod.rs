@@ -3,6 +3,7 @@
 pub mod age;
 pub mod plan;
 mod progress;
+pub mod report;
 pub mod table;
 
 use std::fmt::Write as _;

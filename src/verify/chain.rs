@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::{Check, Commands, Look, ids, unless_after};
 use crate::aws::eks::Association;
-use crate::aws::iam::{Provider, RoleWithPolicies};
+use crate::aws::iam::{Provider, Refusal, RoleWithPolicies};
 use crate::iam::arn::{Arn, Partition};
+use crate::iam::policy::{Access, Need, PolicyDocument, access, is_denied};
 use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
 use crate::iam::wellknown::WellKnown;
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation};
@@ -62,6 +63,36 @@ pub struct Lack {
     pub why: Option<String>,
     /// Conditions decide, which can't be judged from here.
     pub conditional: bool,
+}
+
+impl From<Refusal> for Lack {
+    fn from(refusal: Refusal) -> Self {
+        let reasons = [
+            (refusal.explicit, "a statement denies it"),
+            (refusal.boundary, "the permissions boundary doesn't allow it"),
+            (refusal.organisation, "the organisation doesn't allow it"),
+        ];
+        let why = reasons.iter().find(|(holds, _)| *holds).map(|(_, why)| (*why).to_owned());
+        let conditional = refusal.conditional && why.is_none();
+        Self { action: refusal.need.action, resource: refusal.need.resource, why, conditional }
+    }
+}
+
+/// The needs that a role's policies and its boundary don't grant.
+pub fn lacking(policies: &[&PolicyDocument], boundary: Option<&PolicyDocument>, needs: &[Need]) -> Vec<Lack> {
+    let lack = |need: &Need, why: Option<&str>, conditional| Lack {
+        action: need.action.clone(),
+        resource: need.resource.clone(),
+        why: why.map(str::to_owned),
+        conditional,
+    };
+    let judge = |need: &Need| match (access(policies, need), boundary.map(|boundary| access(&[boundary], need))) {
+        (Access::Missing, _) => Some(lack(need, is_denied(policies, need).then_some("a statement denies it"), false)),
+        (_, Some(Access::Missing)) => Some(lack(need, Some("the permissions boundary doesn't allow it"), false)),
+        (Access::Granted, None | Some(Access::Granted)) => None,
+        (Access::Conditional, _) | (_, Some(Access::Conditional)) => Some(lack(need, None, true)),
+    };
+    needs.iter().filter_map(judge).collect()
 }
 
 /// What came of the exchange.

@@ -4,6 +4,7 @@
 
 pub mod chain;
 pub mod dns;
+pub mod workload;
 
 use serde::Serialize;
 

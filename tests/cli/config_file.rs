@@ -37,7 +37,7 @@ iam:
 ";
 
 /// Runs a command with `-f -` and the file on stdin.
-fn run_with(sandbox: &Sandbox, line: &str, file: &str) -> Run {
+pub fn run_with(sandbox: &Sandbox, line: &str, file: &str) -> Run {
     let path = sandbox.file("cluster.yaml", file);
     sandbox.run(&format!("{line} -f {}", path.display()))
 }

@@ -40,7 +40,7 @@ fn a_stack_that_failed_is_explained_and_replaced() {
     let sandbox = Sandbox::lease();
     sandbox.fault(&json!({"deny": "iam:CreateRole"}));
     let failed = sandbox.run(&format!("{INSTALL} --approve -o json")).exits(1);
-    failed.says(&[STACK, "ROLLBACK_COMPLETE", "hint", "need the IAM action iam:CreateRole"]);
+    failed.says(&[STACK, "ROLLBACK_COMPLETE", "hint", "needs the IAM action iam:CreateRole"]);
     let plan = sandbox.run(&format!("{INSTALL} -o json")).ok();
     assert_eq!(plan.changes()[0], format!("update Stack {STACK}"), "{}", plan.stdout);
     plan.shows(&["replaced, because it is ROLLBACK_COMPLETE", "iam:CreateRole"]);

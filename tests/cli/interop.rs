@@ -25,7 +25,7 @@ const TAGS: [(&str, &str); 5] = [
 ];
 
 /// eksctl's template for `default/web`.
-fn template(sandbox: &Sandbox, policies: &Value) -> Value {
+pub fn template(sandbox: &Sandbox, policies: &Value) -> Value {
     let issuer = sandbox.fact("issuer").trim_start_matches("https://");
     let condition = json!({"StringEquals": {
         format!("{issuer}:aud"): "sts.amazonaws.com",
@@ -49,7 +49,7 @@ fn template(sandbox: &Sandbox, policies: &Value) -> Value {
 }
 
 /// What `eksctl utils associate-iam-oidc-provider` and `eksctl create iamserviceaccount` leave; gives the role's ARN.
-fn made_by_eksctl(sandbox: &Sandbox, template: &Value) -> String {
+pub fn made_by_eksctl(sandbox: &Sandbox, template: &Value) -> String {
     create_provider(sandbox);
     sandbox.create_stack(&NewStack { name: STACK, template, tags: &TAGS, protected: true });
     let role = role_arn(&sandbox.stack(STACK).unwrap()).to_owned();

@@ -112,6 +112,8 @@ fn a_caller_whom_the_cluster_does_not_know_is_told_how_to_become_known() {
         run.fails("cluster-unauthorized", &[&command, "aws eks associate-access-policy --cluster-name eksdemo1"]);
         assert_eq!(sandbox.writes(), [""; 0]);
     }
+    let get = user.run(&sandbox, "get iamserviceaccount --cluster eksdemo1").ok();
+    get.says(&["warning: the ServiceAccounts can't be read", &command]).shows(&["No iamserviceaccounts found"]);
     user.enter(&sandbox, "nobody");
     let run = user
         .run(&sandbox, &format!("{INSTALL} --approve -o json"))

@@ -109,6 +109,11 @@ impl Sandbox {
         wait(request.send()).unwrap();
     }
 
+    /// Detaches a policy from a role.
+    pub fn detach(&self, role: &str, arn: &str) {
+        wait(self.iam().detach_role_policy().role_name(role).policy_arn(arn).send()).unwrap();
+    }
+
     /// Attaches a policy to a role.
     pub fn attach(&self, role: &str, arn: &str) {
         wait(self.iam().attach_role_policy().role_name(role).policy_arn(arn).send()).unwrap();

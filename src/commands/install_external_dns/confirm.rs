@@ -17,7 +17,8 @@ use crate::k8s::{Kind, Kubernetes};
 use crate::plan::execute::{Tools, prove};
 use crate::plan::externaldns::{belongs_to, injected_role, proof};
 use crate::plan::{Plan, RoleSource};
-use crate::ui::{GREEN, Task, Ui, paint};
+use crate::ui::{GREEN, Task, Ui, paint, report};
+use crate::verify::{Check, Report, ids};
 use crate::wait::Wait;
 
 /// The container of the manifest.
@@ -87,23 +88,48 @@ fn lines(args: &Install, plan: &Plan, settings: &Settings, outlook: &Outlook, en
         ));
         return lines;
     }
-    let elsewhere = settings.assume_role.is_some();
-    lines.push(match (end, outlook.zones) {
-        (End::Synced | End::Running, 0) if !elsewhere => {
-            "ExternalDNS runs, but no hosted zone matches its filters: it writes no record".to_owned()
-        }
-        (End::Synced, _) if !outlook.lacking.is_empty() => format!(
-            "ExternalDNS runs and reads its zones, but its policies don't allow {}: it can't keep records",
-            outlook.lacking.join(", ")
-        ),
-        (End::Synced, _) => paint(GREEN, "DNS works: ExternalDNS has synchronised with Route53 through its role"),
-        (End::Running, _) => {
-            "ExternalDNS runs and its role works; its log doesn't tell whether it synchronises".to_owned()
-        }
-        (End::Stopped, _) => "ExternalDNS is installed and stopped (--replicas 0)".to_owned(),
-    });
-    lines.push(format!("next: irsactl get iamserviceaccount --cluster {cluster} --region {}", plan.region));
+    if end == End::Stopped {
+        lines.push("ExternalDNS is installed and stopped (--replicas 0)".to_owned());
+        return lines;
+    }
+    let mut report = Report::default();
+    report.extend(checks(settings, outlook, end));
+    lines.extend(report::text(&report, &paint(GREEN, works_text(end))).lines().map(str::to_owned));
+    lines.push(format!(
+        "next: irsactl verify external-dns --cluster {cluster} --region {} --namespace {} --name {}",
+        plan.region, settings.namespace, settings.name
+    ));
     lines
+}
+
+fn works_text(end: End) -> &'static str {
+    match end {
+        End::Synced => "DNS works: ExternalDNS has synchronised with Route53 through its role",
+        _ => "ExternalDNS runs and its role works; its log doesn't tell whether it synchronises",
+    }
+}
+
+/// The short form of `verify external-dns`, from what this run has read.
+fn checks(settings: &Settings, outlook: &Outlook, end: End) -> [Check; 4] {
+    [
+        match outlook.lacking.as_slice() {
+            [] => Check::pass(ids::PERMISSIONS, "its policies allow what it calls"),
+            lacking => {
+                let message = format!("its policies don't allow {}: it can't keep records", lacking.join(", "));
+                Check::fail(ids::PERMISSIONS, message)
+            }
+        },
+        Check::pass(ids::INJECTION, "its pod has the role"),
+        match end {
+            End::Synced => Check::pass(ids::LOGS, "it has synchronised with Route53"),
+            _ => Check::skip(ids::LOGS, "it is told not to say whether it synchronises"),
+        },
+        match outlook.zones {
+            0 if settings.assume_role.is_some() => Check::pass(ids::ZONES, "they are in another account"),
+            0 => Check::fail(ids::ZONES, "no hosted zone matches its filters: it writes no record"),
+            zones => Check::pass(ids::ZONES, format!("{zones} match its filters")),
+        },
+    ]
 }
 
 /// Proves a role that was mended under a pod that goes on, or that the log tells nothing of, and waits for the

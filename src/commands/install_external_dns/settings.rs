@@ -12,7 +12,7 @@ use crate::externaldns::patch;
 use crate::externaldns::protect::{What, inherit};
 use crate::externaldns::settings::{Policy, Registry, Settings, ZoneType};
 use crate::externaldns::version::{NEWEST, Version, image_tag};
-use crate::iam::arn::Partition;
+use crate::iam::arn::{Arn, Partition};
 
 /// Where the installation is, or is to be.
 pub(crate) struct Facts<'a> {
@@ -36,6 +36,7 @@ pub(crate) fn settings(args: &cli::Settings, facts: &Facts<'_>) -> Result<(Setti
     if let Some(installed) = facts.installed {
         inherit(&mut settings, installed, &named(args));
     }
+    settings.suit_partition(facts.installed.is_some_and(|installed| installed.registry != Registry::Noop.as_str()));
     let mut warnings = settings.validate().map_err(Error::usage)?;
     if let Some(minor) = facts.kubernetes_minor {
         let supported = settings.version.check_kubernetes(minor);
@@ -48,18 +49,24 @@ pub(crate) fn settings(args: &cli::Settings, facts: &Facts<'_>) -> Result<(Setti
     Ok((settings, warnings))
 }
 
-/// Refuses what can be refused without knowing the cluster.
-pub(crate) fn check_offline(args: &cli::Settings) -> Result<()> {
-    let region = "us-east-1";
+/// Refuses what can be refused without knowing the cluster; the region may be known.
+pub(crate) fn check_offline(args: &cli::Settings, region: Option<&str>) -> Result<()> {
+    // Where the region isn't said, the role that is assumed is of its partition.
+    let assumed =
+        args.aws_assume_role.as_deref().and_then(|role| Partition::new(&role.parse::<Arn>().ok()?.partition).ok());
+    let partition = region.map(Partition::of_region).or(assumed).unwrap_or_else(Partition::aws);
+    let region = region.unwrap_or("us-east-1");
     let facts = Facts {
         cluster: "c",
         cluster_arn: "arn:aws:eks:us-east-1:000000000000:cluster/c",
         region,
-        partition: &Partition::of_region(region),
+        partition: &partition,
         kubernetes_minor: None,
         installed: None,
     };
-    build(args, &facts)?.validate().map_err(Error::usage).map(drop)
+    let mut settings = build(args, &facts)?;
+    settings.suit_partition(false);
+    settings.validate().map_err(Error::usage).map(drop)
 }
 
 /// The zones that a policy of this installation's own is for.
@@ -122,7 +129,7 @@ fn build(args: &cli::Settings, facts: &Facts<'_>) -> Result<Settings> {
         legacy_annotations: args.legacy_annotations,
         replicas: args.replicas,
         extra_args: args.extra_arg.clone(),
-        prefer_cname: args.aws_prefer_cname || facts.partition.is_gov(),
+        prefer_cname: args.aws_prefer_cname,
         region: facts.region.to_owned(),
         partition: facts.partition.clone(),
     })

@@ -19,8 +19,9 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
             create(stack, tools, task).await
         }
         Op::ReplaceStack { stack, id, unprotect, first } => {
-            settle(*first, id, &stack.name, tools, task).await?;
-            delete(id, &stack.name, *unprotect, true, tools, task).await?;
+            settle(*first, id, stack, tools, task).await?;
+            let role = stack.cfn.role_arn.as_deref();
+            wait(&delete(id, *unprotect, role, tools).await?, tools, task).await?;
             create(stack, tools, task).await
         }
         Op::WaitForStack { stack, id, action } => {
@@ -28,15 +29,16 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
             finish(stack, found, tools).await
         }
         Op::ChangeStack { stack, id, first } => {
-            settle(*first, id, &stack.name, tools, task).await?;
+            settle(*first, id, stack, tools, task).await?;
             change(stack, id, tools, task).await
         }
         Op::ProtectStack { name } => tools.aws.set_protection(name, true).await,
-        Op::DeleteStack { name, id, unprotect, detach, wait } => {
+        Op::DeleteStack { name: _, id, unprotect, detach, wait: until_gone, role_arn } => {
             for (role, policy) in detach {
                 tools.aws.detach_policy(role, policy).await?;
             }
-            delete(id, name, *unprotect, *wait, tools, task).await
+            let operation = delete(id, *unprotect, role_arn.as_deref(), tools).await?;
+            if *until_gone { wait(&operation, tools, task).await.map(drop) } else { Ok(()) }
         }
         _ => Ok(()),
     }
@@ -58,8 +60,8 @@ async fn create(spec: &StackSpec, tools: &Tools<'_>, task: &Task) -> Result<()> 
         tags: spec.tags.clone(),
         named_capability: needs_named_capability(&spec.template),
         protected: spec.protected,
-        role_arn: None,
-        disable_rollback: false,
+        role_arn: spec.cfn.role_arn.clone(),
+        disable_rollback: spec.cfn.disable_rollback,
     };
     let operation = match tools.aws.create_stack(&new).await {
         Err(error) if error.code == ErrorCode::AlreadyExists => return join(spec, error, tools, task).await,
@@ -82,11 +84,11 @@ async fn join(spec: &StackSpec, error: Box<Error>, tools: &Tools<'_>, task: &Tas
     finish(spec, stack, tools).await
 }
 
-async fn settle(first: Settle, id: &str, name: &str, tools: &Tools<'_>, task: &Task) -> Result<()> {
+async fn settle(first: Settle, id: &str, spec: &StackSpec, tools: &Tools<'_>, task: &Task) -> Result<()> {
     let operation = match first {
         Settle::Nothing => return Ok(()),
-        Settle::Wait => operation(id, name, Action::Other),
-        Settle::ContinueRollback => tools.aws.continue_rollback(id, None).await?,
+        Settle::Wait => operation(id, &spec.name, Action::Other),
+        Settle::ContinueRollback => tools.aws.continue_rollback(id, spec.cfn.role_arn.as_deref()).await?,
     };
     wait(&operation, tools, task).await.map(drop)
 }
@@ -99,7 +101,7 @@ async fn change(spec: &StackSpec, id: &str, tools: &Tools<'_>, task: &Task) -> R
         tags: before.as_ref().map_or_else(|| spec.tags.clone(), |stack| tags::merged(&stack.tags, &spec.tags)),
         capabilities: before.as_ref().map(|stack| stack.capabilities.clone()).unwrap_or_default(),
         named_capability: needs_named_capability(&spec.template),
-        role_arn: None,
+        role_arn: spec.cfn.role_arn.clone(),
         description: format!("updating iamserviceaccount {}", spec.service_account),
     };
     let unprotected = before.as_ref().is_some_and(|stack| !stack.protected);
@@ -140,13 +142,10 @@ fn keep_role(spec: &StackSpec, stack: Option<&Stack>, tools: &Tools<'_>) -> Resu
     Ok(arn)
 }
 
-async fn delete(id: &str, name: &str, unprotect: bool, until_gone: bool, tools: &Tools<'_>, task: &Task) -> Result<()> {
+/// Begins the deletion of a stack.
+async fn delete(id: &str, unprotect: bool, role_arn: Option<&str>, tools: &Tools<'_>) -> Result<Operation> {
     if unprotect {
         tools.aws.set_protection(id, false).await?;
     }
-    let operation = tools.aws.delete_stack(id, None).await?;
-    if until_gone {
-        wait(&Operation { name: name.to_owned(), ..operation }, tools, task).await?;
-    }
-    Ok(())
+    tools.aws.delete_stack(id, role_arn).await
 }

@@ -1,0 +1,111 @@
+//! `verify external-dns`.
+
+use futures::future::{join, join3};
+use serde_json::Value;
+
+use super::verify;
+use crate::Exit;
+use crate::aws::Aws;
+use crate::aws::eks::Cluster;
+use crate::cli::verify::ExternalDns;
+use crate::context::Context;
+use crate::error::{ErrorCode, Result};
+use crate::externaldns::args::Installed;
+use crate::externaldns::reproduce::install_command;
+use crate::iam::trust::Issuer;
+use crate::k8s::{Kind, Kubernetes};
+use crate::observe::verify::{Needs, Observer, look, needs};
+use crate::verify::{Check, Look, Report, ids};
+
+/// Walks the chain from the cluster's issuer to the records.
+pub(crate) async fn run(context: &Context, args: &ExternalDns) -> Result<Exit> {
+    let works = "DNS works";
+    verify::run(context, &args.how, works, async || report(context, args).await).await
+}
+
+async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
+    let aws = context.aws(&args.aws).await?;
+    let (caller, cluster) = join(aws.caller(), context.cluster(&args.aws, &args.cluster.cluster)).await;
+    let caller = caller?;
+    let mut report = Report::default();
+    report.extend([Check::pass(ids::CALLER, format!("{} in {}", caller.arn, aws.region()))]);
+    let (cluster, issuer) = match cluster {
+        Ok(found) => found,
+        Err(error) if matches!(error.code, ErrorCode::ClusterNotFound | ErrorCode::ClusterNotActive) => {
+            let check = Check::fail(ids::CLUSTER, error.message.clone());
+            report.extend([match error.hint {
+                Some(hint) => check.hint(hint),
+                None => check,
+            }]);
+            return Ok(report);
+        }
+        Err(error) => return Err(error),
+    };
+    let kubernetes = match context.kubernetes(&cluster, &args.aws, &args.kube).await {
+        Err(error) if error.code == ErrorCode::Usage => return Err(error),
+        connected => look(connected)?,
+    };
+    let observer = Observer { aws, kubernetes, cluster: &cluster, issuer: &issuer, live: args.how.live };
+    let (deployments, zones) = join(deployments(context, &observer), aws.zones()).await;
+    let (deployments, zones) = (deployments?, look(zones)?);
+    report.extend([cluster_check(&cluster, &issuer, &observer, &deployments)]);
+    let deployment = deployments.clone().map(|all| all.into_iter().find(|it| is(it, &args.namespace, &args.name)));
+    let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
+    let install = install(args, aws, installed.as_ref());
+    let ids = match (&installed, &zones) {
+        (Some(installed), Ok(zones)) => installed.looked_after(zones).iter().map(|zone| zone.id.clone()).collect(),
+        _ => Vec::new(),
+    };
+    let account = installed.as_ref().map_or(args.name.clone(), |installed| installed.service_account.clone());
+    let wanted = Needs {
+        permissions: needs(&cluster, installed.as_ref(), &ids),
+        second: installed
+            .as_ref()
+            .and_then(|installed| Some((installed.assume_role.clone()?, installed.assume_role_external_id.clone()))),
+        zones: true,
+        grant: Some(install.clone()),
+        restart: Some(format!("kubectl --namespace {} rollout restart deployment/{}", args.namespace, args.name)),
+    };
+    let who = (args.namespace.as_str(), args.name.as_str());
+    let (irsa, workload, ()) =
+        join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, deployment, install), async {
+        })
+        .await;
+    let chain = irsa?.checks();
+    let workload = workload?.checks(&chain);
+    report.extend(chain);
+    report.extend(workload);
+    Ok(report)
+}
+
+fn install(args: &ExternalDns, aws: &Aws, installed: Option<&Installed>) -> String {
+    let (cluster, region) = (&args.cluster.cluster, aws.region());
+    match installed {
+        Some(installed) => install_command(cluster, region, installed, &[]),
+        None => format!(
+            "irsactl install external-dns --cluster {cluster} --region {region} --namespace {} --name {} --approve",
+            args.namespace, args.name
+        ),
+    }
+}
+
+fn is(deployment: &Value, namespace: &str, name: &str) -> bool {
+    deployment["metadata"]["namespace"] == namespace && deployment["metadata"]["name"] == name
+}
+
+async fn deployments(context: &Context, observer: &Observer<'_>) -> Result<Look<Vec<Value>>> {
+    let read = async |kubernetes: &Kubernetes| match kubernetes.list(&Kind::DEPLOYMENT, None, None, None).await {
+        Ok(all) => Ok(all),
+        Err(error) => Err(context.explain_access(error, &observer.cluster.name).await),
+    };
+    observer.in_cluster(read).await
+}
+
+fn cluster_check(cluster: &Cluster, issuer: &Issuer, observer: &Observer<'_>, answer: &Look<Vec<Value>>) -> Check {
+    match (&observer.kubernetes, answer) {
+        (Ok(_), Ok(_)) => Check::pass(ids::CLUSTER, format!("{}, issuer {issuer}", cluster.arn)),
+        (Err(why), _) | (_, Err(why)) => {
+            Check::skip(ids::CLUSTER, format!("{}, whose Kubernetes API can't be read: {why}", cluster.arn))
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `verify iamserviceaccount`.
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::verify;
+use crate::Exit;
+use crate::cli::verify::Iamserviceaccount;
+use crate::context::Context;
+use crate::error::{Error, ErrorCode, Result};
+use crate::k8s::Kind;
+use crate::observe::verify::{Needs, Observer, look};
+use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
+use crate::stack::tags;
+use crate::verify::{Check, Look, Report, ids};
+
+/// How many service accounts are looked at side by side.
+const AT_ONCE: usize = 8;
+
+/// Walks the chain of one service account, or of all of them.
+pub(crate) async fn run(context: &Context, args: &Iamserviceaccount) -> Result<Exit> {
+    let works = "Every service account can use its role";
+    verify::run(context, &args.how, works, async || report(context, args).await).await
+}
+
+async fn report(context: &Context, args: &Iamserviceaccount) -> Result<Report> {
+    let aws = context.aws(&args.aws).await?;
+    let caller = aws.caller().await?;
+    let (cluster, issuer) = context.cluster(&args.aws, &args.cluster.cluster).await?;
+    let kubernetes = match context.kubernetes(&cluster, &args.aws, &args.kube).await {
+        Err(error) if error.code == ErrorCode::Usage => return Err(error),
+        connected => look(connected)?,
+    };
+    let observer = Observer { aws, kubernetes, cluster: &cluster, issuer: &issuer, live: args.how.live };
+    let mut report = Report::default();
+    report.extend([
+        Check::pass(ids::CALLER, format!("{} in {}", caller.arn, aws.region())),
+        match &observer.kubernetes {
+            Ok(_) => Check::pass(ids::CLUSTER, format!("{}, issuer {issuer}", cluster.arn)),
+            Err(why) => {
+                Check::skip(ids::CLUSTER, format!("{}, whose Kubernetes API can't be read: {why}", cluster.arn))
+            }
+        },
+    ]);
+    let all = accounts(args, &observer).await?;
+    if all.is_empty() {
+        return Err(Error::new(ErrorCode::NotFound, "no service account with an IAM role was found").hint(format!(
+            "irsactl get iamserviceaccount --cluster {} --region {} lists them",
+            cluster.name,
+            aws.region()
+        )));
+    }
+    let several = all.len() > 1;
+    let chains = stream::iter(&all).map(async |(namespace, name)| {
+        let checks = observer.irsa((namespace, name), Needs::default()).await?.checks();
+        let of = several.then(|| format!("{namespace}/{name}"));
+        Ok(checks.into_iter().map(|check| Check { service_account: of.clone(), ..check }).collect::<Vec<_>>())
+    });
+    let chains: Result<Vec<Vec<Check>>> = chains.buffered(AT_ONCE).try_collect().await;
+    report.extend(chains?.into_iter().flatten());
+    Ok(report)
+}
+
+/// Which service accounts: the one that is named, or those that have a stack or an annotation.
+async fn accounts(args: &Iamserviceaccount, observer: &Observer<'_>) -> Result<Vec<(String, String)>> {
+    if let (Some(namespace), Some(name)) = (&args.namespace, args.name.get()) {
+        return Ok(vec![(namespace.clone(), name.to_owned())]);
+    }
+    let namespace = args.namespace.as_deref();
+    let kind = &Kind::SERVICE_ACCOUNT;
+    let objects: Look<_> =
+        observer.in_cluster(async |kubernetes| kubernetes.list(kind, namespace, None, None).await).await?;
+    let text = |object: &serde_json::Value, key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+    let annotated = objects.unwrap_or_default().into_iter().filter(|it| annotation(it, ROLE_ANNOTATION).is_some());
+    let mut all: Vec<_> = annotated.map(|object| (text(&object, "namespace"), text(&object, "name"))).collect();
+    let stacks = look(observer.aws.stacks().await)?.unwrap_or_default();
+    let own = stacks.iter().filter(|stack| tags::cluster(&stack.tags) == Some(observer.cluster.name.as_str()));
+    all.extend(own.filter_map(|stack| tags::owner(&stack.tags)));
+    all.retain(|(of, name)| namespace.is_none_or(|wanted| of == wanted) && args.name.get().is_none_or(|it| it == name));
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}

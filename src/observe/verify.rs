@@ -1,0 +1,373 @@
+//! What verification looks at. What can't be read is noted with the reason, and the rest goes on.
+
+use std::time::Duration;
+
+use futures::future::{join, join3, join4, try_join_all};
+use serde_json::Value;
+
+use super::iamserviceaccount::Reader;
+use crate::aws::Aws;
+use crate::aws::eks::Cluster;
+use crate::aws::iam::RoleWithPolicies;
+use crate::error::{Error, ErrorCode, Result};
+use crate::externaldns::args::Installed;
+use crate::externaldns::rbac::{self, Rule};
+use crate::externaldns::settings::Settings;
+use crate::iam::arn::Arn;
+use crate::iam::policy::{Need, PolicyDocument};
+use crate::iam::trust::{AUDIENCE, Issuer};
+use crate::k8s::{Kind, Kubernetes, Review};
+use crate::plan::iamserviceaccount::ObservedStack;
+use crate::verify::chain::{Irsa, Lack, Live, lacking};
+use crate::verify::workload::Workload;
+use crate::verify::{Commands, Look};
+
+/// The shortest lifetime that Kubernetes grants a token (TokenRequest), in seconds.
+const TOKEN_SECONDS: u32 = 600;
+/// How much of a log is read.
+const LOG_LINES: u32 = 2000;
+
+/// What everything is read with.
+pub(crate) struct Observer<'a> {
+    /// AWS, as the caller.
+    pub(crate) aws: &'a Aws,
+    /// The cluster's API, or why it can't be reached.
+    pub(crate) kubernetes: Look<Kubernetes>,
+    /// The cluster.
+    pub(crate) cluster: &'a Cluster,
+    /// Its issuer.
+    pub(crate) issuer: &'a Issuer,
+    /// Exchange a token at STS.
+    pub(crate) live: bool,
+}
+
+/// What the pods need of AWS, and with what it is tried.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Needs {
+    /// Permissions.
+    pub(crate) permissions: Vec<Need>,
+    /// A role that is assumed with the first, and its external id.
+    pub(crate) second: Option<(String, Option<String>)>,
+    /// List the hosted zones with the role.
+    pub(crate) zones: bool,
+    /// What gives the permissions.
+    pub(crate) grant: Option<String>,
+    /// What restarts the pods.
+    pub(crate) restart: Option<String>,
+}
+
+/// What was read, or why it couldn't be.
+///
+/// # Errors
+/// Where the user interrupted, or the time is over.
+pub(crate) fn look<T>(result: Result<T>) -> Result<Look<T>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if matches!(error.code, ErrorCode::Interrupted | ErrorCode::Timeout) => Err(error),
+        Err(error) => Ok(Err(reason(&error))),
+    }
+}
+
+fn reason(error: &Error) -> String {
+    let causes: String = error.causes.iter().map(|cause| format!(": {cause}")).collect();
+    format!("{}{causes}", error.message)
+}
+
+impl Observer<'_> {
+    /// What mends links.
+    pub(crate) fn commands(&self) -> Commands {
+        Commands { cluster: self.cluster.name.clone(), region: self.aws.region().to_owned() }
+    }
+
+    /// Reads something of the cluster.
+    pub(crate) async fn in_cluster<T>(&self, read: impl AsyncFn(&Kubernetes) -> Result<T>) -> Result<Look<T>> {
+        match &self.kubernetes {
+            Ok(kubernetes) => look(read(kubernetes).await),
+            Err(why) => Ok(Err(why.clone())),
+        }
+    }
+
+    /// The chain of one service account.
+    pub(crate) async fn irsa(&self, (namespace, name): (&str, &str), needs: Needs) -> Result<Irsa> {
+        let provider_arn = self.issuer.provider_arn(&self.cluster.partition, &self.cluster.account);
+        let reader = Reader::by_name(self.aws);
+        let kind = &Kind::SERVICE_ACCOUNT;
+        let (provider, stack, object, association) = join4(
+            self.aws.oidc_provider(&provider_arn),
+            reader.place(&self.cluster.name, (namespace, name)),
+            self.in_cluster(async |kubernetes| kubernetes.get(kind, Some(namespace), name).await),
+            self.aws.pod_identity_association(&self.cluster.name, namespace, name),
+        )
+        .await;
+        let selector = format!("spec.serviceAccountName={name}");
+        let mut irsa = Irsa {
+            commands: self.commands(),
+            account: self.cluster.account.clone(),
+            partition: self.cluster.partition.clone(),
+            issuer: self.issuer.clone(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            provider: look(provider)?,
+            twins: Vec::new(),
+            stack: look(stack)?.map(|place| place.stack),
+            service_account: object?,
+            association: look(association)?,
+            role: Ok(None),
+            lacking: Ok(Vec::new()),
+            grant: needs.grant.clone(),
+            pods: Ok(Vec::new()),
+            restart: needs.restart.clone(),
+            live: Live::LeftOut,
+        };
+        let role_arn = irsa.role_arn();
+        let (twins, role, pods, live) = join4(
+            self.twins(&irsa),
+            self.role(role_arn.as_deref(), irsa.stack.as_ref().ok().and_then(Option::as_ref), &needs.permissions),
+            self.in_cluster(async |kubernetes| {
+                kubernetes.list(&Kind::POD, Some(namespace), None, Some(&selector)).await
+            }),
+            self.exchange((namespace, name), role_arn.as_deref(), &needs),
+        )
+        .await;
+        irsa.twins = twins?;
+        (irsa.role, irsa.lacking) = role?;
+        let ended = |pod: &Value| ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == **phase);
+        irsa.pods = pods?.map(|pods| pods.into_iter().filter(|pod| !ended(pod)).collect());
+        irsa.live = live?;
+        Ok(irsa)
+    }
+
+    /// Where the provider is missing: those of the same cluster under another host.
+    async fn twins(&self, irsa: &Irsa) -> Result<Vec<String>> {
+        if !matches!(irsa.provider, Ok(None)) {
+            return Ok(Vec::new());
+        }
+        let own = irsa.provider_arn();
+        let last = |arn: &str| arn.rsplit('/').next().map(str::to_owned);
+        let all = look(self.aws.oidc_providers().await)?.unwrap_or_default();
+        Ok(all.into_iter().filter(|arn| *arn != own && last(arn) == last(&own)).collect())
+    }
+
+    /// The role, and what it lacks of the needs.
+    async fn role(
+        &self,
+        arn: Option<&str>,
+        stack: Option<&ObservedStack>,
+        needs: &[Need],
+    ) -> Result<(Look<Option<RoleWithPolicies>>, Look<Vec<Lack>>)> {
+        let Some(arn) = arn else { return Ok((Ok(None), Ok(Vec::new()))) };
+        let parsed = match arn.parse::<Arn>() {
+            Ok(parsed) if parsed.account == self.cluster.account => parsed,
+            Ok(parsed) => {
+                let why = format!("role {arn} is of account {}, whose IAM can't be read from here", parsed.account);
+                return Ok((Err(why.clone()), Err(why)));
+            }
+            Err(problem) => return Ok((Err(problem.clone()), Err(problem))),
+        };
+        let known = stack.and_then(|found| found.role.clone()).filter(|found| found.role.arn == arn);
+        let read = async {
+            match known {
+                Some(found) => Ok(Ok(Some(found))),
+                None => look(self.aws.role_with_policies(parsed.name(), &[]).await),
+            }
+        };
+        let (role, simulated) = join(read, self.aws.simulate(arn, needs)).await;
+        let role = role?;
+        let Ok(Some(found)) = &role else { return Ok((role, Ok(Vec::new()))) };
+        if needs.is_empty() {
+            return Ok((role, Ok(Vec::new())));
+        }
+        let simulated = look(simulated)?.map(|refusals| refusals.into_iter().map(Lack::from).collect::<Vec<_>>());
+        let read = look(self.documents(found).await)?;
+        let local =
+            read.map(|(policies, boundary)| lacking(&policies.iter().collect::<Vec<_>>(), boundary.as_ref(), needs));
+        Ok((role, either(simulated, local)))
+    }
+
+    /// All documents of a role, and that of its boundary.
+    async fn documents(&self, found: &RoleWithPolicies) -> Result<(Vec<PolicyDocument>, Option<PolicyDocument>)> {
+        let (managed, inline, boundary) = join3(
+            try_join_all(found.attached.iter().map(|(_, arn)| self.aws.policy(arn))),
+            try_join_all(found.others_inline.iter().map(|name| self.aws.inline_policy(&found.role.name, name))),
+            async {
+                match &found.role.boundary {
+                    Some(arn) => self.aws.policy(arn).await,
+                    None => Ok(None),
+                }
+            },
+        )
+        .await;
+        let managed = managed?.into_iter().flatten().map(|policy| policy.document);
+        let inline = inline?.into_iter().flatten().chain(found.inline.values().cloned());
+        Ok((managed.chain(inline).collect(), boundary?.map(|policy| policy.document)))
+    }
+
+    /// A token of the ServiceAccount exchanged at STS, and what it is for tried with it.
+    async fn exchange(&self, who: (&str, &str), role: Option<&str>, needs: &Needs) -> Result<Live> {
+        if !self.live {
+            return Ok(Live::LeftOut);
+        }
+        let Some(role) = role else { return Ok(Live::Impossible("there is no role".to_owned())) };
+        let token =
+            self.in_cluster(async |kubernetes| kubernetes.token(who.0, who.1, AUDIENCE, TOKEN_SECONDS).await).await?;
+        let token = match token {
+            Ok(token) => token,
+            Err(why) => return Ok(Live::Impossible(why)),
+        };
+        let tried = look(self.attempt(role, &token, needs).await)?;
+        Ok(match tried {
+            Ok(what) => Live::Works(what),
+            Err(said) => Live::Refused(said),
+        })
+    }
+
+    async fn attempt(&self, role: &str, token: &str, needs: &Needs) -> Result<String> {
+        let mut assumed = self.aws.assume_role_with_web_identity(role, token, "irsactl").await?;
+        if let Some((second, external_id)) = &needs.second {
+            assumed = assumed.assume_role(second, external_id.as_deref()).await?;
+        }
+        if !needs.zones {
+            return Ok("STS exchanges a token of the ServiceAccount for the role".to_owned());
+        }
+        let zones = assumed.zones().await?.len();
+        Ok(format!("STS exchanges a token of the ServiceAccount for the role, which lists {zones} hosted zones"))
+    }
+
+    /// The installation of ExternalDNS with its Deployment, as read before.
+    pub(crate) async fn workload(
+        &self,
+        (namespace, name): (&str, &str),
+        deployment: Look<Option<Value>>,
+        install: String,
+    ) -> Result<Workload> {
+        let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
+        let (version, (rights, unserved), pods) = join3(
+            self.in_cluster(async |kubernetes| kubernetes.version().await),
+            self.rights(installed.as_ref()),
+            self.pods(installed.as_ref()),
+        )
+        .await;
+        let pods = pods?;
+        let log = match (&pods, &installed) {
+            (Ok(pods), Some(installed)) => self.log(pods, installed).await?,
+            (Err(why), _) => Err(why.clone()),
+            _ => Ok(None),
+        };
+        Ok(Workload {
+            full: format!("{namespace}/{name}"),
+            install,
+            deployment,
+            installed,
+            minor: version?.ok().map(|(_, minor, _)| minor),
+            rights: rights?,
+            unserved: unserved?,
+            pods,
+            log,
+        })
+    }
+
+    /// Whether its ServiceAccount may read what its sources need, and which APIs are missing.
+    async fn rights(
+        &self,
+        installed: Option<&Installed>,
+    ) -> (Result<Look<Vec<(Review, bool)>>>, Result<Look<Vec<String>>>) {
+        let Some(installed) = installed else { return (Ok(Ok(Vec::new())), Ok(Ok(Vec::new()))) };
+        let settings = settings(self.aws.region(), installed);
+        let reviews = reviews(&rbac::rules(&settings), installed.arguments.get("namespace"));
+        let (namespace, account) = (installed.namespace.as_str(), installed.service_account.as_str());
+        join(
+            self.in_cluster(async |kubernetes| kubernetes.service_account_can(namespace, account, &reviews).await),
+            self.in_cluster(async |kubernetes| {
+                let mut missing = Vec::new();
+                for (group, version, plural) in rbac::apis(&settings) {
+                    if !kubernetes.serves(&group, &version, &plural).await? {
+                        missing.push(format!("{plural}.{group}/{version}"));
+                    }
+                }
+                Ok(missing)
+            }),
+        )
+        .await
+    }
+
+    async fn pods(&self, installed: Option<&Installed>) -> Result<Look<Vec<Value>>> {
+        let Some(installed) = installed else { return Ok(Ok(Vec::new())) };
+        let labels: Vec<_> = installed.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let selector = labels.join(",");
+        self.in_cluster(async |kubernetes| kubernetes.pods(&installed.namespace, &selector).await).await
+    }
+
+    /// The end of the log of the newest pod, that of its previous run before it.
+    async fn log(&self, pods: &[Value], installed: &Installed) -> Result<Look<Option<String>>> {
+        let alive = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        let newest = alive.max_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str());
+        let Some(name) = newest.and_then(|pod| pod["metadata"]["name"].as_str()) else { return Ok(Ok(None)) };
+        let read = async |previous: bool| {
+            self.in_cluster(async |kubernetes| {
+                let container = installed.container.as_str();
+                kubernetes.logs(&installed.namespace, name, container, previous, Some(LOG_LINES), None).await
+            })
+            .await
+        };
+        let current = read(false).await?;
+        let previous = read(true).await?.unwrap_or_default();
+        Ok(current.map(|current| Some(previous + &current)))
+    }
+}
+
+/// What either of two judgements finds missing; one alone where the other can't be had.
+fn either(simulated: Look<Vec<Lack>>, local: Look<Vec<Lack>>) -> Look<Vec<Lack>> {
+    match (simulated, local) {
+        (Ok(simulated), Ok(mut found)) => {
+            let new =
+                |lack: &Lack| !found.iter().any(|other| other.action == lack.action && other.resource == lack.resource);
+            let more: Vec<_> = simulated.into_iter().filter(|lack| new(lack)).collect();
+            found.extend(more);
+            Ok(found)
+        }
+        (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
+        (Err(why), Err(also)) => Err(format!("{why}; {also}")),
+    }
+}
+
+/// The settings that decide which rights are needed.
+fn settings(region: &str, installed: &Installed) -> Settings {
+    let mut settings = Settings::new(region, &installed.owner_id);
+    settings.version = installed.rules();
+    settings.sources.clone_from(&installed.sources);
+    let given = installed.arguments.given();
+    settings.extra_args = given
+        .map(|(name, value)| value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}")))
+        .collect();
+    settings
+}
+
+fn reviews(rules: &[Rule], namespace: Option<&str>) -> Vec<Review> {
+    let mut reviews = Vec::new();
+    for rule in rules {
+        for resource in &rule.resources {
+            for verb in rule.verbs.iter().filter(|verb| **verb == "list" || **verb == "watch") {
+                reviews.push(Review {
+                    verb: (*verb).to_owned(),
+                    group: rule.group.clone(),
+                    resource: resource.clone(),
+                    namespace: namespace.filter(|_| *resource != "nodes").map(str::to_owned),
+                    ..Review::default()
+                });
+            }
+        }
+    }
+    reviews
+}
+
+/// What ExternalDNS needs of AWS: the zones that it manages, or the role that it assumes for them.
+pub(crate) fn needs(cluster: &Cluster, installed: Option<&Installed>, zones: &[String]) -> Vec<Need> {
+    if let Some(second) = installed.and_then(|installed| installed.assume_role.as_deref()) {
+        return vec![Need::new("sts:AssumeRole", second)];
+    }
+    let tags = installed.is_some_and(|installed| !installed.arguments.all("aws-zone-tags").is_empty());
+    crate::iam::policy::external_dns_needs(&cluster.partition, zones, tags)
+}
+
+/// Pauses between looks with `--wait`.
+pub(crate) const PAUSE: Duration = Duration::from_secs(2);
