@@ -70,6 +70,20 @@ impl Dns {
         vec![zones, owner, records]
     }
 
+    /// Zones, owner, records and the host that is asked about, where links before them may be broken: then no record
+    /// can be expected.
+    pub fn verified(&self, before: &[&Check], host: Option<&str>) -> Vec<Check> {
+        let mut checks = self.checks();
+        let zones = checks[0].clone();
+        let before: Vec<_> = before.iter().copied().chain([&zones]).collect();
+        checks.extend(host.map(|host| follow(self, host)));
+        let expected = |check: Check| match check.id {
+            ids::RECORDS | ids::HOSTNAME => unless_after(check, &before),
+            _ => check,
+        };
+        checks.into_iter().map(expected).collect()
+    }
+
     fn check_owner(&self) -> Check {
         let id = ids::OWNER;
         let Installed { registry, owner_id, .. } = &self.installed;
@@ -216,6 +230,12 @@ impl Dns {
             shell_word(host)
         )
     }
+}
+
+/// What can be said without an installation.
+pub fn without_installation(host: Option<&str>) -> Vec<Check> {
+    let ids = [ids::ZONES, ids::OWNER, ids::RECORDS].into_iter().chain(host.map(|_| ids::HOSTNAME));
+    ids.map(|id| Check::skip(id, "there is no installation that can be looked at")).collect()
 }
 
 /// The installation's own records.
