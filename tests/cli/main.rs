@@ -31,3 +31,4 @@ mod tutorial;
 mod uninstall;
 mod update;
 mod update_file;
+mod verify_dns;
