@@ -66,9 +66,10 @@ impl Dns {
     pub fn checks(&self) -> Vec<Check> {
         let zones = self.check_zones();
         let owner = unless_after(self.check_owner(), &[&zones]);
-        let records = match zones.fails() {
-            true => Check::skip(ids::RECORDS, format!("follows from {}", zones.id)),
-            false => self.check_records(),
+        let records = if zones.fails() {
+            Check::skip(ids::RECORDS, format!("follows from {}", zones.id))
+        } else {
+            self.check_records()
         };
         vec![zones, owner, records]
     }

@@ -31,4 +31,5 @@ mod tutorial;
 mod uninstall;
 mod update;
 mod update_file;
+mod verify_chain;
 mod verify_dns;

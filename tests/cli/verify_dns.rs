@@ -52,19 +52,6 @@ fn holds(sandbox: &Sandbox) -> Run {
     sandbox.run(&format!("{VERIFY} --strict --wait --timeout 60s")).ok()
 }
 
-/// Does what a hint says.
-#[track_caller]
-fn mend(sandbox: &Sandbox, hint: &str) {
-    if let Some(line) = hint.strip_prefix("irsactl ") {
-        let words = line.split(' ').map(|word| word.trim_matches('\'').to_owned());
-        Run::of(&mut sandbox.command(words)).ok();
-    } else if let Some((_, batch)) = hint.split_once("--change-batch '") {
-        change(sandbox, &serde_json::from_str(batch.strip_suffix('\'').unwrap()).unwrap());
-    } else {
-        panic!("who runs this? {hint}");
-    }
-}
-
 fn record(name: &str, kind: &str, value: &str) -> Value {
     let set = json!({"Name": name, "Type": kind, "TTL": 60, "ResourceRecords": [{"Value": value}]});
     json!({"Action": "CREATE", "ResourceRecordSet": set})
@@ -100,13 +87,13 @@ fn records_in_the_way_are_named_and_mended() {
     create(&sandbox, &[record("hand.example.com", "A", "192.0.2.1")]);
     sandbox.create_ingress("hand", "hand.example.com");
     let hint = broken(&sandbox, "records", &["records of nobody", "hand.example.com A → 192.0.2.1"]);
-    mend(&sandbox, &hint);
+    sandbox.follow(&hint);
     holds(&sandbox);
 
     create(&sandbox, &[record("cname.example.com", "CNAME", "old.example.net")]);
     sandbox.create_ingress("cname", "cname.example.com");
     let hint = broken(&sandbox, "records", &["cname.example.com CNAME → old.example.net", "has to be deleted"]);
-    mend(&sandbox, &hint);
+    sandbox.follow(&hint);
     holds(&sandbox);
 
     create(&sandbox, &[txt("a-left.example.com", "other", "ingress/shop/web")]);
@@ -127,13 +114,13 @@ fn records_of_others_and_of_nothing_are_told_apart() {
         &[record("old.example.com", "A", "192.0.2.1"), txt("a-old.example.com", &owner, "ingress/default/old")],
     );
     let hint = warned(&sandbox, "records", &["nothing asks any more for old.example.com A of ingress/default/old"]);
-    mend(&sandbox, &hint);
+    sandbox.follow(&hint);
     create(&sandbox, &[txt("a-ghost.example.com", &owner, "ingress/default/ghost")]);
     let hint = warned(&sandbox, "records", &["without their record: a-ghost.example.com"]);
-    mend(&sandbox, &hint);
+    sandbox.follow(&hint);
     create(&sandbox, &[txt("cname-app.example.com", &owner, "ingress/default/web")]);
     let hint = warned(&sandbox, "records", &["of no use any more: cname-app.example.com"]);
-    mend(&sandbox, &hint);
+    sandbox.follow(&hint);
     holds(&sandbox);
 
     let theirs = [record("shop.example.com", "A", "192.0.2.1"), txt("a-shop.example.com", "other", "ingress/shop/web")];
@@ -141,7 +128,7 @@ fn records_of_others_and_of_nothing_are_told_apart() {
     holds(&sandbox);
     sandbox.create_ingress("shop", "shop.example.com");
     let hint = broken(&sandbox, "records", &["records of others", "shop.example.com A (other, ingress/shop/web)"]);
-    mend(&sandbox, &hint);
+    sandbox.follow(&hint);
     let run = sandbox.run(&format!("{VERIFY} --hostname shop.example.com")).exits(4);
     assert_eq!(with_status(&run, "fail").last().unwrap()["id"], "hostname");
     sandbox.delete(&format!("{INGRESSES}/shop"));
@@ -150,7 +137,7 @@ fn records_of_others_and_of_nothing_are_told_apart() {
     create(&sandbox, &elsewhere);
     let hint =
         broken(&sandbox, "owner", &["another cluster uses this owner id, or the namespace is gone", "x.example.com"]);
-    mend(&sandbox, &hint);
+    sandbox.follow(&hint);
 }
 
 #[test]
@@ -163,7 +150,7 @@ fn zones_and_what_is_read_are_mended_by_the_hint() {
         .unwrap();
     let hint = only(&sandbox.run(VERIFY), "warn", "zones", &["zones of one name get the same records: example.com ("]);
     assert!(hint.contains("--aws-zone-type public"), "{hint}");
-    mend(&sandbox, &hint);
+    sandbox.follow(&hint);
     holds(&sandbox);
 
     let argued = |without: &str, with: &str| {
@@ -175,7 +162,7 @@ fn zones_and_what_is_read_are_mended_by_the_hint() {
     };
     argued("--domain-filter", "--domain-filter=exmaple.com");
     let hint = broken(&sandbox, "zones", &["--domain-filter=exmaple.com matches no zone"]);
-    mend(&sandbox, &hint);
+    sandbox.follow(&hint);
     holds(&sandbox);
 
     let annotation =
@@ -186,7 +173,7 @@ fn zones_and_what_is_read_are_mended_by_the_hint() {
     let hint = only(&run, "fail", "hostname", &["external-dns.alpha.kubernetes.io/hostname, which isn't read"]);
     let same = only(&run, "warn", "records", &["annotations that it doesn't read"]);
     assert_eq!(hint, same);
-    mend(&sandbox, &hint);
+    sandbox.follow(&hint);
     holds(&sandbox);
     let run = sandbox.run(&format!("{VERIFY} --hostname two.example.com --strict --wait --timeout 60s")).ok();
     assert!(run.stdout.contains("ingress/default/web → two.example.com A, AAAA"), "{}", run.stdout);
@@ -200,7 +187,7 @@ fn an_owner_id_that_every_cluster_has_is_replaced_with_its_records() {
     let run = sandbox.run(&format!("{VERIFY} --hostname app.example.com --wait --timeout 10s")).exits(4);
     let hint = only(&run, "fail", "owner", &["every installation without one has"]);
     assert!(hint.contains("--migrate-from-txt-owner=default"), "{hint}");
-    mend(&sandbox, &hint);
+    sandbox.follow(&hint);
     let run = holds(&sandbox);
     assert!(run.stdout.contains("1 host, with records of ours"), "{}", run.stdout);
 }
