@@ -32,3 +32,4 @@ mod uninstall;
 mod update;
 mod update_file;
 mod verify_chain;
+mod verify_dns;
