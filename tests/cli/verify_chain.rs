@@ -62,7 +62,8 @@ impl Dns {
 
     fn create_provider(&self, host_path: &str, audience: &str) {
         let request = self.iam().create_open_id_connect_provider().url(format!("https://{host_path}"));
-        wait(request.client_id_list(audience).thumbprint_list("9e99a48a9960b14926bb7f3b02e22da2b0ab7280").send()).unwrap();
+        wait(request.client_id_list(audience).thumbprint_list("9e99a48a9960b14926bb7f3b02e22da2b0ab7280").send())
+            .unwrap();
     }
 
     fn delete_provider(&self, arn: &str) {
@@ -149,7 +150,8 @@ impl Dns {
     fn finding(&self, link: &str, status: &str, says: &[&str]) -> String {
         let run = self.run(&format!("{VERIFY} -o json")).exits(if status == "fail" { 4 } else { 0 });
         let checks = run.json()["checks"].as_array().unwrap().clone();
-        let bad: Vec<_> = checks.iter().filter(|check| ["fail", "warn"].iter().any(|it| check["status"] == **it)).collect();
+        let bad: Vec<_> =
+            checks.iter().filter(|check| ["fail", "warn"].iter().any(|it| check["status"] == **it)).collect();
         assert!(bad.len() == 1 && bad[0]["id"] == link && bad[0]["status"] == status, "{link}: {bad:#?}");
         let skips = checks.iter().filter(|check| check["status"] == "skip");
         for skipped in skips {
@@ -220,17 +222,25 @@ fn the_trust_policy() {
     let with = |audience: &str, subject: &str| dns.trust(&dns.equals(audience, subject));
     for (statements, says) in [
         (json!([elsewhere]), vec![federated.as_str(), "needed arn:aws:iam::123456789012:oidc-provider/"]),
-        (json!([with("sts.amazonaws.com", "system:serviceaccount:dns:external-dns")]),
-            vec!["found system:serviceaccount:dns:external-dns", SUB, "it trusts the namespace dns"]),
-        (json!([with("sts.amazonaws.com", "system:serviceaccount:external-dns:dns")]),
-            vec!["found system:serviceaccount:external-dns:dns", SUB]),
+        (
+            json!([with("sts.amazonaws.com", "system:serviceaccount:dns:external-dns")]),
+            vec!["found system:serviceaccount:dns:external-dns", SUB, "it trusts the namespace dns"],
+        ),
+        (
+            json!([with("sts.amazonaws.com", "system:serviceaccount:external-dns:dns")]),
+            vec!["found system:serviceaccount:external-dns:dns", SUB],
+        ),
         (json!([with("kubernetes", SUB)]), vec!["found kubernetes", "needed sts.amazonaws.com"]),
         (json!([with("sts.amazonaws.com", wild)]), vec![wild, SUB, "StringLike"]),
-        (json!([dns.trust(&json!({"StringEquals": {dns.key("aud"): "sts.amazonaws.com"}}))]),
-            vec!["any ServiceAccount of the cluster", &sub]),
+        (
+            json!([dns.trust(&json!({"StringEquals": {dns.key("aud"): "sts.amazonaws.com"}}))]),
+            vec!["any ServiceAccount of the cluster", &sub],
+        ),
         (json!([dns.trust(&good), denied]), vec!["Deny", SUB]),
-        (json!([{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}]),
-            vec!["Action: found sts:AssumeRole, needed sts:AssumeRoleWithWebIdentity"]),
+        (
+            json!([{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}]),
+            vec!["Action: found sts:AssumeRole, needed sts:AssumeRoleWithWebIdentity"],
+        ),
     ] {
         dns.broken("trust-policy", &says, "irsactl ", || dns.set_trust(&statements));
     }
@@ -247,8 +257,10 @@ fn the_permissions() {
     let zone = "arn:aws:route53:::hostedzone/Z0123456789ABCDEFGHIJ";
     let allow = |action: &[&str], resource: &str| json!({"Effect": "Allow", "Action": action, "Resource": resource});
     let (change, list) = ("route53:ChangeResourceRecordSets", "route53:ListResourceRecordSets");
-    let all = json!([allow(&[change, list, "route53:ListTagsForResources"], "arn:aws:route53:::hostedzone/*"),
-        allow(&["route53:ListHostedZones"], "*")]);
+    let all = json!([
+        allow(&[change, list, "route53:ListTagsForResources"], "arn:aws:route53:::hostedzone/*"),
+        allow(&["route53:ListHostedZones"], "*")
+    ]);
     let on_zone = |action: &str| format!("{action} on {zone}");
     dns.broken("permissions", &[&on_zone(change), &on_zone(list), "route53:ListHostedZones on *"], "irsactl ", || {
         wait(dns.iam().detach_role_policy().role_name(dns.role()).policy_arn(POLICY).send()).unwrap();
@@ -264,10 +276,15 @@ fn the_permissions() {
     dns.broken("permissions", &[&on_zone(change), "a statement denies it"], "aws iam delete-role-policy ", || {
         dns.put_inline(&json!({"Effect": "Deny", "Action": change, "Resource": "*"}));
     });
-    dns.broken("permissions", &["permissions boundary", "AmazonS3ReadOnlyAccess"], "aws iam delete-role-permissions-boundary ", || {
-        let request = dns.iam().put_role_permissions_boundary().role_name(dns.role());
-        wait(request.permissions_boundary(crate::support::aws::S3).send()).unwrap();
-    });
+    dns.broken(
+        "permissions",
+        &["permissions boundary", "AmazonS3ReadOnlyAccess"],
+        "aws iam delete-role-permissions-boundary ",
+        || {
+            let request = dns.iam().put_role_permissions_boundary().role_name(dns.role());
+            wait(request.permissions_boundary(crate::support::aws::S3).send()).unwrap();
+        },
+    );
 }
 
 #[test]
@@ -280,7 +297,10 @@ fn the_service_account() {
     let found = |role: &str| role.to_owned();
     for (annotation, says) in [
         (Value::Null, vec!["no annotation eks.amazonaws.com/role-arn".to_owned()]),
-        (json!("arn:aws:iam::123456789012:role/other"), vec![found("arn:aws:iam::123456789012:role/other"), role.clone()]),
+        (
+            json!("arn:aws:iam::123456789012:role/other"),
+            vec![found("arn:aws:iam::123456789012:role/other"), role.clone()],
+        ),
         (json!(format!("{role}\n")), vec!["whitespace".to_owned()]),
         (json!(format!(" {role}")), vec!["whitespace".to_owned()]),
         (json!(role.replace("123456789012", "111122223333")), vec![found("111122223333"), role.clone()]),

@@ -29,7 +29,8 @@ impl Sandbox {
             ["kubectl", "--namespace", namespace] if words[3..5] == ["rollout", "restart"] => {
                 let name = words[5].strip_prefix("deployment/").unwrap();
                 let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{name}");
-                let annotations = json!({"kubectl.kubernetes.io/restartedAt": format!("{:?}", std::time::SystemTime::now())});
+                let annotations =
+                    json!({"kubectl.kubernetes.io/restartedAt": format!("{:?}", std::time::SystemTime::now())});
                 self.patch(&path, &json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}));
             }
             _ => panic!("no command: {hint}"),
