@@ -31,3 +31,6 @@ mod tutorial;
 mod uninstall;
 mod update;
 mod update_file;
+
+/// What the sandbox is told: nothing beyond the ordinary.
+const SANDBOX_ENV: &[(&str, &str)] = &[];
