@@ -14,7 +14,6 @@ use crate::externaldns::args::Installed;
 use crate::externaldns::reproduce::install_command;
 use crate::iam::trust::Issuer;
 use crate::k8s::{Kind, Kubernetes};
-use crate::observe::records::looked_after;
 use crate::observe::verify::{Needs, Observer, look, needs};
 use crate::verify::{Check, Look, Report, ids};
 
@@ -54,7 +53,7 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
     let install = install(args, aws, installed.as_ref());
     let ids = match (&installed, &zones) {
-        (Some(installed), Ok(zones)) => looked_after(installed, zones).iter().map(|zone| zone.id.clone()).collect(),
+        (Some(installed), Ok(zones)) => installed.looked_after(zones).iter().map(|zone| zone.id.clone()).collect(),
         _ => Vec::new(),
     };
     let account = installed.as_ref().map_or(args.name.clone(), |installed| installed.service_account.clone());

@@ -31,6 +31,7 @@ mod tutorial;
 mod uninstall;
 mod update;
 mod update_file;
+mod verify_chain;
 
 /// What the sandbox is told: nothing beyond the ordinary.
 const SANDBOX_ENV: &[(&str, &str)] = &[];
