@@ -432,7 +432,7 @@ fn m15_listing_many_costs_no_more_calls_than_listing_few() {
     calls.sort_unstable();
     assert_eq!((none, many), (0, 12));
     assert_eq!(calls, few);
-    // Cluster, stacks, roles, and what the roles are allowed.
+    // Cluster, provider, stacks, roles.
     assert!(calls.len() <= 4, "{calls:?}");
 }
 
