@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::permissions::{Holder, Lack, Why, statements};
+use super::permissions::{Holder, Lack, Policies, Why, statements};
 use super::{Check, Commands, Look, ids, unless_after};
 use crate::aws::eks::Association;
-use crate::aws::iam::{Provider, Role, RoleWithPolicies};
+use crate::aws::iam::{Provider, Role};
 use crate::externaldns::reproduce::quoted;
 use crate::iam::arn::{Arn, Partition};
-use crate::iam::policy::{Need, PolicyDocument, is_denied};
+use crate::iam::policy::{Need, PolicyDocument, assume_role_trust, external_dns, is_denied};
 use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
 use crate::iam::wellknown::WellKnown;
-use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation};
+use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, is_ours};
 use crate::stack::status::Health;
 use crate::stack::template::{self, INLINE};
 
@@ -41,11 +41,11 @@ pub struct Irsa {
     /// The Pod Identity association that overrides IRSA.
     pub association: Look<Option<Association>>,
     /// The role, where one is known and in the cluster's account.
-    pub role: Look<Option<RoleWithPolicies>>,
+    pub role: Look<Option<Role>>,
     /// The permissions that the pods need and the role lacks.
     pub lacking: Look<Vec<Lack>>,
-    /// The document of its permissions boundary, where it has one that can be read.
-    pub boundary: Option<PolicyDocument>,
+    /// Its policies, where it lacks permissions and they can be read.
+    pub policies: Option<Policies>,
     /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
     pub install: Option<String>,
     /// The command that makes the role, where there is none.
@@ -58,6 +58,15 @@ pub struct Irsa {
     pub live: Live,
 }
 
+/// A role that is assumed with the pods' role, for zones of another account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The role.
+    pub role: Arn,
+    /// What its trust policy may ask for.
+    pub external_id: Option<String>,
+}
+
 /// What came of the exchange.
 #[derive(Clone, Debug)]
 pub enum Live {
@@ -65,13 +74,34 @@ pub enum Live {
     LeftOut,
     /// It couldn't be tried.
     Impossible(String),
-    /// STS, or Route53 after it, said no.
+    /// STS refuses the role to the token.
     Refused(String),
+    /// STS refuses the second role to the first.
+    HopRefused {
+        /// The second role.
+        hop: Hop,
+        /// What STS said.
+        said: String,
+        /// Whom the second role trusts, where that can be read; none where there is no such role.
+        trust: Look<Option<PolicyDocument>>,
+    },
+    /// The list of zones is refused to the last role; to the second one, where there are two.
+    ZonesRefused {
+        /// The second role.
+        hop: Option<Hop>,
+        /// What Route53 said.
+        said: String,
+    },
     /// It works; what was done with it.
     Works(String),
 }
 
 impl Irsa {
+    /// False where there is neither a ServiceAccount nor a stack for it.
+    pub fn exists(&self) -> bool {
+        !matches!((&self.stack, &self.service_account), (Ok(None), Ok(None)))
+    }
+
     /// `namespace/name`.
     pub fn full(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
@@ -128,13 +158,24 @@ impl Irsa {
         format!("{} --namespace {} --name {}", self.commands.place(), self.namespace, self.name)
     }
 
-    /// Has the ServiceAccount name the role.
+    /// Has the ServiceAccount name the role; that of others with consent.
     fn annotate(&self, role: &str) -> String {
-        let install = self.install.as_deref().and_then(|command| command.strip_suffix(" --approve"));
-        self.repair().unwrap_or_else(|| match install {
-            Some(install) => format!("{install} --role-arn {role} --approve"),
+        let command = self.repair().unwrap_or_else(|| match &self.install {
+            Some(install) => with_flag(install, &format!("--role-arn {role}")),
             None => format!("irsactl create iamserviceaccount {} --attach-role-arn {role} --approve", self.place()),
-        })
+        });
+        match &self.service_account {
+            Ok(Some(object)) if !is_ours(object) => with_flag(&command, "--override-existing-serviceaccounts"),
+            _ => command,
+        }
+    }
+
+    /// A command that installs, with the role that the ServiceAccount names where no stack of ours makes one.
+    pub fn keeping_role(&self, install: &str) -> String {
+        match (&self.stack, self.named()) {
+            (Ok(None), Some(role)) => with_flag(install, &format!("--role-arn {}", role.trim())),
+            _ => install.to_owned(),
+        }
     }
 
     /// Makes a role where there is none.
@@ -198,10 +239,10 @@ impl Irsa {
         };
         match &self.role {
             Err(why) => Check::skip(id, why),
-            Ok(Some(found)) if found.role.arn == arn => Check::pass(id, arn),
+            Ok(Some(found)) if found.arn == arn => Check::pass(id, arn),
             Ok(Some(found)) => {
-                Check::fail(id, format!("there is no role {arn}, the one of that name is {}", found.role.arn))
-                    .hint(self.annotate(&found.role.arn))
+                Check::fail(id, format!("there is no role {arn}, the one of that name is {}", found.arn))
+                    .hint(self.annotate(&found.arn))
             }
             Ok(None) => Check::fail(id, format!("role {arn} doesn't exist")).hint(self.make()),
         }
@@ -210,7 +251,7 @@ impl Irsa {
     fn check_trust(&self) -> Check {
         let id = ids::TRUST_POLICY;
         let found = match &self.role {
-            Ok(Some(found)) => &found.role,
+            Ok(Some(found)) => found,
             Ok(None) => return Check::skip(id, "there is no role"),
             Err(why) => return Check::skip(id, why),
         };
@@ -249,7 +290,7 @@ impl Irsa {
             }
         }
         let of = |why: &Why| lacking.iter().filter(|lack| lack.why == *why).collect::<Vec<_>>();
-        let mut findings: Vec<_> = reasons.into_iter().map(|why| self.lacks(&found.role, why, &of(why))).collect();
+        let mut findings: Vec<_> = reasons.into_iter().map(|why| self.lacks(found, why, &of(why))).collect();
         let unsure = of(&Why::Conditional);
         if !unsure.is_empty() {
             findings.push(Check::warn(id, format!("only under conditions: {}", named(&unsure))));
@@ -277,17 +318,13 @@ impl Irsa {
     /// Allows what is lacking: by what the stack says where that is missing or irsactl looks after it, else beside it.
     fn allow(&self, role: &str, lacking: &[&Lack]) -> String {
         let attached = |arn: &String| {
-            let found = self.role.as_ref().ok().and_then(Option::as_ref);
-            found.is_some_and(|found| found.attached.iter().any(|(_, other)| other == arn))
+            let held = self.policies.iter().flat_map(|all| &all.held);
+            held.into_iter().any(|(holder, _)| *holder == Holder::Managed(arn.clone()))
         };
         let complete = self.install.is_none() && self.of_stack().iter().all(attached);
         self.repair().filter(|_| !complete).unwrap_or_else(|| {
             let document = json!({"Version": "2012-10-17", "Statement": statements(needs(lacking))});
-            format!(
-                "aws iam put-role-policy --role-name {role} --policy-name {}-needs --policy-document {}",
-                self.name,
-                quoted(&document.to_string())
-            )
+            put_policy(role, &self.name, &PolicyDocument(document))
         })
     }
 
@@ -314,7 +351,7 @@ impl Irsa {
     fn widen(&self, role: &Role, lacking: &[&Lack]) -> String {
         let own = role.boundary.as_deref().filter(|arn| arn.contains(&format!(":{}:", self.account)));
         let denies = |document: &PolicyDocument| needs(lacking).any(|need| is_denied(&[document], need));
-        match (own, self.boundary.as_ref().filter(|document| !denies(document))) {
+        match (own, self.policies.as_ref().and_then(|all| all.boundary.as_ref()).filter(|document| !denies(document))) {
             (Some(arn), Some(document)) => format!(
                 "aws iam create-policy-version --policy-arn {arn} --set-as-default --policy-document {}",
                 quoted(&document.and(statements(needs(lacking))).to_json())
@@ -358,7 +395,8 @@ impl Irsa {
             Ok(arn) if arn.kind() != "role" => Check::fail(id, format!("{full} names {named}, which is no role")),
             Ok(arn) if arn.partition != self.partition.as_str() => {
                 let message = format!("{full} names a role of partition {}, not {}", arn.partition, self.partition);
-                self.with_annotation(Check::fail(id, message))
+                let mended = Arn { partition: self.partition.to_string(), ..arn };
+                Check::fail(id, message).hint(self.annotate(&mended.to_string()))
             }
             Ok(arn) if arn.account != self.account => {
                 Check::warn(id, format!("{full} names a role of account {}, not {}", arn.account, self.account))
@@ -368,10 +406,7 @@ impl Irsa {
     }
 
     fn with_annotation(&self, check: Check) -> Check {
-        match self.role_arn() {
-            Some(role) => check.hint(self.annotate(&role)),
-            None => check,
-        }
+        check.hint(self.role_arn().map_or_else(|| self.make(), |role| self.annotate(&role)))
     }
 
     fn check_association(&self) -> Check {
@@ -423,19 +458,59 @@ impl Irsa {
             Live::LeftOut => Check::skip(id, "left out by --live=false"),
             Live::Impossible(why) => Check::skip(id, why),
             Live::Works(what) => Check::pass(id, what),
-            Live::Refused(said) => Check::fail(
-                id,
-                format!(
-                    "every link looks intact, and AWS refuses: {said}; look for a service or resource control policy \
-                     of the organisation (SCP, RCP)"
-                ),
-            )
-            .hint(format!(
-                "aws organizations list-policies-for-target --target-id {} --filter SERVICE_CONTROL_POLICY",
-                self.account
-            )),
+            Live::HopRefused { hop, said, trust } => self.check_hop(hop, said, trust),
+            Live::ZonesRefused { hop: Some(hop), said } => {
+                let message = format!("STS gives the pods {}, which may not list hosted zones: {said}", hop.role);
+                let document = external_dns(&self.partition, &[]);
+                Check::fail(id, message).hint(self.at(&hop.role, put_policy(hop.role.name(), &self.name, &document)))
+            }
+            Live::Refused(said) | Live::ZonesRefused { said, .. } => {
+                let message = format!(
+                    "every link looks intact, and AWS refuses: {said}; look for a service or resource control policy of \
+                     the organisation (SCP, RCP)"
+                );
+                Check::fail(id, message).hint(self.organisation())
+            }
         }
     }
+
+    /// The second role must trust the first.
+    fn check_hop(&self, hop: &Hop, said: &str, trust: &Look<Option<PolicyDocument>>) -> Check {
+        let Hop { role, external_id } = hop;
+        let first = self.role_arn().unwrap_or_default();
+        let needed = assume_role_trust(&first, external_id.as_deref());
+        let statements = needed.0["Statement"].as_array().cloned().unwrap_or_default();
+        let (found, hint) = match trust {
+            Ok(Some(found)) => {
+                let whole = found.and(statements).to_json();
+                (format!("its trust policy is {}", found.to_json()), set_trust(role.name(), &whole))
+            }
+            Ok(None) => {
+                let create = format!("aws iam create-role --role-name {}", role.name());
+                let document = quoted(&needed.to_json());
+                ("there is no such role".to_owned(), format!("{create} --assume-role-policy-document {document}"))
+            }
+            Err(why) => (
+                why.clone(),
+                format!("in account {}, have the trust policy of {role} allow: {}", role.account, needed.to_json()),
+            ),
+        };
+        let message = format!(
+            "STS gives the pods {first}, and refuses {role} to it: {said}; {found}, and must allow {needed}",
+            needed = needed.to_json()
+        );
+        Check::fail(ids::ASSUME_ROLE, message).hint(hint)
+    }
+
+    /// A command, and where it has to be run.
+    fn at(&self, role: &Arn, command: String) -> String {
+        if role.account == self.account { command } else { format!("in account {}: {command}", role.account) }
+    }
+}
+
+fn put_policy(role: &str, name: &str, document: &PolicyDocument) -> String {
+    let document = quoted(&document.to_json());
+    format!("aws iam put-role-policy --role-name {role} --policy-name {name} --policy-document {document}")
 }
 
 fn needs<'a>(lacking: &'a [&Lack]) -> impl Iterator<Item = &'a Need> {
@@ -445,6 +520,11 @@ fn needs<'a>(lacking: &'a [&Lack]) -> impl Iterator<Item = &'a Need> {
 fn named(lacking: &[&Lack]) -> String {
     let texts: Vec<_> = needs(lacking).map(|need| format!("{} on {}", need.action, need.resource)).collect();
     texts.join(", ")
+}
+
+/// A command that ends in `--approve`, with one more flag.
+fn with_flag(command: &str, flag: &str) -> String {
+    format!("{} {flag} --approve", command.trim_end_matches(" --approve"))
 }
 
 fn set_trust(role: &str, document: &str) -> String {
