@@ -14,8 +14,10 @@ use crate::externaldns::args::Installed;
 use crate::externaldns::reproduce::install_command;
 use crate::iam::trust::Issuer;
 use crate::k8s::{FIELD_MANAGER, Kind, Kubernetes};
+use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
 use crate::verify::chain::Hop;
+use crate::verify::dns::without_installation;
 use crate::verify::{Check, Look, Report, ids};
 
 /// Walks the chain from the cluster's issuer to the records.
@@ -63,16 +65,30 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
         restart: Some(format!("kubectl --namespace {} rollout restart deployment/{}", args.namespace, args.name)),
     };
     let who = (args.namespace.as_str(), args.name.as_str());
-    let (irsa, workload, ()) =
-        join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, deployment, install), async {
-        })
-        .await;
+    let in_route53 = async {
+        match &installed {
+            Some(installed) => dns::read(&observer, installed, install.clone(), &zones, &deployments).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (irsa, workload, dns) = join3(
+        observer.irsa((&args.namespace, &account), wanted),
+        observer.workload(who, deployment, install.clone()),
+        in_route53,
+    )
+    .await;
     let (irsa, mut workload) = (irsa?, workload?);
     workload.install = irsa.keeping_role(&workload.install);
     let chain = irsa.checks();
     let workload = workload.checks(&chain);
+    let before: Vec<_> = chain.iter().chain(&workload).collect();
+    let records = match dns? {
+        Some(dns) => dns.verified(&before, args.hostname.as_deref()),
+        None => without_installation(args.hostname.as_deref()),
+    };
     report.extend(chain);
     report.extend(workload);
+    report.extend(records);
     Ok(report)
 }
 
