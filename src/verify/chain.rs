@@ -1,19 +1,21 @@
 //! The links from the issuer to the role that a pod assumes: what every user of IRSA needs.
 
-use serde_json::{Value, json};
+mod mends;
 
-use super::permissions::{Holder, Lack, Policies, Why, statements};
+use serde_json::Value;
+
+use mends::{list_policies, put_policy, set_trust};
+
+use super::permissions::{Lack, Policies, Why};
 use super::{Check, Commands, Look, ids, unless_after};
 use crate::aws::eks::Association;
 use crate::aws::iam::{Provider, Role};
 use crate::externaldns::reproduce::quoted;
 use crate::iam::arn::{Arn, Partition};
-use crate::iam::policy::{Need, PolicyDocument, assume_role_trust, external_dns, is_denied};
+use crate::iam::policy::{Need, PolicyDocument, assume_role_trust, external_dns};
 use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
-use crate::iam::wellknown::WellKnown;
-use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, is_ours};
+use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation};
 use crate::stack::status::Health;
-use crate::stack::template::{self, INLINE};
 
 /// What was read about one service account.
 #[derive(Clone, Debug)]
@@ -129,59 +131,6 @@ impl Irsa {
     /// The role that the pods should have: the stack's, else the one that the ServiceAccount names.
     pub fn role_arn(&self) -> Option<String> {
         self.made().or_else(|| self.named()).map(|arn| arn.trim().to_owned())
-    }
-
-    /// Brings stack, role and ServiceAccount back to what they should be; none without a stack.
-    fn repair(&self) -> Option<String> {
-        let found = self.stack()?;
-        if self.install.is_some() {
-            return self.install.clone();
-        }
-        let facts = template::read(&found.template).ok()?;
-        let known: Vec<_> = WellKnown::ALL
-            .into_iter()
-            .filter(|known| known.policies().iter().any(|(id, _)| facts.inline.contains_key(id)))
-            .map(WellKnown::key)
-            .collect();
-        let arns = facts.managed_arns();
-        let what = if !arns.is_empty() {
-            format!("--attach-policy-arn {}", arns.join(","))
-        } else if !known.is_empty() {
-            format!("--well-known-policy {}", known.join(","))
-        } else {
-            format!("--attach-policy {}", quoted(&facts.inline.get(INLINE)?.to_string()))
-        };
-        Some(format!("irsactl update iamserviceaccount {} {what} --approve", self.place()))
-    }
-
-    fn place(&self) -> String {
-        format!("{} --namespace {} --name {}", self.commands.place(), self.namespace, self.name)
-    }
-
-    /// Has the ServiceAccount name the role; that of others with consent.
-    fn annotate(&self, role: &str) -> String {
-        let command = self.repair().unwrap_or_else(|| match &self.install {
-            Some(install) => with_flag(install, &format!("--role-arn {role}")),
-            None => format!("irsactl create iamserviceaccount {} --attach-role-arn {role} --approve", self.place()),
-        });
-        match &self.service_account {
-            Ok(Some(object)) if !is_ours(object) => with_flag(&command, "--override-existing-serviceaccounts"),
-            _ => command,
-        }
-    }
-
-    /// A command that installs, with the role that the ServiceAccount names where no stack of ours makes one.
-    pub fn keeping_role(&self, install: &str) -> String {
-        match (&self.stack, self.named()) {
-            (Ok(None), Some(role)) => with_flag(install, &format!("--role-arn {}", role.trim())),
-            _ => install.to_owned(),
-        }
-    }
-
-    /// Makes a role where there is none.
-    fn make(&self) -> String {
-        let help = || format!("irsactl create iamserviceaccount --help shows how {} gets one", self.full());
-        self.repair().or_else(|| self.make.clone()).unwrap_or_else(help)
     }
 
     /// All links, in their order.
@@ -315,58 +264,6 @@ impl Irsa {
         Check::fail(ids::PERMISSIONS, format!("the role may not {}{because}", named(lacking))).hint(hint)
     }
 
-    /// Allows what is lacking: by what the stack says where that is missing or irsactl looks after it, else beside it.
-    fn allow(&self, role: &str, lacking: &[&Lack]) -> String {
-        let attached = |arn: &String| {
-            let held = self.policies.iter().flat_map(|all| &all.held);
-            held.into_iter().any(|(holder, _)| *holder == Holder::Managed(arn.clone()))
-        };
-        let complete = self.install.is_none() && self.of_stack().iter().all(attached);
-        self.repair().filter(|_| !complete).unwrap_or_else(|| {
-            let document = json!({"Version": "2012-10-17", "Statement": statements(needs(lacking))});
-            put_policy(role, &self.name, &PolicyDocument(document))
-        })
-    }
-
-    /// ARNs of the managed policies that the stack attaches.
-    fn of_stack(&self) -> Vec<String> {
-        let facts = self.stack().and_then(|found| template::read(&found.template).ok());
-        facts.map(|facts| facts.managed_arns()).unwrap_or_default()
-    }
-
-    /// Takes a policy away that denies what is needed; one that irsactl looks after is brought back to what it should be.
-    fn undo(&self, role: &str, holder: &Holder) -> String {
-        match holder {
-            Holder::Inline(name) => {
-                format!("aws iam delete-role-policy --role-name {role} --policy-name {}", quoted(name))
-            }
-            Holder::Managed(arn) => match &self.install {
-                Some(install) if self.of_stack().contains(arn) => install.clone(),
-                _ => format!("aws iam detach-role-policy --role-name {role} --policy-arn {arn}"),
-            },
-        }
-    }
-
-    /// Has the permissions boundary allow what is lacking; one of AWS's, or one that denies it, can only go.
-    fn widen(&self, role: &Role, lacking: &[&Lack]) -> String {
-        let own = role.boundary.as_deref().filter(|arn| arn.contains(&format!(":{}:", self.account)));
-        let denies = |document: &PolicyDocument| needs(lacking).any(|need| is_denied(&[document], need));
-        match (own, self.policies.as_ref().and_then(|all| all.boundary.as_ref()).filter(|document| !denies(document))) {
-            (Some(arn), Some(document)) => format!(
-                "aws iam create-policy-version --policy-arn {arn} --set-as-default --policy-document {}",
-                quoted(&document.and(statements(needs(lacking))).to_json())
-            ),
-            _ => format!("aws iam delete-role-permissions-boundary --role-name {}", role.name),
-        }
-    }
-
-    fn organisation(&self) -> String {
-        format!(
-            "aws organizations list-policies-for-target --target-id {} --filter SERVICE_CONTROL_POLICY",
-            self.account
-        )
-    }
-
     fn check_service_account(&self) -> Check {
         let id = ids::SERVICE_ACCOUNT;
         let full = self.full();
@@ -391,8 +288,10 @@ impl Irsa {
             return self.with_annotation(Check::fail(id, message));
         }
         match named.parse::<Arn>() {
-            Err(problem) => Check::fail(id, format!("the annotation of {full}: {problem}")),
-            Ok(arn) if arn.kind() != "role" => Check::fail(id, format!("{full} names {named}, which is no role")),
+            Err(problem) => Check::fail(id, format!("the annotation of {full}: {problem}")).hint(self.make()),
+            Ok(arn) if arn.kind() != "role" => {
+                Check::fail(id, format!("{full} names {named}, which is no role")).hint(self.make())
+            }
             Ok(arn) if arn.partition != self.partition.as_str() => {
                 let message = format!("{full} names a role of partition {}, not {}", arn.partition, self.partition);
                 let mended = Arn { partition: self.partition.to_string(), ..arn };
@@ -501,16 +400,6 @@ impl Irsa {
         );
         Check::fail(ids::ASSUME_ROLE, message).hint(hint)
     }
-
-    /// A command, and where it has to be run.
-    fn at(&self, role: &Arn, command: String) -> String {
-        if role.account == self.account { command } else { format!("in account {}: {command}", role.account) }
-    }
-}
-
-fn put_policy(role: &str, name: &str, document: &PolicyDocument) -> String {
-    let document = quoted(&document.to_json());
-    format!("aws iam put-role-policy --role-name {role} --policy-name {name} --policy-document {document}")
 }
 
 fn needs<'a>(lacking: &'a [&Lack]) -> impl Iterator<Item = &'a Need> {
@@ -520,19 +409,6 @@ fn needs<'a>(lacking: &'a [&Lack]) -> impl Iterator<Item = &'a Need> {
 fn named(lacking: &[&Lack]) -> String {
     let texts: Vec<_> = needs(lacking).map(|need| format!("{} on {}", need.action, need.resource)).collect();
     texts.join(", ")
-}
-
-/// A command that ends in `--approve`, with one more flag.
-fn with_flag(command: &str, flag: &str) -> String {
-    format!("{} {flag} --approve", command.trim_end_matches(" --approve"))
-}
-
-fn set_trust(role: &str, document: &str) -> String {
-    format!("aws iam update-assume-role-policy --role-name {role} --policy-document {}", quoted(document))
-}
-
-fn list_policies(role: &str) -> String {
-    format!("aws iam list-role-policies --role-name {role}")
 }
 
 /// The role that the webhook gave to a pod.
