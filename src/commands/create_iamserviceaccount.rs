@@ -48,7 +48,9 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     }
     try_join_all(halves.iter_mut().map(|(desired, observed)| reader.confirm(desired, observed))).await?;
     drop(reader);
-    entries.iter().for_each(|entry| note_pattern(&mut plan, entry));
+    for entry in &entries {
+        note_pattern(&mut plan, entry);
+    }
     for (desired, observed) in halves {
         entry::add(&mut plan, &desired, &observed, &[])?;
     }

@@ -16,6 +16,7 @@ use crate::iam::trust::Issuer;
 use crate::k8s::{FIELD_MANAGER, Kind, Kubernetes};
 use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
+use crate::verify::chain::Hop;
 use crate::verify::dns::without_installation;
 use crate::verify::{Check, Look, Report, ids};
 
@@ -33,15 +34,10 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     report.extend([Check::pass(ids::CALLER, format!("{} in {}", caller.arn, aws.region()))]);
     let (cluster, issuer) = match cluster {
         Ok(found) => found,
-        Err(error) if matches!(error.code, ErrorCode::ClusterNotFound | ErrorCode::ClusterNotActive) => {
-            let check = Check::fail(ids::CLUSTER, error.message.clone());
-            report.extend([match error.hint {
-                Some(hint) => check.hint(hint),
-                None => check,
-            }]);
+        Err(error) => {
+            report.extend([verify::no_cluster(error)?]);
             return Ok(report);
         }
-        Err(error) => return Err(error),
     };
     let kubernetes = match context.kubernetes(&cluster, &args.aws, &args.kube).await {
         Err(error) if error.code == ErrorCode::Usage => return Err(error),
@@ -62,9 +58,7 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     let ours = installed.as_ref().is_none_or(|it| it.managed_by.as_deref() == Some(FIELD_MANAGER));
     let wanted = Needs {
         permissions: needs(&cluster, installed.as_ref(), &ids),
-        second: installed
-            .as_ref()
-            .and_then(|installed| Some((installed.assume_role.clone()?, installed.assume_role_external_id.clone()))),
+        second: installed.as_ref().and_then(second),
         zones: true,
         install: ours.then(|| install.clone()),
         make: Some(if ours { install.clone() } else { make(args, aws, &account) }),
@@ -83,8 +77,10 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
         in_route53,
     )
     .await;
-    let chain = irsa?.checks();
-    let workload = workload?.checks(&chain);
+    let (irsa, mut workload) = (irsa?, workload?);
+    workload.install = irsa.keeping_role(&workload.install);
+    let chain = irsa.checks();
+    let workload = workload.checks(&chain);
     let before: Vec<_> = chain.iter().chain(&workload).collect();
     let records = match dns? {
         Some(dns) => dns.verified(&before, args.hostname.as_deref()),
@@ -105,6 +101,12 @@ fn install(args: &ExternalDns, aws: &Aws, installed: Option<&Installed>) -> Stri
             args.namespace, args.name
         ),
     }
+}
+
+/// The role of another account, which it assumes with its own.
+fn second(installed: &Installed) -> Option<Hop> {
+    let role = installed.assume_role.as_ref()?.parse().ok()?;
+    Some(Hop { role, external_id: installed.assume_role_external_id.clone() })
 }
 
 /// The role of an ExternalDNS that others installed.
