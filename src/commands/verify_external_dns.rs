@@ -5,13 +5,11 @@ use serde_json::Value;
 
 use super::verify;
 use crate::Exit;
-use crate::aws::Aws;
 use crate::aws::eks::Cluster;
 use crate::cli::verify::ExternalDns;
 use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
-use crate::externaldns::reproduce::install_command;
 use crate::iam::trust::Issuer;
 use crate::k8s::{Kind, Kubernetes};
 use crate::observe::records::looked_after;
@@ -52,7 +50,6 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     report.extend([cluster_check(&cluster, &issuer, &observer, &deployments)]);
     let deployment = deployments.clone().map(|all| all.into_iter().find(|it| is(it, &args.namespace, &args.name)));
     let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
-    let install = install(args, aws, installed.as_ref());
     let ids = match (&installed, &zones) {
         (Some(installed), Ok(zones)) => looked_after(installed, zones).iter().map(|zone| zone.id.clone()).collect(),
         _ => Vec::new(),
@@ -64,30 +61,20 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
             .as_ref()
             .and_then(|installed| Some((installed.assume_role.clone()?, installed.assume_role_external_id.clone()))),
         zones: true,
-        grant: Some(install.clone()),
+        grant: None,
         restart: Some(format!("kubectl --namespace {} rollout restart deployment/{}", args.namespace, args.name)),
     };
     let who = (args.namespace.as_str(), args.name.as_str());
     let (irsa, workload, ()) =
-        join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, deployment, install), async {
-        })
-        .await;
-    let chain = irsa?.checks();
-    let workload = workload?.checks(&chain);
+        join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, &deployments), async {}).await;
+    let (mut irsa, mut workload) = (irsa?, workload?);
+    workload.role = observer.role_words(&irsa, &workload).await?;
+    irsa.grant = Some(workload.install());
+    let chain = irsa.checks();
+    let workload = workload.checks(&chain);
     report.extend(chain);
     report.extend(workload);
     Ok(report)
-}
-
-fn install(args: &ExternalDns, aws: &Aws, installed: Option<&Installed>) -> String {
-    let (cluster, region) = (&args.cluster.cluster, aws.region());
-    match installed {
-        Some(installed) => install_command(cluster, region, installed, &[]),
-        None => format!(
-            "irsactl install external-dns --cluster {cluster} --region {region} --namespace {} --name {} --approve",
-            args.namespace, args.name
-        ),
-    }
 }
 
 fn is(deployment: &Value, namespace: &str, name: &str) -> bool {
