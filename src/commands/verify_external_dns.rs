@@ -11,13 +11,12 @@ use crate::cli::verify::ExternalDns;
 use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
-use crate::externaldns::reproduce::install_command;
 use crate::iam::trust::Issuer;
 use crate::k8s::{FIELD_MANAGER, Kind, Kubernetes};
 use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
 use crate::verify::chain::Hop;
-use crate::verify::dns::without_installation;
+use crate::verify::dns::{Dns, without_installation};
 use crate::verify::{Check, Look, Report, ids};
 
 /// Walks the chain from the cluster's issuer to the records.
@@ -49,7 +48,6 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     report.extend([cluster_check(&cluster, &issuer, &observer, &deployments)]);
     let deployment = deployments.clone().map(|all| all.into_iter().find(|it| is(it, &args.namespace, &args.name)));
     let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
-    let install = install(args, aws, installed.as_ref());
     let ids = match (&installed, &zones) {
         (Some(installed), Ok(zones)) => installed.looked_after(zones).iter().map(|zone| zone.id.clone()).collect(),
         _ => Vec::new(),
@@ -60,47 +58,35 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
         permissions: needs(&cluster, installed.as_ref(), &ids),
         second: installed.as_ref().and_then(second),
         zones: true,
-        install: ours.then(|| install.clone()),
-        make: Some(if ours { install.clone() } else { make(args, aws, &account) }),
         restart: Some(format!("kubectl --namespace {} rollout restart deployment/{}", args.namespace, args.name)),
+        ..Needs::default()
     };
     let who = (args.namespace.as_str(), args.name.as_str());
     let in_route53 = async {
         match &installed {
-            Some(installed) => dns::read(&observer, installed, install.clone(), &zones, &deployments).await.map(Some),
+            Some(installed) => dns::read(&observer, installed, String::new(), &zones, &deployments).await.map(Some),
             None => Ok(None),
         }
     };
-    let (irsa, workload, dns) = join3(
-        observer.irsa((&args.namespace, &account), wanted),
-        observer.workload(who, deployment, install.clone()),
-        in_route53,
-    )
-    .await;
-    let (irsa, mut workload) = (irsa?, workload?);
-    workload.install = irsa.keeping_role(&workload.install);
+    let (irsa, workload, dns) =
+        join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, &deployments), in_route53)
+            .await;
+    let (mut irsa, mut workload) = (irsa?, workload?);
+    workload.role = observer.role_words(&irsa, &workload).await?;
+    let install = workload.install();
+    irsa.install = ours.then(|| install.clone());
+    irsa.make = Some(if ours { install.clone() } else { make(args, aws, &account) });
     let chain = irsa.checks();
     let workload = workload.checks(&chain);
     let before: Vec<_> = chain.iter().chain(&workload).collect();
     let records = match dns? {
-        Some(dns) => dns.verified(&before, args.hostname.as_deref()),
+        Some(dns) => Dns { install, ..dns }.verified(&before, args.hostname.as_deref()),
         None => without_installation(args.hostname.as_deref()),
     };
     report.extend(chain);
     report.extend(workload);
     report.extend(records);
     Ok(report)
-}
-
-fn install(args: &ExternalDns, aws: &Aws, installed: Option<&Installed>) -> String {
-    let (cluster, region) = (&args.cluster.cluster, aws.region());
-    match installed {
-        Some(installed) => install_command(cluster, region, installed, &[]),
-        None => format!(
-            "irsactl install external-dns --cluster {cluster} --region {region} --namespace {} --name {} --approve",
-            args.namespace, args.name
-        ),
-    }
 }
 
 /// The role of another account, which it assumes with its own.
