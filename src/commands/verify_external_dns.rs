@@ -13,8 +13,10 @@ use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::reproduce::install_command;
 use crate::iam::trust::Issuer;
-use crate::k8s::{Kind, Kubernetes};
+use crate::k8s::{FIELD_MANAGER, Kind, Kubernetes};
+use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
+use crate::verify::dns::without_installation;
 use crate::verify::{Check, Look, Report, ids};
 
 /// Walks the chain from the cluster's issuer to the records.
@@ -57,24 +59,40 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
         _ => Vec::new(),
     };
     let account = installed.as_ref().map_or(args.name.clone(), |installed| installed.service_account.clone());
+    let ours = installed.as_ref().is_none_or(|it| it.managed_by.as_deref() == Some(FIELD_MANAGER));
     let wanted = Needs {
         permissions: needs(&cluster, installed.as_ref(), &ids),
         second: installed
             .as_ref()
             .and_then(|installed| Some((installed.assume_role.clone()?, installed.assume_role_external_id.clone()))),
         zones: true,
-        grant: Some(install.clone()),
+        install: ours.then(|| install.clone()),
+        make: Some(if ours { install.clone() } else { make(args, aws, &account) }),
         restart: Some(format!("kubectl --namespace {} rollout restart deployment/{}", args.namespace, args.name)),
     };
     let who = (args.namespace.as_str(), args.name.as_str());
-    let (irsa, workload, ()) =
-        join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, deployment, install), async {
-        })
-        .await;
+    let in_route53 = async {
+        match &installed {
+            Some(installed) => dns::read(&observer, installed, install.clone(), &zones, &deployments).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (irsa, workload, dns) = join3(
+        observer.irsa((&args.namespace, &account), wanted),
+        observer.workload(who, deployment, install.clone()),
+        in_route53,
+    )
+    .await;
     let chain = irsa?.checks();
     let workload = workload?.checks(&chain);
+    let before: Vec<_> = chain.iter().chain(&workload).collect();
+    let records = match dns? {
+        Some(dns) => dns.verified(&before, args.hostname.as_deref()),
+        None => without_installation(args.hostname.as_deref()),
+    };
     report.extend(chain);
     report.extend(workload);
+    report.extend(records);
     Ok(report)
 }
 
@@ -87,6 +105,17 @@ fn install(args: &ExternalDns, aws: &Aws, installed: Option<&Installed>) -> Stri
             args.namespace, args.name
         ),
     }
+}
+
+/// The role of an ExternalDNS that others installed.
+fn make(args: &ExternalDns, aws: &Aws, account: &str) -> String {
+    format!(
+        "irsactl create iamserviceaccount --cluster {} --region {} --namespace {} --name {account} --well-known-policy \
+         externalDNS --override-existing-serviceaccounts --approve",
+        args.cluster.cluster,
+        aws.region(),
+        args.namespace
+    )
 }
 
 fn is(deployment: &Value, namespace: &str, name: &str) -> bool {

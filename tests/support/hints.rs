@@ -4,7 +4,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::{Run, Sandbox, aws::wait};
+use super::aws::{PUBLIC_ZONE, change, wait};
+use super::{Run, Sandbox};
 
 impl Sandbox {
     /// Runs the command of a hint, which must succeed. irsactl is run; what other tools would do is done by the same
@@ -20,6 +21,10 @@ impl Sandbox {
         match first.as_slice() {
             ["irsactl", ..] => drop(Run::of(&mut self.command(&words[1..])).ok()),
             ["aws", "iam", operation] => self.iam_command(operation, &of),
+            ["aws", "route53", "change-resource-record-sets"] => {
+                assert_eq!(of("--hosted-zone-id"), PUBLIC_ZONE);
+                change(self, &serde_json::from_str(of("--change-batch")).unwrap());
+            }
             ["aws", "eks", "delete-pod-identity-association"] => {
                 assert_eq!(of("--region"), self.fact("region"));
                 let eks = aws_sdk_eks::Client::new(&self.aws());
