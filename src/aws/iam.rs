@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_iam::types::{
-    EntityType, EvaluationResult, PermissionsBoundaryDecisionDetail, PolicyEvaluationDecisionType, PolicyScopeType,
-    RoleDetail, Tag,
+    EntityType, EvaluationResult, PolicyEvaluationDecisionType, PolicyScopeType, RoleDetail, Tag,
 };
 use futures::future::{try_join_all, try_join4};
 
@@ -521,34 +520,27 @@ fn is_delete_conflict(refused: &Refused) -> bool {
 /// What the simulator doesn't allow of an action. Where resources were named, the answers are those for each of them
 /// (`SimulatePrincipalPolicy`, `ResourceSpecificResults`), else the one of the action.
 fn refused(result: EvaluationResult) -> Vec<Refusal> {
-    let action = result.eval_action_name;
     let organisation = result.organizations_decision_detail.is_some_and(|detail| !detail.allowed_by_organizations);
-    let refusal = |resource: String,
-                   decision: &PolicyEvaluationDecisionType,
-                   boundary: Option<PermissionsBoundaryDecisionDetail>,
-                   missing: Option<Vec<String>>| {
-        (*decision != PolicyEvaluationDecisionType::Allowed).then(|| Refusal {
-            need: Need::new(&action, resource),
-            explicit: *decision == PolicyEvaluationDecisionType::ExplicitDeny,
+    let mut answers = Vec::new();
+    for it in result.resource_specific_results.unwrap_or_default() {
+        let boundary = it.permissions_boundary_decision_detail;
+        answers.push((it.eval_resource_name, it.eval_resource_decision, boundary, it.missing_context_values));
+    }
+    if answers.is_empty() {
+        let resource = result.eval_resource_name.unwrap_or_else(|| "*".to_owned());
+        let boundary = result.permissions_boundary_decision_detail;
+        answers.push((resource, result.eval_decision, boundary, result.missing_context_values));
+    }
+    let refused = answers.into_iter().filter(|answer| answer.1 != PolicyEvaluationDecisionType::Allowed);
+    refused
+        .map(|(resource, decision, boundary, missing)| Refusal {
+            need: Need::new(&result.eval_action_name, resource),
+            explicit: decision == PolicyEvaluationDecisionType::ExplicitDeny,
             boundary: boundary.is_some_and(|detail| !detail.allowed_by_permissions_boundary),
             organisation,
             conditional: missing.is_some_and(|keys| !keys.is_empty()),
         })
-    };
-    match result.resource_specific_results.filter(|specific| !specific.is_empty()) {
-        Some(specific) => specific
-            .into_iter()
-            .filter_map(|it| {
-                let boundary = it.permissions_boundary_decision_detail;
-                refusal(it.eval_resource_name, &it.eval_resource_decision, boundary, it.missing_context_values)
-            })
-            .collect(),
-        None => {
-            let resource = result.eval_resource_name.unwrap_or_else(|| "*".to_owned());
-            let boundary = result.permissions_boundary_decision_detail;
-            refusal(resource, &result.eval_decision, boundary, result.missing_context_values).into_iter().collect()
-        }
-    }
+        .collect()
 }
 
 fn read_role(role: aws_sdk_iam::types::Role) -> Role {

@@ -13,8 +13,11 @@ use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::reproduce::install_command;
 use crate::iam::trust::Issuer;
-use crate::k8s::{Kind, Kubernetes};
+use crate::k8s::{FIELD_MANAGER, Kind, Kubernetes};
+use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
+use crate::verify::chain::Hop;
+use crate::verify::dns::without_installation;
 use crate::verify::{Check, Look, Report, ids};
 
 /// Walks the chain from the cluster's issuer to the records.
@@ -31,15 +34,10 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     report.extend([Check::pass(ids::CALLER, format!("{} in {}", caller.arn, aws.region()))]);
     let (cluster, issuer) = match cluster {
         Ok(found) => found,
-        Err(error) if matches!(error.code, ErrorCode::ClusterNotFound | ErrorCode::ClusterNotActive) => {
-            let check = Check::fail(ids::CLUSTER, error.message.clone());
-            report.extend([match error.hint {
-                Some(hint) => check.hint(hint),
-                None => check,
-            }]);
+        Err(error) => {
+            report.extend([verify::no_cluster(error)?]);
             return Ok(report);
         }
-        Err(error) => return Err(error),
     };
     let kubernetes = match context.kubernetes(&cluster, &args.aws, &args.kube).await {
         Err(error) if error.code == ErrorCode::Usage => return Err(error),
@@ -57,24 +55,40 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
         _ => Vec::new(),
     };
     let account = installed.as_ref().map_or(args.name.clone(), |installed| installed.service_account.clone());
+    let ours = installed.as_ref().is_none_or(|it| it.managed_by.as_deref() == Some(FIELD_MANAGER));
     let wanted = Needs {
         permissions: needs(&cluster, installed.as_ref(), &ids),
-        second: installed
-            .as_ref()
-            .and_then(|installed| Some((installed.assume_role.clone()?, installed.assume_role_external_id.clone()))),
+        second: installed.as_ref().and_then(second),
         zones: true,
-        grant: Some(install.clone()),
+        install: ours.then(|| install.clone()),
+        make: Some(if ours { install.clone() } else { make(args, aws, &account) }),
         restart: Some(format!("kubectl --namespace {} rollout restart deployment/{}", args.namespace, args.name)),
     };
     let who = (args.namespace.as_str(), args.name.as_str());
-    let (irsa, workload, ()) =
-        join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, deployment, install), async {
-        })
-        .await;
-    let chain = irsa?.checks();
-    let workload = workload?.checks(&chain);
+    let in_route53 = async {
+        match &installed {
+            Some(installed) => dns::read(&observer, installed, install.clone(), &zones, &deployments).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (irsa, workload, dns) = join3(
+        observer.irsa((&args.namespace, &account), wanted),
+        observer.workload(who, deployment, install.clone()),
+        in_route53,
+    )
+    .await;
+    let (irsa, mut workload) = (irsa?, workload?);
+    workload.install = irsa.keeping_role(&workload.install);
+    let chain = irsa.checks();
+    let workload = workload.checks(&chain);
+    let before: Vec<_> = chain.iter().chain(&workload).collect();
+    let records = match dns? {
+        Some(dns) => dns.verified(&before, args.hostname.as_deref()),
+        None => without_installation(args.hostname.as_deref()),
+    };
     report.extend(chain);
     report.extend(workload);
+    report.extend(records);
     Ok(report)
 }
 
@@ -87,6 +101,23 @@ fn install(args: &ExternalDns, aws: &Aws, installed: Option<&Installed>) -> Stri
             args.namespace, args.name
         ),
     }
+}
+
+/// The role of another account, which it assumes with its own.
+fn second(installed: &Installed) -> Option<Hop> {
+    let role = installed.assume_role.as_ref()?.parse().ok()?;
+    Some(Hop { role, external_id: installed.assume_role_external_id.clone() })
+}
+
+/// The role of an ExternalDNS that others installed.
+fn make(args: &ExternalDns, aws: &Aws, account: &str) -> String {
+    format!(
+        "irsactl create iamserviceaccount --cluster {} --region {} --namespace {} --name {account} --well-known-policy \
+         externalDNS --override-existing-serviceaccounts --approve",
+        args.cluster.cluster,
+        aws.region(),
+        args.namespace
+    )
 }
 
 fn is(deployment: &Value, namespace: &str, name: &str) -> bool {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use futures::future::{join, join3, join4, try_join_all};
+use futures::future::{join, join3, join4, try_join_all, try_join3};
 use serde_json::Value;
 
 use super::iamserviceaccount::Reader;
 use crate::aws::Aws;
 use crate::aws::eks::Cluster;
-use crate::aws::iam::RoleWithPolicies;
+use crate::aws::iam::Role;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::rbac::{self, Rule};
@@ -17,8 +17,8 @@ use crate::iam::arn::Arn;
 use crate::iam::policy::{Need, PolicyDocument};
 use crate::iam::trust::{AUDIENCE, Issuer};
 use crate::k8s::{Kind, Kubernetes, Review};
-use crate::plan::iamserviceaccount::ObservedStack;
-use crate::verify::chain::{Irsa, Lack, Live, lacking};
+use crate::verify::chain::{Hop, Irsa, Live};
+use crate::verify::permissions::{Holder, Lack, Policies, judged};
 use crate::verify::workload::Workload;
 use crate::verify::{Commands, Look};
 
@@ -46,14 +46,30 @@ pub(crate) struct Observer<'a> {
 pub(crate) struct Needs {
     /// Permissions.
     pub(crate) permissions: Vec<Need>,
-    /// A role that is assumed with the first, and its external id.
-    pub(crate) second: Option<(String, Option<String>)>,
+    /// A role that is assumed with the first.
+    pub(crate) second: Option<Hop>,
     /// List the hosted zones with the role.
     pub(crate) zones: bool,
-    /// What gives the permissions.
-    pub(crate) grant: Option<String>,
+    /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
+    pub(crate) install: Option<String>,
+    /// The command that makes the role, where there is none.
+    pub(crate) make: Option<String>,
     /// What restarts the pods.
     pub(crate) restart: Option<String>,
+}
+
+/// What was read of a role.
+struct Seen {
+    role: Look<Option<Role>>,
+    lacking: Look<Vec<Lack>>,
+    policies: Option<Policies>,
+}
+
+impl Seen {
+    fn of(role: Look<Option<Role>>) -> Self {
+        let lacking = role.as_ref().map(|_| Vec::new()).map_err(Clone::clone);
+        Self { role, lacking, policies: None }
+    }
 }
 
 /// What was read, or why it couldn't be.
@@ -66,6 +82,21 @@ pub(crate) fn look<T>(result: Result<T>) -> Result<Look<T>> {
         Err(error) if matches!(error.code, ErrorCode::Interrupted | ErrorCode::Timeout) => Err(error),
         Err(error) => Ok(Err(reason(&error))),
     }
+}
+
+/// What AWS said where it refuses.
+///
+/// # Errors
+/// Where it couldn't be asked.
+fn refusal(error: Box<Error>) -> Result<String> {
+    match error.code {
+        ErrorCode::AccessDenied | ErrorCode::RoleNotUsable => Ok(reason(&error)),
+        _ => Err(error),
+    }
+}
+
+fn far(role: &str) -> String {
+    format!("{role} is of another account or partition, whose IAM can't be read from here")
 }
 
 fn reason(error: &Error) -> String {
@@ -90,7 +121,7 @@ impl Observer<'_> {
     /// The chain of one service account.
     pub(crate) async fn irsa(&self, (namespace, name): (&str, &str), needs: Needs) -> Result<Irsa> {
         let provider_arn = self.issuer.provider_arn(&self.cluster.partition, &self.cluster.account);
-        let reader = Reader::by_name(self.aws);
+        let reader = Reader::stacks_only(self.aws);
         let kind = &Kind::SERVICE_ACCOUNT;
         let (provider, stack, object, association) = join4(
             self.aws.oidc_provider(&provider_arn),
@@ -114,7 +145,9 @@ impl Observer<'_> {
             association: look(association)?,
             role: Ok(None),
             lacking: Ok(Vec::new()),
-            grant: needs.grant.clone(),
+            policies: None,
+            install: needs.install.clone(),
+            make: needs.make.clone(),
             pods: Ok(Vec::new()),
             restart: needs.restart.clone(),
             live: Live::LeftOut,
@@ -122,7 +155,7 @@ impl Observer<'_> {
         let role_arn = irsa.role_arn();
         let (twins, role, pods, live) = join4(
             self.twins(&irsa),
-            self.role(role_arn.as_deref(), irsa.stack.as_ref().ok().and_then(Option::as_ref), &needs.permissions),
+            self.role(role_arn.as_deref(), &needs.permissions),
             self.in_cluster(async |kubernetes| {
                 kubernetes.list(&Kind::POD, Some(namespace), None, Some(&selector)).await
             }),
@@ -130,7 +163,7 @@ impl Observer<'_> {
         )
         .await;
         irsa.twins = twins?;
-        (irsa.role, irsa.lacking) = role?;
+        Seen { role: irsa.role, lacking: irsa.lacking, policies: irsa.policies } = role?;
         let ended = |pod: &Value| ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == **phase);
         irsa.pods = pods?.map(|pods| pods.into_iter().filter(|pod| !ended(pod)).collect());
         irsa.live = live?;
@@ -149,57 +182,53 @@ impl Observer<'_> {
     }
 
     /// The role, and what it lacks of the needs.
-    async fn role(
-        &self,
-        arn: Option<&str>,
-        stack: Option<&ObservedStack>,
-        needs: &[Need],
-    ) -> Result<(Look<Option<RoleWithPolicies>>, Look<Vec<Lack>>)> {
-        let Some(arn) = arn else { return Ok((Ok(None), Ok(Vec::new()))) };
+    async fn role(&self, arn: Option<&str>, needs: &[Need]) -> Result<Seen> {
+        let Some(arn) = arn else { return Ok(Seen::of(Ok(None))) };
         let parsed = match arn.parse::<Arn>() {
-            Ok(parsed) if parsed.account == self.cluster.account => parsed,
-            Ok(parsed) => {
-                let why = format!("role {arn} is of account {}, whose IAM can't be read from here", parsed.account);
-                return Ok((Err(why.clone()), Err(why)));
-            }
-            Err(problem) => return Ok((Err(problem.clone()), Err(problem))),
+            Ok(parsed) if self.is_near(&parsed) => parsed,
+            Ok(_) => return Ok(Seen::of(Err(far(arn)))),
+            Err(problem) => return Ok(Seen::of(Err(problem))),
         };
-        let known = stack.and_then(|found| found.role.clone()).filter(|found| found.role.arn == arn);
-        let read = async {
-            match known {
-                Some(found) => Ok(Ok(Some(found))),
-                None => look(self.aws.role_with_policies(parsed.name(), &[]).await),
-            }
-        };
-        let (role, simulated) = join(read, self.aws.simulate(arn, needs)).await;
-        let role = role?;
-        let Ok(Some(found)) = &role else { return Ok((role, Ok(Vec::new()))) };
-        if needs.is_empty() {
-            return Ok((role, Ok(Vec::new())));
-        }
+        let (role, simulated) = join(self.aws.role(parsed.name()), self.aws.simulate(arn, needs)).await;
+        let mut seen = Seen::of(look(role)?);
+        let Ok(Some(role)) = &seen.role else { return Ok(seen) };
         let simulated = look(simulated)?.map(|refusals| refusals.into_iter().map(Lack::from).collect::<Vec<_>>());
-        let read = look(self.documents(found).await)?;
-        let local =
-            read.map(|(policies, boundary)| lacking(&policies.iter().collect::<Vec<_>>(), boundary.as_ref(), needs));
-        Ok((role, either(simulated, local)))
+        if simulated.as_ref().is_ok_and(Vec::is_empty) {
+            return Ok(seen);
+        }
+        let policies = look(self.policies(role).await)?;
+        seen.lacking = judged(simulated, policies.as_ref().map(|all| all.lacking(needs)).map_err(Clone::clone));
+        seen.policies = policies.ok();
+        Ok(seen)
     }
 
-    /// All documents of a role, and that of its boundary.
-    async fn documents(&self, found: &RoleWithPolicies) -> Result<(Vec<PolicyDocument>, Option<PolicyDocument>)> {
-        let (managed, inline, boundary) = join3(
-            try_join_all(found.attached.iter().map(|(_, arn)| self.aws.policy(arn))),
-            try_join_all(found.others_inline.iter().map(|name| self.aws.inline_policy(&found.role.name, name))),
-            async {
-                match &found.role.boundary {
-                    Some(arn) => self.aws.policy(arn).await,
-                    None => Ok(None),
-                }
-            },
-        )
-        .await;
-        let managed = managed?.into_iter().flatten().map(|policy| policy.document);
-        let inline = inline?.into_iter().flatten().chain(found.inline.values().cloned());
-        Ok((managed.chain(inline).collect(), boundary?.map(|policy| policy.document)))
+    /// All policies of a role, and its boundary.
+    async fn policies(&self, role: &Role) -> Result<Policies> {
+        let managed = async {
+            let arns = self.aws.attached_policies(&role.name).await?.into_iter().map(|(_, arn)| arn);
+            let documents = arns.map(async |arn| {
+                let policy = self.aws.policy(&arn).await?;
+                Ok(policy.map(|policy| (Holder::Managed(arn), policy.document)))
+            });
+            try_join_all(documents).await
+        };
+        let inline = async {
+            let names = self.aws.inline_policies(&role.name).await?.into_iter();
+            let documents = names.map(async |name| {
+                let document = self.aws.inline_policy(&role.name, &name).await?;
+                Ok(document.map(|document| (Holder::Inline(name), document)))
+            });
+            try_join_all(documents).await
+        };
+        let boundary = async {
+            match &role.boundary {
+                Some(arn) => self.aws.policy(arn).await,
+                None => Ok(None),
+            }
+        };
+        let (managed, inline, boundary) = try_join3(managed, inline, boundary).await?;
+        let held = managed.into_iter().chain(inline).flatten().collect();
+        Ok(Policies { held, boundary: boundary.map(|policy| policy.document) })
     }
 
     /// A token of the ServiceAccount exchanged at STS, and what it is for tried with it.
@@ -214,23 +243,46 @@ impl Observer<'_> {
             Ok(token) => token,
             Err(why) => return Ok(Live::Impossible(why)),
         };
-        let tried = look(self.attempt(role, &token, needs).await)?;
-        Ok(match tried {
-            Ok(what) => Live::Works(what),
-            Err(said) => Live::Refused(said),
-        })
+        match self.attempt(role, &token, needs).await {
+            Ok(live) => Ok(live),
+            Err(error) => Ok(Live::Impossible(look::<()>(Err(error))?.err().unwrap_or_default())),
+        }
     }
 
-    async fn attempt(&self, role: &str, token: &str, needs: &Needs) -> Result<String> {
-        let mut assumed = self.aws.assume_role_with_web_identity(role, token, "irsactl").await?;
-        if let Some((second, external_id)) = &needs.second {
-            assumed = assumed.assume_role(second, external_id.as_deref()).await?;
+    async fn attempt(&self, role: &str, token: &str, needs: &Needs) -> Result<Live> {
+        let mut assumed = match self.aws.assume_role_with_web_identity(role, token, "irsactl").await {
+            Ok(assumed) => assumed,
+            Err(error) => return refusal(error).map(Live::Refused),
+        };
+        if let Some(hop) = &needs.second {
+            assumed = match assumed.assume_role(&hop.role.to_string(), hop.external_id.as_deref()).await {
+                Ok(assumed) => assumed,
+                Err(error) => {
+                    let said = refusal(error)?;
+                    return Ok(Live::HopRefused { hop: hop.clone(), said, trust: self.trust(&hop.role).await? });
+                }
+            };
         }
+        let works = "STS exchanges a token of the ServiceAccount for the role";
         if !needs.zones {
-            return Ok("STS exchanges a token of the ServiceAccount for the role".to_owned());
+            return Ok(Live::Works(works.to_owned()));
         }
-        let zones = assumed.zones().await?.len();
-        Ok(format!("STS exchanges a token of the ServiceAccount for the role, which lists {zones} hosted zones"))
+        match assumed.zones().await {
+            Ok(zones) => Ok(Live::Works(format!("{works}, which lists {} hosted zones", zones.len()))),
+            Err(error) => Ok(Live::ZonesRefused { hop: needs.second.clone(), said: refusal(error)? }),
+        }
+    }
+
+    fn is_near(&self, role: &Arn) -> bool {
+        role.account == self.cluster.account && role.partition == self.cluster.partition.as_str()
+    }
+
+    /// Whom a role trusts.
+    async fn trust(&self, role: &Arn) -> Result<Look<Option<PolicyDocument>>> {
+        if !self.is_near(role) {
+            return Ok(Err(far(&role.to_string())));
+        }
+        Ok(look(self.aws.role(role.name()).await)?.map(|found| found.map(|found| found.trust)))
     }
 
     /// The installation of ExternalDNS with its Deployment, as read before.
@@ -312,21 +364,6 @@ impl Observer<'_> {
         let current = read(false).await?;
         let previous = read(true).await?.unwrap_or_default();
         Ok(current.map(|current| Some(previous + &current)))
-    }
-}
-
-/// What either of two judgements finds missing; one alone where the other can't be had.
-fn either(simulated: Look<Vec<Lack>>, local: Look<Vec<Lack>>) -> Look<Vec<Lack>> {
-    match (simulated, local) {
-        (Ok(simulated), Ok(mut found)) => {
-            let new =
-                |lack: &Lack| !found.iter().any(|other| other.action == lack.action && other.resource == lack.resource);
-            let more: Vec<_> = simulated.into_iter().filter(|lack| new(lack)).collect();
-            found.extend(more);
-            Ok(found)
-        }
-        (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
-        (Err(why), Err(also)) => Err(format!("{why}; {also}")),
     }
 }
 

@@ -1,17 +1,24 @@
 //! The links from the issuer to the role that a pod assumes: what every user of IRSA needs.
 
+mod mends;
+
 use serde_json::Value;
 
+use mends::{list_policies, put_policy, set_trust};
+
+use super::permissions::{Lack, Policies, Why};
 use super::{Check, Commands, Look, ids, unless_after};
 use crate::aws::eks::Association;
-use crate::aws::iam::{Provider, Refusal, RoleWithPolicies};
+use crate::aws::iam::{Provider, Role};
+use crate::externaldns::reproduce::quoted;
 use crate::iam::arn::{Arn, Partition};
-use crate::iam::policy::{Access, Need, PolicyDocument, access, is_denied};
+use crate::iam::policy::{Need, PolicyDocument, assume_role_trust, external_dns};
 use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
 use crate::iam::wellknown::WellKnown;
-use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation};
+use crate::plan::iamserviceaccount::{
+    AUDIENCE_ANNOTATION, ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, wrong_audience,
+};
 use crate::stack::status::Health;
-use crate::stack::template::{self, INLINE};
 
 /// What was read about one service account.
 #[derive(Clone, Debug)]
@@ -39,11 +46,15 @@ pub struct Irsa {
     /// The Pod Identity association that overrides IRSA.
     pub association: Look<Option<Association>>,
     /// The role, where one is known and in the cluster's account.
-    pub role: Look<Option<RoleWithPolicies>>,
+    pub role: Look<Option<Role>>,
     /// The permissions that the pods need and the role lacks.
     pub lacking: Look<Vec<Lack>>,
-    /// What mends lacking permissions, where the stack can't.
-    pub grant: Option<String>,
+    /// Its policies, where it lacks permissions and they can be read.
+    pub policies: Option<Policies>,
+    /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
+    pub install: Option<String>,
+    /// The command that makes the role, where there is none.
+    pub make: Option<String>,
     /// The pods of the ServiceAccount.
     pub pods: Look<Vec<Value>>,
     /// What restarts the pods.
@@ -52,47 +63,13 @@ pub struct Irsa {
     pub live: Live,
 }
 
-/// A permission that isn't granted.
+/// A role that is assumed with the pods' role, for zones of another account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lack {
-    /// The IAM action.
-    pub action: String,
-    /// The ARN.
-    pub resource: String,
-    /// Why, where more is known than that nothing allows it: an explicit deny, the boundary.
-    pub why: Option<String>,
-    /// Conditions decide, which can't be judged from here.
-    pub conditional: bool,
-}
-
-impl From<Refusal> for Lack {
-    fn from(refusal: Refusal) -> Self {
-        let reasons = [
-            (refusal.explicit, "a statement denies it"),
-            (refusal.boundary, "the permissions boundary doesn't allow it"),
-            (refusal.organisation, "the organisation doesn't allow it"),
-        ];
-        let why = reasons.iter().find(|(holds, _)| *holds).map(|(_, why)| (*why).to_owned());
-        let conditional = refusal.conditional && why.is_none();
-        Self { action: refusal.need.action, resource: refusal.need.resource, why, conditional }
-    }
-}
-
-/// The needs that a role's policies and its boundary don't grant.
-pub fn lacking(policies: &[&PolicyDocument], boundary: Option<&PolicyDocument>, needs: &[Need]) -> Vec<Lack> {
-    let lack = |need: &Need, why: Option<&str>, conditional| Lack {
-        action: need.action.clone(),
-        resource: need.resource.clone(),
-        why: why.map(str::to_owned),
-        conditional,
-    };
-    let judge = |need: &Need| match (access(policies, need), boundary.map(|boundary| access(&[boundary], need))) {
-        (Access::Missing, _) => Some(lack(need, is_denied(policies, need).then_some("a statement denies it"), false)),
-        (_, Some(Access::Missing)) => Some(lack(need, Some("the permissions boundary doesn't allow it"), false)),
-        (Access::Granted, None | Some(Access::Granted)) => None,
-        (Access::Conditional, _) | (_, Some(Access::Conditional)) => Some(lack(need, None, true)),
-    };
-    needs.iter().filter_map(judge).collect()
+pub struct Hop {
+    /// The role.
+    pub role: Arn,
+    /// What its trust policy may ask for.
+    pub external_id: Option<String>,
 }
 
 /// What came of the exchange.
@@ -102,13 +79,34 @@ pub enum Live {
     LeftOut,
     /// It couldn't be tried.
     Impossible(String),
-    /// STS, or Route53 after it, said no.
+    /// STS refuses the role to the token.
     Refused(String),
+    /// STS refuses the second role to the first.
+    HopRefused {
+        /// The second role.
+        hop: Hop,
+        /// What STS said.
+        said: String,
+        /// Whom the second role trusts, where that can be read; none where there is no such role.
+        trust: Look<Option<PolicyDocument>>,
+    },
+    /// The list of zones is refused to the last role; to the second one, where there are two.
+    ZonesRefused {
+        /// The second role.
+        hop: Option<Hop>,
+        /// What Route53 said.
+        said: String,
+    },
     /// It works; what was done with it.
     Works(String),
 }
 
 impl Irsa {
+    /// False where there is neither a ServiceAccount nor a stack for it.
+    pub fn exists(&self) -> bool {
+        !matches!((&self.stack, &self.service_account), (Ok(None), Ok(None)))
+    }
+
     /// `namespace/name`.
     pub fn full(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
@@ -136,36 +134,6 @@ impl Irsa {
     /// The role that the pods should have: the stack's, else the one that the ServiceAccount names.
     pub fn role_arn(&self) -> Option<String> {
         self.made().or_else(|| self.named()).map(|arn| arn.trim().to_owned())
-    }
-
-    /// Brings stack, role and ServiceAccount back to what the stack's template says.
-    fn repair(&self) -> Option<String> {
-        let found = self.stack()?;
-        let facts = template::read(&found.template).ok()?;
-        let known: Vec<_> = WellKnown::ALL
-            .into_iter()
-            .filter(|known| known.policies().iter().any(|(id, _)| facts.inline.contains_key(id)))
-            .map(WellKnown::key)
-            .collect();
-        let arns = facts.managed_arns();
-        let what = if !arns.is_empty() {
-            format!("--attach-policy-arn {}", arns.join(","))
-        } else if !known.is_empty() {
-            format!("--well-known-policy {}", known.join(","))
-        } else {
-            format!("--attach-policy '{}'", facts.inline.get(INLINE)?)
-        };
-        Some(format!("irsactl update iamserviceaccount {} {what} --approve", self.place()))
-    }
-
-    fn place(&self) -> String {
-        format!("{} --namespace {} --name {}", self.commands.place(), self.namespace, self.name)
-    }
-
-    fn annotate(&self, role: &str) -> String {
-        self.repair().unwrap_or_else(|| {
-            format!("irsactl create iamserviceaccount {} --attach-role-arn {role} --approve", self.place())
-        })
     }
 
     /// All links, in their order.
@@ -212,48 +180,37 @@ impl Irsa {
         {
             let why = found.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
             let check = Check::fail(id, format!("stack {} is {}{why}", found.stack.name, found.stack.status));
-            return self.with_repair(check);
+            return check.hint(self.make());
         }
         let Some(arn) = self.role_arn() else {
             return match (&self.stack, &self.service_account) {
                 (Err(why), _) | (_, Err(why)) => Check::skip(id, why),
                 _ => Check::fail(id, format!("{} has no role: neither a stack nor an annotation", self.full()))
-                    .hint(self.grant.clone().unwrap_or_else(|| self.create())),
+                    .hint(self.make()),
             };
         };
         match &self.role {
             Err(why) => Check::skip(id, why),
-            Ok(Some(found)) if found.role.arn == arn => Check::pass(id, arn),
+            Ok(Some(found)) if found.arn == arn => Check::pass(id, arn),
             Ok(Some(found)) => {
-                Check::fail(id, format!("there is no role {arn}, the one of that name is {}", found.role.arn))
-                    .hint(self.annotate(&found.role.arn))
+                Check::fail(id, format!("there is no role {arn}, the one of that name is {}", found.arn))
+                    .hint(self.annotate(&found.arn))
             }
-            Ok(None) => self.with_repair(Check::fail(id, format!("role {arn} doesn't exist"))),
+            Ok(None) => Check::fail(id, format!("role {arn} doesn't exist")).hint(self.make()),
         }
-    }
-
-    fn create(&self) -> String {
-        format!("irsactl create iamserviceaccount --help shows how {} gets one", self.full())
-    }
-
-    fn with_repair(&self, check: Check) -> Check {
-        let repair = self.repair();
-        check.hint(repair.or_else(|| self.grant.clone()).unwrap_or_else(|| self.create()))
     }
 
     fn check_trust(&self) -> Check {
         let id = ids::TRUST_POLICY;
         let found = match &self.role {
-            Ok(Some(found)) => &found.role,
+            Ok(Some(found)) => found,
             Ok(None) => return Check::skip(id, "there is no role"),
             Err(why) => return Check::skip(id, why),
         };
         let mend = || {
             let subject = Subject::exact(&self.namespace, &self.name);
             let document = trust_policy(&self.issuer, &self.partition, &self.account, Some(&subject)).to_json();
-            let set = "aws iam update-assume-role-policy";
-            let by_hand = format!("{set} --role-name {} --policy-document '{document}'", found.name);
-            self.repair().unwrap_or(by_hand)
+            self.repair().unwrap_or_else(|| set_trust(&found.name, &document))
         };
         match verdict(&found.trust, &self.issuer, &self.provider_arn(), &self.namespace, &self.name) {
             Verdict::Refuses { reasons } => {
@@ -273,30 +230,41 @@ impl Irsa {
 
     fn check_permissions(&self) -> Check {
         let id = ids::PERMISSIONS;
-        let lacking = match (&self.role, &self.lacking) {
-            (Ok(Some(_)), Ok(lacking)) => lacking,
+        let (found, lacking) = match (&self.role, &self.lacking) {
+            (Ok(Some(found)), Ok(lacking)) => (found, lacking),
             (Ok(None), _) => return Check::skip(id, "there is no role"),
             (Err(why), _) | (_, Err(why)) => return Check::skip(id, why),
         };
-        let text = |lack: &Lack| {
-            let why = lack.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-            format!("{} on {}{why}", lack.action, lack.resource)
-        };
-        let (unsure, missing): (Vec<_>, Vec<_>) = lacking.iter().partition(|lack| lack.conditional);
-        let mut findings = Vec::new();
-        if !missing.is_empty() {
-            let missing: Vec<_> = missing.into_iter().map(text).collect();
-            let check = Check::fail(id, format!("the role may not {}", missing.join(", ")));
-            findings.push(match self.grant.clone().or_else(|| self.repair()) {
-                Some(command) => check.hint(command),
-                None => check,
-            });
+        let mut reasons: Vec<&Why> = Vec::new();
+        for lack in lacking.iter().filter(|lack| lack.why != Why::Conditional) {
+            if !reasons.contains(&&lack.why) {
+                reasons.push(&lack.why);
+            }
         }
+        let of = |why: &Why| lacking.iter().filter(|lack| lack.why == *why).collect::<Vec<_>>();
+        let mut findings: Vec<_> = reasons.into_iter().map(|why| self.lacks(found, why, &of(why))).collect();
+        let unsure = of(&Why::Conditional);
         if !unsure.is_empty() {
-            let unsure: Vec<_> = unsure.into_iter().map(text).collect();
-            findings.push(Check::warn(id, format!("only under conditions: {}", unsure.join(", "))));
+            findings.push(Check::warn(id, format!("only under conditions: {}", named(&unsure))));
         }
         Check::of(id, "the role may do what the pods need", findings)
+    }
+
+    /// Permissions that are lacking for one reason.
+    fn lacks(&self, role: &Role, why: &Why, lacking: &[&Lack]) -> Check {
+        let boundary = role.boundary.as_deref().unwrap_or_default();
+        let (because, hint) = match why {
+            Why::Missing | Why::Conditional => (String::new(), self.allow(&role.name, lacking)),
+            Why::Denied(None) => (": a statement denies it".to_owned(), list_policies(&role.name)),
+            Why::Denied(Some(holder)) => (format!(": {holder} denies it"), self.undo(&role.name, holder)),
+            Why::Boundary => {
+                (format!(": its permissions boundary {boundary} doesn't allow it"), self.widen(role, lacking))
+            }
+            Why::Organisation => {
+                (": a policy of the organisation (SCP, RCP) doesn't allow it".to_owned(), self.organisation())
+            }
+        };
+        Check::fail(ids::PERMISSIONS, format!("the role may not {}{because}", named(lacking))).hint(hint)
     }
 
     fn check_service_account(&self) -> Check {
@@ -322,12 +290,26 @@ impl Irsa {
             let message = format!("{full} names role {named}, and its stack made {expected}");
             return self.with_annotation(Check::fail(id, message));
         }
+        if let Some(audience) = wrong_audience(object) {
+            let message = format!("{full}: {AUDIENCE_ANNOTATION} is {audience}, and STS takes {AUDIENCE} only");
+            let mend = format!(
+                "kubectl annotate serviceaccount {} --namespace {} {AUDIENCE_ANNOTATION}-",
+                self.name, self.namespace
+            );
+            return Check::fail(id, message).hint(match &self.restart {
+                Some(restart) => format!("{mend} && {restart}"),
+                None => mend,
+            });
+        }
         match named.parse::<Arn>() {
-            Err(problem) => Check::fail(id, format!("the annotation of {full}: {problem}")),
-            Ok(arn) if arn.kind() != "role" => Check::fail(id, format!("{full} names {named}, which is no role")),
+            Err(problem) => Check::fail(id, format!("the annotation of {full}: {problem}")).hint(self.make()),
+            Ok(arn) if arn.kind() != "role" => {
+                Check::fail(id, format!("{full} names {named}, which is no role")).hint(self.make())
+            }
             Ok(arn) if arn.partition != self.partition.as_str() => {
                 let message = format!("{full} names a role of partition {}, not {}", arn.partition, self.partition);
-                self.with_annotation(Check::fail(id, message))
+                let mended = Arn { partition: self.partition.to_string(), ..arn };
+                Check::fail(id, message).hint(self.annotate(&mended.to_string()))
             }
             Ok(arn) if arn.account != self.account => {
                 Check::warn(id, format!("{full} names a role of account {}, not {}", arn.account, self.account))
@@ -337,10 +319,7 @@ impl Irsa {
     }
 
     fn with_annotation(&self, check: Check) -> Check {
-        match self.role_arn() {
-            Some(role) => check.hint(self.annotate(&role)),
-            None => check,
-        }
+        check.hint(self.role_arn().map_or_else(|| self.make(), |role| self.annotate(&role)))
     }
 
     fn check_association(&self) -> Check {
@@ -392,19 +371,58 @@ impl Irsa {
             Live::LeftOut => Check::skip(id, "left out by --live=false"),
             Live::Impossible(why) => Check::skip(id, why),
             Live::Works(what) => Check::pass(id, what),
-            Live::Refused(said) => Check::fail(
-                id,
-                format!(
-                    "every link looks intact, and AWS refuses: {said}; look for a service or resource control policy \
-                     of the organisation (SCP, RCP)"
-                ),
-            )
-            .hint(format!(
-                "aws organizations list-policies-for-target --target-id {} --filter SERVICE_CONTROL_POLICY",
-                self.account
-            )),
+            Live::HopRefused { hop, said, trust } => self.check_hop(hop, said, trust),
+            Live::ZonesRefused { hop: Some(hop), said } => {
+                let message = format!("STS gives the pods {}, which may not list hosted zones: {said}", hop.role);
+                let document = external_dns(&self.partition, &[]);
+                Check::fail(id, message).hint(self.at(&hop.role, put_policy(hop.role.name(), &self.name, &document)))
+            }
+            Live::Refused(said) | Live::ZonesRefused { said, .. } => {
+                let message = format!(
+                    "every link looks intact, and AWS refuses: {said}; look for a service or resource control policy of \
+                     the organisation (SCP, RCP)"
+                );
+                Check::fail(id, message).hint(self.organisation())
+            }
         }
     }
+
+    /// The second role must trust the first.
+    fn check_hop(&self, hop: &Hop, said: &str, trust: &Look<Option<PolicyDocument>>) -> Check {
+        let Hop { role, external_id } = hop;
+        let first = self.role_arn().unwrap_or_default();
+        let needed = assume_role_trust(&first, external_id.as_deref());
+        let statements = needed.0["Statement"].as_array().cloned().unwrap_or_default();
+        let (found, hint) = match trust {
+            Ok(Some(found)) => {
+                let whole = found.and(statements).to_json();
+                (format!("its trust policy is {}", found.to_json()), set_trust(role.name(), &whole))
+            }
+            Ok(None) => {
+                let create = format!("aws iam create-role --role-name {}", role.name());
+                let document = quoted(&needed.to_json());
+                ("there is no such role".to_owned(), format!("{create} --assume-role-policy-document {document}"))
+            }
+            Err(why) => (
+                why.clone(),
+                format!("in account {}, have the trust policy of {role} allow: {}", role.account, needed.to_json()),
+            ),
+        };
+        let message = format!(
+            "STS gives the pods {first}, and refuses {role} to it: {said}; {found}, and must allow {needed}",
+            needed = needed.to_json()
+        );
+        Check::fail(ids::ASSUME_ROLE, message).hint(hint)
+    }
+}
+
+fn needs<'a>(lacking: &'a [&Lack]) -> impl Iterator<Item = &'a Need> {
+    lacking.iter().map(|lack| &lack.need)
+}
+
+fn named(lacking: &[&Lack]) -> String {
+    let texts: Vec<_> = needs(lacking).map(|need| format!("{} on {}", need.action, need.resource)).collect();
+    texts.join(", ")
 }
 
 /// The role that the webhook gave to a pod.

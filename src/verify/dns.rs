@@ -66,8 +66,26 @@ impl Dns {
     pub fn checks(&self) -> Vec<Check> {
         let zones = self.check_zones();
         let owner = unless_after(self.check_owner(), &[&zones]);
-        let records = unless_after(self.check_records(), &[&zones]);
+        let records = if zones.fails() {
+            Check::skip(ids::RECORDS, format!("follows from {}", zones.id))
+        } else {
+            self.check_records()
+        };
         vec![zones, owner, records]
+    }
+
+    /// Zones, owner, records and the host that is asked about, where links before them may be broken: then no record
+    /// can be expected.
+    pub fn verified(&self, before: &[&Check], host: Option<&str>) -> Vec<Check> {
+        let mut checks = self.checks();
+        let zones = checks[0].clone();
+        let before: Vec<_> = before.iter().copied().chain([&zones]).collect();
+        checks.extend(host.map(|host| follow(self, host)));
+        let expected = |check: Check| match check.id {
+            ids::RECORDS | ids::HOSTNAME => unless_after(check, &before),
+            _ => check,
+        };
+        checks.into_iter().map(expected).collect()
     }
 
     fn check_owner(&self) -> Check {
@@ -216,6 +234,12 @@ impl Dns {
             shell_word(host)
         )
     }
+}
+
+/// What can be said without an installation.
+pub fn without_installation(host: Option<&str>) -> Vec<Check> {
+    let ids = [ids::ZONES, ids::OWNER, ids::RECORDS].into_iter().chain(host.map(|_| ids::HOSTNAME));
+    ids.map(|id| Check::skip(id, "there is no installation that can be looked at")).collect()
 }
 
 /// The installation's own records.

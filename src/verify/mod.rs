@@ -4,6 +4,7 @@
 
 pub mod chain;
 pub mod dns;
+pub mod permissions;
 pub mod workload;
 
 use serde::Serialize;

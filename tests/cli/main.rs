@@ -32,3 +32,7 @@ mod uninstall;
 mod update;
 mod update_file;
 mod verify_chain;
+mod verify_dns;
+
+/// What the sandbox is told: nothing beyond the ordinary.
+const SANDBOX_ENV: &[(&str, &str)] = &[];

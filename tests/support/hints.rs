@@ -4,7 +4,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::{Run, Sandbox, aws::wait};
+use super::aws::{PUBLIC_ZONE, change, wait};
+use super::{Run, Sandbox};
 
 impl Sandbox {
     /// Runs the command of a hint, which must succeed. irsactl is run; what other tools would do is done by the same
@@ -20,6 +21,10 @@ impl Sandbox {
         match first.as_slice() {
             ["irsactl", ..] => drop(Run::of(&mut self.command(&words[1..])).ok()),
             ["aws", "iam", operation] => self.iam_command(operation, &of),
+            ["aws", "route53", "change-resource-record-sets"] => {
+                assert_eq!(of("--hosted-zone-id"), PUBLIC_ZONE);
+                change(self, &serde_json::from_str(of("--change-batch")).unwrap());
+            }
             ["aws", "eks", "delete-pod-identity-association"] => {
                 assert_eq!(of("--region"), self.fact("region"));
                 let eks = aws_sdk_eks::Client::new(&self.aws());
@@ -39,10 +44,24 @@ impl Sandbox {
 
     fn iam_command<'a>(&self, operation: &str, of: &dyn Fn(&str) -> &'a str) {
         let iam = self.iam();
+        if operation == "create-policy-version" {
+            let request = iam.create_policy_version().policy_arn(of("--policy-arn")).set_as_default(true);
+            return wait(request.policy_document(of("--policy-document")).send()).map(drop).unwrap();
+        }
         let role = of("--role-name");
         match operation {
             "update-assume-role-policy" => {
                 let request = iam.update_assume_role_policy().role_name(role);
+                wait(request.policy_document(of("--policy-document")).send()).map(drop).unwrap();
+            }
+            "create-role" => {
+                let request = iam.create_role().role_name(role);
+                wait(request.assume_role_policy_document(of("--assume-role-policy-document")).send())
+                    .map(drop)
+                    .unwrap();
+            }
+            "put-role-policy" => {
+                let request = iam.put_role_policy().role_name(role).policy_name(of("--policy-name"));
                 wait(request.policy_document(of("--policy-document")).send()).map(drop).unwrap();
             }
             "delete-role-policy" => {
