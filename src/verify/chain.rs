@@ -14,7 +14,10 @@ use crate::externaldns::reproduce::quoted;
 use crate::iam::arn::{Arn, Partition};
 use crate::iam::policy::{Need, PolicyDocument, assume_role_trust, external_dns};
 use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
-use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation};
+use crate::iam::wellknown::WellKnown;
+use crate::plan::iamserviceaccount::{
+    AUDIENCE_ANNOTATION, ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, wrong_audience,
+};
 use crate::stack::status::Health;
 
 /// What was read about one service account.
@@ -286,6 +289,17 @@ impl Irsa {
         if named != expected {
             let message = format!("{full} names role {named}, and its stack made {expected}");
             return self.with_annotation(Check::fail(id, message));
+        }
+        if let Some(audience) = wrong_audience(object) {
+            let message = format!("{full}: {AUDIENCE_ANNOTATION} is {audience}, and STS takes {AUDIENCE} only");
+            let mend = format!(
+                "kubectl annotate serviceaccount {} --namespace {} {AUDIENCE_ANNOTATION}-",
+                self.name, self.namespace
+            );
+            return Check::fail(id, message).hint(match &self.restart {
+                Some(restart) => format!("{mend} && {restart}"),
+                None => mend,
+            });
         }
         match named.parse::<Arn>() {
             Err(problem) => Check::fail(id, format!("the annotation of {full}: {problem}")).hint(self.make()),
