@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_iam::types::{EntityType, PolicyScopeType, RoleDetail, Tag};
+use aws_sdk_iam::types::{
+    EntityType, EvaluationResult, PolicyEvaluationDecisionType, PolicyScopeType, RoleDetail, Tag,
+};
 use futures::future::{try_join_all, try_join4};
 
 use super::error::Refused;
@@ -414,20 +416,7 @@ impl Aws {
         let mut refusals = Vec::new();
         let mut pages = request.into_paginator().send();
         while let Some(page) = self.page("iam:SimulatePrincipalPolicy", role_arn, pages.next()).await? {
-            let results = page.evaluation_results.unwrap_or_default().into_iter();
-            refusals.extend(results.filter(|result| result.eval_decision.as_str() != "allowed").map(|result| {
-                Refusal {
-                    need: Need::new(result.eval_action_name, result.eval_resource_name.as_deref().unwrap_or("*")),
-                    explicit: result.eval_decision.as_str() == "explicitDeny",
-                    boundary: result
-                        .permissions_boundary_decision_detail
-                        .is_some_and(|detail| !detail.allowed_by_permissions_boundary),
-                    organisation: result
-                        .organizations_decision_detail
-                        .is_some_and(|detail| !detail.allowed_by_organizations),
-                    conditional: !result.missing_context_values.unwrap_or_default().is_empty(),
-                }
-            }));
+            refusals.extend(page.evaluation_results.unwrap_or_default().into_iter().flat_map(refused));
         }
         Ok(refusals)
     }
@@ -526,6 +515,32 @@ impl Aws {
 
 fn is_delete_conflict(refused: &Refused) -> bool {
     matches!(refused.code.as_str(), "DeleteConflict" | "DeleteConflictException")
+}
+
+/// What the simulator doesn't allow of an action. Where resources were named, the answers are those for each of them
+/// (`SimulatePrincipalPolicy`, `ResourceSpecificResults`), else the one of the action.
+fn refused(result: EvaluationResult) -> Vec<Refusal> {
+    let organisation = result.organizations_decision_detail.is_some_and(|detail| !detail.allowed_by_organizations);
+    let mut answers = Vec::new();
+    for it in result.resource_specific_results.unwrap_or_default() {
+        let boundary = it.permissions_boundary_decision_detail;
+        answers.push((it.eval_resource_name, it.eval_resource_decision, boundary, it.missing_context_values));
+    }
+    if answers.is_empty() {
+        let resource = result.eval_resource_name.unwrap_or_else(|| "*".to_owned());
+        let boundary = result.permissions_boundary_decision_detail;
+        answers.push((resource, result.eval_decision, boundary, result.missing_context_values));
+    }
+    let refused = answers.into_iter().filter(|answer| answer.1 != PolicyEvaluationDecisionType::Allowed);
+    refused
+        .map(|(resource, decision, boundary, missing)| Refusal {
+            need: Need::new(&result.eval_action_name, resource),
+            explicit: decision == PolicyEvaluationDecisionType::ExplicitDeny,
+            boundary: boundary.is_some_and(|detail| !detail.allowed_by_permissions_boundary),
+            organisation,
+            conditional: missing.is_some_and(|keys| !keys.is_empty()),
+        })
+        .collect()
 }
 
 fn read_role(role: aws_sdk_iam::types::Role) -> Role {

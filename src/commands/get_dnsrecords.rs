@@ -16,7 +16,7 @@ use crate::externaldns::leftovers::untold;
 use crate::externaldns::listing::{Listed, Row, Wanted};
 use crate::externaldns::registry::{Mapper, normalize};
 use crate::externaldns::version::NEWEST;
-use crate::observe::records::{self, Viewer, looked_after};
+use crate::observe::records::{self, Viewer};
 use crate::ui::{List, Output, Ui, clean, table};
 
 /// Lists records by their owner, zone by zone as they are read.
@@ -86,7 +86,7 @@ fn warn(ui: &Ui, region: &str, installed: &Installed) {
 fn selected(args: &Get, installed: Option<&Installed>, zones: Vec<Zone>) -> Result<Vec<Zone>> {
     let mut selected = match installed {
         _ if !args.zone.is_empty() => named(&args.zone, &zones)?,
-        Some(installed) if !args.all_zones => looked_after(installed, &zones).into_iter().cloned().collect(),
+        Some(installed) if !args.all_zones => installed.looked_after(&zones).into_iter().cloned().collect(),
         _ => zones,
     };
     let key = |zone: &Zone| (zone.name.clone(), zone.private, zone.id.clone());

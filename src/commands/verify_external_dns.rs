@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::verify;
 use crate::Exit;
+use crate::aws::Aws;
 use crate::aws::eks::Cluster;
 use crate::cli::verify::ExternalDns;
 use crate::context::Context;
@@ -12,8 +13,9 @@ use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::iam::trust::Issuer;
 use crate::k8s::{Kind, Kubernetes};
-use crate::observe::records::looked_after;
+use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
+use crate::verify::dns::{Dns, without_installation};
 use crate::verify::{Check, Look, Report, ids};
 
 /// Walks the chain from the cluster's issuer to the records.
@@ -51,7 +53,7 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     let deployment = deployments.clone().map(|all| all.into_iter().find(|it| is(it, &args.namespace, &args.name)));
     let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
     let ids = match (&installed, &zones) {
-        (Some(installed), Ok(zones)) => looked_after(installed, zones).iter().map(|zone| zone.id.clone()).collect(),
+        (Some(installed), Ok(zones)) => installed.looked_after(zones).iter().map(|zone| zone.id.clone()).collect(),
         _ => Vec::new(),
     };
     let account = installed.as_ref().map_or(args.name.clone(), |installed| installed.service_account.clone());
@@ -61,20 +63,51 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
             .as_ref()
             .and_then(|installed| Some((installed.assume_role.clone()?, installed.assume_role_external_id.clone()))),
         zones: true,
-        grant: None,
+        install: None,
+        make: None,
         restart: Some(format!("kubectl --namespace {} rollout restart deployment/{}", args.namespace, args.name)),
     };
     let who = (args.namespace.as_str(), args.name.as_str());
-    let (irsa, workload, ()) =
-        join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, &deployments), async {}).await;
-    let (mut irsa, mut workload) = (irsa?, workload?);
+    let in_route53 = async {
+        match &installed {
+            Some(installed) => dns::read(&observer, installed, &zones, &deployments).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (irsa, workload, dns) =
+        join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, &deployments), in_route53)
+            .await;
+    let (mut irsa, mut workload, dns) = (irsa?, workload?, dns?);
     workload.role = observer.role_words(&irsa, &workload).await?;
-    irsa.grant = Some(workload.install());
-    let chain = irsa.checks();
+    if workload.is_ours() {
+        irsa.install = workload.mends_role(irsa.stack.as_ref().is_ok_and(Option::is_some));
+        irsa.make = Some(workload.install());
+    } else {
+        irsa.make = Some(make(args, aws, &account));
+    }
+    let chain = workload.unless_elsewhere(irsa.checks());
+    let install = workload.install();
     let workload = workload.checks(&chain);
+    let before: Vec<_> = chain.iter().chain(&workload).collect();
+    let records = match dns {
+        Some(dns) => Dns { install, ..dns }.verified(&before, args.hostname.as_deref()),
+        None => without_installation(args.hostname.as_deref()),
+    };
     report.extend(chain);
     report.extend(workload);
+    report.extend(records);
     Ok(report)
+}
+
+/// The role of an ExternalDNS that others installed.
+fn make(args: &ExternalDns, aws: &Aws, account: &str) -> String {
+    format!(
+        "irsactl create iamserviceaccount --cluster {} --region {} --namespace {} --name {account} --well-known-policy \
+         externalDNS --override-existing-serviceaccounts --approve",
+        args.cluster.cluster,
+        aws.region(),
+        args.namespace
+    )
 }
 
 fn is(deployment: &Value, namespace: &str, name: &str) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::filter::DomainFilter;
+use super::filter::{DomainFilter, Zone};
 use super::flags::{self, Flag, Kind};
 use super::owner;
 use super::rbac;
@@ -254,6 +254,26 @@ impl Installed {
     /// Which domains it looks after.
     pub fn domain_filter(&self) -> DomainFilter {
         DomainFilter::new(&self.domain_filters, &self.exclude_domains)
+    }
+
+    /// The zones that it looks after, as far as names, ids and types tell: see [`Installed::unjudged`].
+    pub fn looked_after<'z>(&self, zones: &'z [Zone]) -> Vec<&'z Zone> {
+        let filter = self.domain_filter();
+        let parents = self.arguments.bool("aws-zone-match-parent") == Some(true);
+        let by_name = |zone: &&Zone| filter.matches(&zone.name) || (parents && filter.matches_parent(&zone.name));
+        let by_id = |zone: &&Zone| self.zone_id_filters.is_empty() || self.zone_id_filters.contains(&zone.id);
+        let by_type = |zone: &&Zone| match self.zone_type.as_deref() {
+            Some("public") => !zone.private,
+            Some("private") => zone.private,
+            _ => true,
+        };
+        zones.iter().filter(by_name).filter(by_id).filter(by_type).collect()
+    }
+
+    /// A flag that selects zones by what isn't judged here: tags, or regular expressions.
+    pub fn unjudged(&self) -> Option<&'static str> {
+        let given = |flag: &&&str| !self.arguments.all(flag).is_empty();
+        ["aws-zone-tags", "regex-domain-filter", "regex-domain-exclusion"].iter().find(given).copied()
     }
 
     /// What is wrong with what it was told.

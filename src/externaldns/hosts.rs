@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::args::Installed;
 use super::filter::DomainFilter;
+use super::gateway;
 use super::registry::{Class, Owned, normalize};
 use super::selector::Selector;
 use super::settings::{Prefixes, Settings};
@@ -44,7 +45,36 @@ pub struct View {
     pub switches: Vec<&'static str>,
     /// There is an `--fqdn-template`, so hosts can't be told from the objects.
     pub templated: bool,
+    /// The Gateways whose routes are looked at.
+    pub gateways: Gateways,
 }
+
+/// `--gateway-namespace`, `--gateway-name` and `--gateway-label-filter`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gateways {
+    /// Their namespace; `None` for all.
+    pub namespace: Option<String>,
+    /// Their name; `None` for any.
+    pub name: Option<String>,
+    /// Their labels.
+    pub labels: Selector,
+}
+
+impl Gateways {
+    fn read<'a>(flag: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let text = |name: &str| flag(name).filter(|text| !text.is_empty());
+        let owned = |name: &str| text(name).map(str::to_owned);
+        Self {
+            namespace: owned("gateway-namespace"),
+            name: owned("gateway-name"),
+            labels: selector(text("gateway-label-filter")),
+        }
+    }
+}
+
+/// What a record would point to: nothing yet, or these; none of them where only ExternalDNS itself can tell, as with the
+/// pods of a headless Service.
+pub(super) type Target = Option<Vec<String>>;
 
 /// A host that an object asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,9 +86,33 @@ pub struct Desired {
     /// False while there is nothing that its record could point to, such as the address of a load
     /// balancer; then there is no record.
     pub has_target: bool,
+    /// What its record should point to, normalised; empty where that can't be told from the object.
+    pub targets: Vec<String>,
+    /// What tells its record apart from others of the name.
+    pub set_identifier: Option<String>,
+    /// The type of its record, where the object says one that isn't that of an address.
+    pub record_type: Option<String>,
 }
 
 impl View {
+    /// What an installation that leaves nothing out would look at, with these annotations.
+    pub fn open(prefix: &str, legacy: bool) -> Self {
+        Self {
+            sources: KINDS.iter().map(|(_, source, _)| (*source).to_owned()).collect(),
+            prefixes: Prefixes { prefix: prefix.to_owned(), legacy },
+            domains: DomainFilter::default(),
+            ingress_classes: Vec::new(),
+            annotations: Selector::default(),
+            labels: Selector::default(),
+            namespace: None,
+            service_types: Vec::new(),
+            record_types: record_types(Vec::new(), &[]),
+            switches: Vec::new(),
+            templated: false,
+            gateways: Gateways::default(),
+        }
+    }
+
     fn on(&self, switch: &str) -> bool {
         self.switches.contains(&switch)
     }
@@ -79,6 +133,7 @@ impl From<&Settings> for View {
             record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
             switches: SWITCHES.iter().copied().filter(|flag| settings.extra_switch(flag)).collect(),
             templated: settings.extra("fqdn-template").is_some_and(|text| !text.is_empty()),
+            gateways: Gateways::read(|flag| settings.extra(flag)),
         }
     }
 }
@@ -99,6 +154,7 @@ impl From<&Installed> for View {
             record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
             switches: SWITCHES.iter().copied().filter(|flag| arguments.bool(flag) == Some(true)).collect(),
             templated: arguments.get("fqdn-template").is_some_and(|text| !text.is_empty()),
+            gateways: Gateways::read(|flag| arguments.get(flag)),
         }
     }
 }
@@ -143,12 +199,48 @@ const OTHERS: &[(&str, &[&str])] = &[
     ("f5-transportserver", &["f5-transportserver"]),
 ];
 
-/// The hosts that the objects (Ingress, Service, DNSEndpoint, routes of the Gateway API) ask for and
-/// that the installation looks after. A route without a host of its own takes those of its Gateway's
-/// listeners, and is not in here.
+/// True for a source whose hosts can be read here.
+pub fn is_readable(source: &str) -> bool {
+    KINDS.iter().any(|(_, known, _)| *known == source)
+}
+
+/// The hosts that the objects (Ingress, Service, DNSEndpoint, routes of the Gateway API with their Gateways) ask for and
+/// that the installation looks after.
 pub fn desired_hosts(objects: &[Value], view: &View) -> BTreeSet<Desired> {
-    let selected = objects.iter().filter_map(|object| Some((object, selected(object, view)?)));
-    selected.flat_map(|(object, annotations)| asked(object, &annotations, view)).collect()
+    let gateways: Vec<_> = objects.iter().filter_map(|object| gateway::seen(object, view)).collect();
+    let selected = objects.iter().filter_map(|object| Some((object, selected(object, view).ok()?)));
+    selected.flat_map(|(object, annotations)| asked(object, &annotations, &gateways, view)).collect()
+}
+
+/// The names of the objects in TXT records: `kind/namespace/name`.
+pub fn resource_names(objects: &[Value]) -> BTreeSet<String> {
+    objects.iter().filter_map(resource).collect()
+}
+
+/// Why the installation doesn't look at an object; none where it does.
+pub fn exclusion(object: &Value, view: &View) -> Option<Excluded> {
+    selected(object, view).err()
+}
+
+/// Why an installation doesn't look at an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Excluded {
+    /// It is of a kind that no source reads.
+    Kind,
+    /// Its source isn't among `--source`.
+    Source(&'static str),
+    /// It isn't in the namespace of `--namespace`.
+    Namespace(String),
+    /// The annotation with this key says that another controller looks after it.
+    Controller(String),
+    /// `--label-filter` doesn't select it.
+    Labels,
+    /// `--annotation-filter` doesn't select it.
+    Annotations,
+    /// An Ingress of a class that isn't among `--ingress-class`.
+    Class(Option<String>),
+    /// A Service of a type that isn't among `--service-type-filter`.
+    ServiceType(String),
 }
 
 /// The installation's own records that a synchronisation with `after` would delete: those that
@@ -189,7 +281,7 @@ fn may_ask(owned: &Owned, seen: &BTreeMap<String, bool>, view: &View) -> bool {
 
 /// Selected objects by resource, and whether they ask for hosts that are written elsewhere.
 fn resources(objects: &[Value], view: &View) -> BTreeMap<String, bool> {
-    let selected = objects.iter().filter_map(|object| Some((object, selected(object, view)?)));
+    let selected = objects.iter().filter_map(|object| Some((object, selected(object, view).ok()?)));
     let open = |object: &Value, annotations: &Map<String, Value>| {
         kind(object).is_some_and(|(_, _, name)| name.ends_with("route"))
             && route_hosts(object, annotations, view).is_empty()
@@ -202,35 +294,47 @@ fn kind(object: &Value) -> Option<&'static (&'static str, &'static str, &'static
     KINDS.iter().find(|(name, ..)| *name == kind)
 }
 
-fn resource(object: &Value) -> Option<String> {
+/// `kind/namespace/name`, as in ownership TXT records.
+pub(crate) fn resource(object: &Value) -> Option<String> {
     let (.., name) = kind(object)?;
     let metadata = &object["metadata"];
     Some(format!("{name}/{}/{}", metadata["namespace"].as_str().unwrap_or("default"), metadata["name"].as_str()?))
 }
 
-/// The annotations of an object that the installation looks at; `None` if it doesn't.
-fn selected(object: &Value, view: &View) -> Option<Map<String, Value>> {
-    let (_, source, _) = kind(object)?;
-    if !view.sources.iter().any(|wanted| wanted == source) {
-        return None;
-    }
+/// The annotations of an object that the installation looks at, or why it doesn't.
+fn selected(object: &Value, view: &View) -> Result<Map<String, Value>, Excluded> {
+    let (_, source, _) = kind(object).ok_or(Excluded::Kind)?;
+    let unless = |excluded: bool, why: Excluded| if excluded { Err(why) } else { Ok(()) };
+    unless(!view.sources.iter().any(|wanted| wanted == source), Excluded::Source(source))?;
     let metadata = &object["metadata"];
     let namespace = metadata["namespace"].as_str().unwrap_or("default");
-    if view.namespace.as_deref().is_some_and(|wanted| wanted != namespace) {
-        return None;
+    let elsewhere = view.namespace.as_deref().filter(|wanted| *wanted != namespace);
+    elsewhere.map_or(Ok(()), |wanted| Err(Excluded::Namespace(wanted.to_owned())))?;
+    let annotations = annotations(object, view);
+    if annotation(&annotations, view, "controller").is_some_and(|name| name != "dns-controller") {
+        let own = metadata["annotations"].as_object();
+        let keys = view.prefixes.keys("controller");
+        let key = keys.into_iter().find(|key| own.is_some_and(|own| own.contains_key(key)));
+        return Err(Excluded::Controller(key.unwrap_or_default()));
     }
-    let annotations = with_legacy(metadata["annotations"].as_object().cloned().unwrap_or_default(), &view.prefixes);
-    let controller = annotation(&annotations, view, "controller").is_none_or(|name| name == "dns-controller");
-    let chosen = view.labels.matches(metadata["labels"].as_object()) && view.annotations.matches(Some(&annotations));
-    let by_kind = match *source {
-        "ingress" => class_matches(object, &annotations, &view.ingress_classes),
+    unless(!view.labels.matches(metadata["labels"].as_object()), Excluded::Labels)?;
+    unless(!view.annotations.matches(Some(&annotations)), Excluded::Annotations)?;
+    match *source {
+        "ingress" if !class_matches(object, &annotations, &view.ingress_classes) => {
+            Err(Excluded::Class(class(object, &annotations).map(str::to_owned)))
+        }
         "service" => {
             let kind = object["spec"]["type"].as_str().unwrap_or("ClusterIP");
-            view.service_types.is_empty() || view.service_types.iter().any(|wanted| wanted == kind)
+            let of_type = view.service_types.is_empty() || view.service_types.iter().any(|wanted| wanted == kind);
+            unless(!of_type, Excluded::ServiceType(kind.to_owned())).map(|()| annotations)
         }
-        _ => true,
-    };
-    (controller && chosen && by_kind).then_some(annotations)
+        _ => Ok(annotations),
+    }
+}
+
+/// The annotations of an object, as they are read.
+pub(super) fn annotations(object: &Value, view: &View) -> Map<String, Value> {
+    with_legacy(object["metadata"]["annotations"].as_object().cloned().unwrap_or_default(), &view.prefixes)
 }
 
 /// The old keys under the new prefix too; where both are set, the new one stays.
@@ -266,7 +370,7 @@ pub fn unread_annotations(objects: &[Value], prefixes: &Prefixes) -> Vec<Unread>
     let read = prefixes.keys("");
     let of_object = |object: &Value| {
         let annotations = object["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
-        let resource = resource(object)?;
+        let resource = resource(object).or_else(|| gateway::resource(object))?;
         let ignored = |(key, value): (&String, &Value)| {
             let prefix = [PREFIX, LEGACY_PREFIX].into_iter().find(|prefix| key.starts_with(prefix))?;
             let name = &key[prefix.len()..];
@@ -279,38 +383,84 @@ pub fn unread_annotations(objects: &[Value], prefixes: &Prefixes) -> Vec<Unread>
     objects.iter().filter_map(of_object).flatten().collect()
 }
 
-fn annotation<'a>(annotations: &'a Map<String, Value>, view: &View, name: &str) -> Option<&'a str> {
+pub(super) fn annotation<'a>(annotations: &'a Map<String, Value>, view: &View, name: &str) -> Option<&'a str> {
     annotations.get(&format!("{}{name}", view.prefixes.prefix))?.as_str()
 }
 
 /// The class in the spec counts before the one in the old annotation.
-fn class_matches(ingress: &Value, annotations: &Map<String, Value>, classes: &[String]) -> bool {
+fn class<'a>(ingress: &'a Value, annotations: &'a Map<String, Value>) -> Option<&'a str> {
     let in_spec = ingress["spec"]["ingressClassName"].as_str().filter(|class| !class.is_empty());
-    let class = in_spec.or_else(|| annotations.get("kubernetes.io/ingress.class")?.as_str());
+    in_spec.or_else(|| annotations.get("kubernetes.io/ingress.class")?.as_str())
+}
+
+fn class_matches(ingress: &Value, annotations: &Map<String, Value>, classes: &[String]) -> bool {
+    let class = class(ingress, annotations);
     classes.is_empty() || class.is_some_and(|class| classes.iter().any(|wanted| wanted == class))
 }
 
-fn asked(object: &Value, annotations: &Map<String, Value>, view: &View) -> Vec<Desired> {
+fn asked(object: &Value, annotations: &Map<String, Value>, gateways: &[&Value], view: &View) -> Vec<Desired> {
     let Some(resource) = resource(object) else { return Vec::new() };
-    let to_target = annotation(annotations, view, "target").is_some_and(|target| !target.trim().is_empty());
-    let status = || items(object.pointer("/status/loadBalancer/ingress")).next().is_some();
-    let hosts: Vec<(String, bool)> = match object["kind"].as_str() {
+    if object["kind"] == "DNSEndpoint" {
+        let endpoints = items(object.pointer("/spec/endpoints"));
+        return endpoints.filter_map(|endpoint| of_endpoint(&resource, endpoint, view)).collect();
+    }
+    let set_identifier = annotation(annotations, view, "set-identifier").filter(|id| !id.is_empty());
+    let told = told(annotations, view);
+    let hosts: Vec<(String, Target)> = match object["kind"].as_str() {
         Some("Ingress") => {
-            let target = to_target || status();
-            ingress_hosts(object, annotations, view).into_iter().map(|host| (host, target)).collect()
+            let target = told.or_else(|| known(balancer(object)));
+            ingress_hosts(object, annotations, view).into_iter().map(|host| (host, target.clone())).collect()
         }
-        Some("Service") => service_hosts(object, annotations, view, to_target),
-        Some("DNSEndpoint") => {
-            let endpoints = items(object.pointer("/spec/endpoints"));
-            endpoints.filter_map(|one| one["dnsName"].as_str()).map(|host| (host.to_owned(), true)).collect()
-        }
-        _ => route_hosts(object, annotations, view).into_iter().map(|host| (host, true)).collect(),
+        Some("Service") => service_hosts(object, annotations, view, told.as_ref()),
+        _ => gateway::resolve(object, &route_hosts(object, annotations, view), gateways, view),
     };
-    let hosts = hosts.into_iter().map(|(host, target)| (normalize(&host), target));
-    hosts
+    let wanted = hosts.into_iter().map(|(host, target)| (normalize(&host), target));
+    wanted
         .filter(|(host, _)| !host.is_empty() && view.domains.matches(host))
-        .map(|(host, has_target)| Desired { resource: resource.clone(), host, has_target })
+        .map(|(host, target)| Desired {
+            resource: resource.clone(),
+            host,
+            has_target: target.is_some(),
+            targets: target.unwrap_or_default(),
+            set_identifier: set_identifier.map(str::to_owned),
+            record_type: None,
+        })
         .collect()
+}
+
+/// An entry of a DNSEndpoint.
+fn of_endpoint(resource: &str, endpoint: &Value, view: &View) -> Option<Desired> {
+    let kind = endpoint["recordType"].as_str().unwrap_or("A");
+    let host = normalize(endpoint["dnsName"].as_str()?);
+    if host.is_empty() || !view.domains.matches(&host) || !view.record_types.iter().any(|managed| managed == kind) {
+        return None;
+    }
+    let address = ["A", "AAAA", "CNAME"].contains(&kind);
+    let targets = items(endpoint.get("targets")).filter_map(Value::as_str).map(normalize);
+    Some(Desired {
+        resource: resource.to_owned(),
+        host,
+        has_target: true,
+        targets: targets.filter(|_| address).collect(),
+        set_identifier: endpoint["setIdentifier"].as_str().filter(|id| !id.is_empty()).map(str::to_owned),
+        record_type: (!address).then(|| kind.to_owned()),
+    })
+}
+
+/// The targets that an annotation names.
+pub(super) fn told(annotations: &Map<String, Value>, view: &View) -> Target {
+    known(list(annotation(annotations, view, "target")))
+}
+
+/// Names or addresses as a target; none of them is none yet.
+pub(super) fn known(targets: impl IntoIterator<Item = String>) -> Target {
+    let targets: Vec<_> = targets.into_iter().map(|target| normalize(&target)).collect();
+    (!targets.is_empty()).then_some(targets)
+}
+
+fn balancer(object: &Value) -> impl Iterator<Item = String> {
+    let points = items(object.pointer("/status/loadBalancer/ingress"));
+    points.filter_map(|point| point["hostname"].as_str().or_else(|| point["ip"].as_str())).map(str::to_owned)
 }
 
 fn ingress_hosts(ingress: &Value, annotations: &Map<String, Value>, view: &View) -> Vec<String> {
@@ -357,25 +507,33 @@ fn service_hosts(
     service: &Value,
     annotations: &Map<String, Value>,
     view: &View,
-    to_target: bool,
-) -> Vec<(String, bool)> {
+    told: Option<&Vec<String>>,
+) -> Vec<(String, Target)> {
     if view.on(IGNORE_ANNOTATION) {
         return Vec::new();
     }
+    let texts = |value: Option<&Value>| items(value).filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
     let spec = &service["spec"];
     let kind = spec["type"].as_str().unwrap_or("ClusterIP");
-    let balancer = items(service.pointer("/status/loadBalancer/ingress")).chain(items(spec.get("externalIPs")));
     let headless = spec["clusterIP"] == "None";
-    let external = to_target
-        || match kind {
-            "LoadBalancer" => balancer.count() > 0,
-            "ClusterIP" => headless || view.on(PUBLISH_INTERNAL),
-            _ => true,
-        };
-    let internal = to_target || ["LoadBalancer", "ClusterIP"].contains(&kind) || external;
-    let hosts = list(annotation(annotations, view, "hostname")).into_iter().map(|host| (host, external));
-    let inner = list(annotation(annotations, view, "internal-hostname")).into_iter().map(|host| (host, internal));
-    hosts.chain(inner).collect()
+    let own = || {
+        let listed = texts(spec.get("clusterIPs"));
+        let one = || spec["clusterIP"].as_str().map(str::to_owned).into_iter().collect();
+        known(if listed.is_empty() { one() } else { listed })
+    };
+    let untold = || Some(Vec::new());
+    let outside = match kind {
+        "LoadBalancer" => known(texts(spec.get("externalIPs"))).or_else(|| known(balancer(service))),
+        "ClusterIP" if headless => untold(),
+        "ClusterIP" => view.on(PUBLISH_INTERNAL).then(own).flatten(),
+        "ExternalName" => known(spec["externalName"].as_str().map(str::to_owned)),
+        _ => untold(),
+    };
+    let inside = if ["LoadBalancer", "ClusterIP"].contains(&kind) && !headless { own() } else { outside.clone() };
+    let (outside, inside) = (told.cloned().or(outside), told.cloned().or(inside));
+    let hosts = list(annotation(annotations, view, "hostname")).into_iter().map(|host| (host, outside.clone()));
+    let inner = list(annotation(annotations, view, "internal-hostname")).into_iter();
+    hosts.chain(inner.map(|host| (host, inside.clone()))).collect()
 }
 
 fn list(annotation: Option<&str>) -> Vec<String> {
@@ -383,7 +541,7 @@ fn list(annotation: Option<&str>) -> Vec<String> {
     text.split(',').filter(|host| !host.is_empty()).map(str::to_owned).collect()
 }
 
-fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
+pub(super) fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
     value.and_then(Value::as_array).into_iter().flatten()
 }
 
@@ -514,7 +672,7 @@ mod tests {
             shown,
             [
                 ("crd/a/e", "e.example.com", true),
-                ("httproute/a/r", "r.example.com", true),
+                ("httproute/a/r", "r.example.com", false),
                 ("service/a/s", "i.example.com", true),
                 ("service/a/s", "s.example.com", false),
             ]

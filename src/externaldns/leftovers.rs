@@ -78,6 +78,15 @@ pub fn commands(zone_id: &str, sets: &[Value]) -> Vec<String> {
     sets.chunks(AT_ONCE).map(|sets| command(zone_id, sets)).collect()
 }
 
+/// The command in one line that makes one change (`CREATE`, `DELETE`) to each of these record sets, the first hundred of
+/// them.
+pub fn change(zone_id: &str, action: &str, sets: &[Value]) -> String {
+    let sets = sets.iter().take(AT_ONCE);
+    let changes: Vec<_> = sets.map(|set| json!({"Action": action, "ResourceRecordSet": set})).collect();
+    let batch = shell_word(&json!({"Changes": changes}).to_string());
+    format!("aws route53 change-resource-record-sets --hosted-zone-id {zone_id} --change-batch {batch}")
+}
+
 fn command(zone_id: &str, sets: &[Value]) -> String {
     let changes: Vec<_> =
         sets.iter().map(|set| json!({"Action": "DELETE", "ResourceRecordSet": set}).to_string()).collect();

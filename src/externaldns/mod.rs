@@ -4,6 +4,7 @@ pub mod args;
 mod extra;
 pub mod filter;
 pub mod flags;
+mod gateway;
 pub mod helm;
 pub mod hosts;
 pub mod leftovers;

@@ -44,6 +44,12 @@ impl Mapper {
         format!("{}{typed}{label}{}{rest}", affix(&self.prefix), affix(&self.suffix))
     }
 
+    /// The name of the TXT record that says whose a record is.
+    pub fn txt_of(&self, record: &Record) -> String {
+        let kind = self.lookup_types(record)[0];
+        self.txt_name(&normalize(&record.name), kind)
+    }
+
     /// Host and record type that a TXT record's name stands for; an empty type is the form without
     /// one, which versions up to v0.17 write. `None` for a name of another mapping.
     pub fn host(&self, txt_name: &str) -> Option<(String, &'static str)> {

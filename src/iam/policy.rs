@@ -110,6 +110,15 @@ impl PolicyDocument {
         format!("{:#}", self.0)
     }
 
+    /// The document with more statements.
+    #[must_use]
+    pub fn and(&self, more: Vec<Value>) -> Self {
+        let all = statements(&self.0).into_iter().cloned().chain(more).collect();
+        let mut document = self.clone();
+        document.0["Statement"] = Value::Array(all);
+        document
+    }
+
     /// The document with the values of CloudFormation's functions, see [`resolve`].
     #[must_use]
     pub fn resolved(&self, partition: &Partition) -> Self {

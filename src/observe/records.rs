@@ -23,7 +23,7 @@ use crate::k8s::{Kind, Kubernetes};
 use crate::ui::Ui;
 
 /// Route53 answers five requests a second per account.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// Reads the records of these zones, sorted by owner as `owner` sees them; none where they can't be read.
 async fn audited(aws: &Aws, ui: &Ui, zones: &[&Zone], mapper: &Mapper, owner: &str) -> Result<Option<Vec<Owned>>> {
@@ -88,7 +88,7 @@ pub(crate) async fn at_stake(
         None if settings.registry == Registry::Txt => (selected, settings.mapper(), settings.owner_id.as_str()),
         Some(installed) if !protected_changes(installed, settings).is_empty() => {
             // Those that it will look after, too: they may hold records from before.
-            let mut all = looked_after(installed, zones);
+            let mut all = installed.looked_after(zones);
             all.extend(
                 selected.into_iter().filter(|zone| !all.iter().any(|other| other.id == zone.id)).collect::<Vec<_>>(),
             );
@@ -133,20 +133,6 @@ async fn overwritten(aws: &Aws, zones: &[&Zone], settings: &Settings, objects: &
     Ok(records.into_iter().flatten().filter(taken).collect())
 }
 
-/// The zones that a live installation looks after.
-pub(crate) fn looked_after<'z>(installed: &Installed, zones: &'z [Zone]) -> Vec<&'z Zone> {
-    let filter = installed.domain_filter();
-    let parents = installed.arguments.bool("aws-zone-match-parent") == Some(true);
-    let by_name = |zone: &&Zone| filter.matches(&zone.name) || (parents && filter.matches_parent(&zone.name));
-    let by_id = |zone: &&Zone| installed.zone_id_filters.is_empty() || installed.zone_id_filters.contains(&zone.id);
-    let by_type = |zone: &&Zone| match installed.zone_type.as_deref() {
-        Some("public") => !zone.private,
-        Some("private") => zone.private,
-        _ => true,
-    };
-    zones.iter().filter(by_name).filter(by_id).filter(by_type).collect()
-}
-
 /// Whose eyes records are seen with.
 pub(crate) struct Viewer {
     /// How TXT records are named.
@@ -178,7 +164,7 @@ pub(crate) fn listed<'a>(
     stream::iter(reads).buffered(AT_ONCE)
 }
 
-fn seen(records: &[Record], viewer: &Viewer) -> Vec<Owned> {
+pub(super) fn seen(records: &[Record], viewer: &Viewer) -> Vec<Owned> {
     let mut found = audit(records, &viewer.mapper, viewer.owner.as_deref());
     let own = |record: &&mut Owned| record.class == Class::Foreign && record.owner.as_deref() == Some(ENCRYPTED);
     for record in found.iter_mut().filter(|_| viewer.encrypts).filter(own) {
@@ -259,7 +245,7 @@ pub(crate) async fn leftovers(aws: &Aws, ui: &Ui, installed: &Installed) -> Resu
 
 async fn read_leftovers(aws: &Aws, installed: &Installed) -> Result<Vec<Leftover>> {
     let zones = aws.zones().await?;
-    let reads = looked_after(installed, &zones).into_iter().map(|zone| async move {
+    let reads = installed.looked_after(&zones).into_iter().map(|zone| async move {
         let sets = belonging(&aws.record_sets(&zone.id).await?, &installed.mapper(), &installed.owner_id);
         Ok(Leftover { zone: zone.clone(), sets })
     });

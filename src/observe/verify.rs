@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::{join, join3, join4, try_join_all};
+use futures::future::{join, join3, join4, try_join_all, try_join3};
 use serde_json::Value;
 
 use super::iamserviceaccount::Reader;
@@ -21,7 +21,8 @@ use crate::iam::trust::{AUDIENCE, Issuer};
 use crate::k8s::{Kind, Kubernetes, Review};
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, annotation};
 use crate::stack::tags;
-use crate::verify::chain::{Irsa, Lack, Live, lacking};
+use crate::verify::chain::{Irsa, Live};
+use crate::verify::permissions::{Holder, Lack, Policies, judged};
 use crate::verify::workload::Workload;
 use crate::verify::{Commands, Look};
 
@@ -53,10 +54,26 @@ pub(crate) struct Needs {
     pub(crate) second: Option<(String, Option<String>)>,
     /// List the hosted zones with the role.
     pub(crate) zones: bool,
-    /// What gives the permissions.
-    pub(crate) grant: Option<String>,
+    /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
+    pub(crate) install: Option<String>,
+    /// The command that makes the role, where there is none.
+    pub(crate) make: Option<String>,
     /// What restarts the pods.
     pub(crate) restart: Option<String>,
+}
+
+/// What was read of a role.
+struct Seen {
+    role: Look<Option<RoleWithPolicies>>,
+    lacking: Look<Vec<Lack>>,
+    boundary: Option<PolicyDocument>,
+}
+
+impl Seen {
+    fn of(role: Look<Option<RoleWithPolicies>>) -> Self {
+        let lacking = role.as_ref().map(|_| Vec::new()).map_err(Clone::clone);
+        Self { role, lacking, boundary: None }
+    }
 }
 
 /// What was read, or why it couldn't be.
@@ -117,7 +134,9 @@ impl Observer<'_> {
             association: look(association)?,
             role: Ok(None),
             lacking: Ok(Vec::new()),
-            grant: needs.grant.clone(),
+            boundary: None,
+            install: needs.install.clone(),
+            make: needs.make.clone(),
             pods: Ok(Vec::new()),
             restart: needs.restart.clone(),
             live: Live::LeftOut,
@@ -133,7 +152,7 @@ impl Observer<'_> {
         )
         .await;
         irsa.twins = twins?;
-        (irsa.role, irsa.lacking) = role?;
+        Seen { role: irsa.role, lacking: irsa.lacking, boundary: irsa.boundary } = role?;
         let ended = |pod: &Value| ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == **phase);
         irsa.pods = pods?.map(|pods| pods.into_iter().filter(|pod| !ended(pod)).collect());
         irsa.live = live?;
@@ -152,20 +171,15 @@ impl Observer<'_> {
     }
 
     /// The role, and what it lacks of the needs.
-    async fn role(
-        &self,
-        arn: Option<&str>,
-        stack: Option<&ObservedStack>,
-        needs: &[Need],
-    ) -> Result<(Look<Option<RoleWithPolicies>>, Look<Vec<Lack>>)> {
-        let Some(arn) = arn else { return Ok((Ok(None), Ok(Vec::new()))) };
+    async fn role(&self, arn: Option<&str>, stack: Option<&ObservedStack>, needs: &[Need]) -> Result<Seen> {
+        let Some(arn) = arn else { return Ok(Seen::of(Ok(None))) };
         let parsed = match arn.parse::<Arn>() {
             Ok(parsed) if parsed.account == self.cluster.account => parsed,
             Ok(parsed) => {
                 let why = format!("role {arn} is of account {}, whose IAM can't be read from here", parsed.account);
-                return Ok((Err(why.clone()), Err(why)));
+                return Ok(Seen::of(Err(why)));
             }
-            Err(problem) => return Ok((Err(problem.clone()), Err(problem))),
+            Err(problem) => return Ok(Seen::of(Err(problem))),
         };
         let known = stack.and_then(|found| found.role.clone()).filter(|found| found.role.arn == arn);
         let read = async {
@@ -175,34 +189,38 @@ impl Observer<'_> {
             }
         };
         let (role, simulated) = join(read, self.aws.simulate(arn, needs)).await;
-        let role = role?;
-        let Ok(Some(found)) = &role else { return Ok((role, Ok(Vec::new()))) };
-        if needs.is_empty() {
-            return Ok((role, Ok(Vec::new())));
-        }
+        let mut seen = Seen::of(role?);
+        let Ok(Some(found)) = &seen.role else { return Ok(seen) };
         let simulated = look(simulated)?.map(|refusals| refusals.into_iter().map(Lack::from).collect::<Vec<_>>());
-        let read = look(self.documents(found).await)?;
-        let local =
-            read.map(|(policies, boundary)| lacking(&policies.iter().collect::<Vec<_>>(), boundary.as_ref(), needs));
-        Ok((role, either(simulated, local)))
+        if simulated.as_ref().is_ok_and(Vec::is_empty) {
+            return Ok(seen);
+        }
+        let policies = look(self.policies(found).await)?;
+        seen.lacking = judged(simulated, policies.as_ref().map(|all| all.lacking(needs)).map_err(Clone::clone));
+        seen.boundary = policies.ok().and_then(|all| all.boundary);
+        Ok(seen)
     }
 
-    /// All documents of a role, and that of its boundary.
-    async fn documents(&self, found: &RoleWithPolicies) -> Result<(Vec<PolicyDocument>, Option<PolicyDocument>)> {
-        let (managed, inline, boundary) = join3(
-            try_join_all(found.attached.iter().map(|(_, arn)| self.aws.policy(arn))),
-            try_join_all(found.others_inline.iter().map(|name| self.aws.inline_policy(&found.role.name, name))),
-            async {
-                match &found.role.boundary {
-                    Some(arn) => self.aws.policy(arn).await,
-                    None => Ok(None),
-                }
-            },
-        )
-        .await;
-        let managed = managed?.into_iter().flatten().map(|policy| policy.document);
-        let inline = inline?.into_iter().flatten().chain(found.inline.values().cloned());
-        Ok((managed.chain(inline).collect(), boundary?.map(|policy| policy.document)))
+    /// All policies of a role, and its boundary.
+    async fn policies(&self, found: &RoleWithPolicies) -> Result<Policies> {
+        let managed = found.attached.iter().map(async |(_, arn)| {
+            let policy = self.aws.policy(arn).await?;
+            Ok(policy.map(|policy| (Holder::Managed(arn.clone()), policy.document)))
+        });
+        let inline = found.others_inline.iter().map(async |name| {
+            let document = self.aws.inline_policy(&found.role.name, name).await?;
+            Ok(document.map(|document| (Holder::Inline(name.clone()), document)))
+        });
+        let boundary = async {
+            match &found.role.boundary {
+                Some(arn) => self.aws.policy(arn).await,
+                None => Ok(None),
+            }
+        };
+        let (managed, inline, boundary) = try_join3(try_join_all(managed), try_join_all(inline), boundary).await?;
+        let known = found.inline.iter().map(|(name, document)| (Holder::Inline(name.clone()), document.clone()));
+        let held = managed.into_iter().chain(inline).flatten().chain(known).collect();
+        Ok(Policies { held, boundary: boundary.map(|policy| policy.document) })
     }
 
     /// A token of the ServiceAccount exchanged at STS, and what it is for tried with it.
@@ -339,21 +357,6 @@ impl Observer<'_> {
         let current = read(false).await?;
         let previous = read(true).await?.unwrap_or_default();
         Ok(current.map(|current| Some(previous + &current)))
-    }
-}
-
-/// What either of two judgements finds missing; one alone where the other can't be had.
-fn either(simulated: Look<Vec<Lack>>, local: Look<Vec<Lack>>) -> Look<Vec<Lack>> {
-    match (simulated, local) {
-        (Ok(simulated), Ok(mut found)) => {
-            let new =
-                |lack: &Lack| !found.iter().any(|other| other.action == lack.action && other.resource == lack.resource);
-            let more: Vec<_> = simulated.into_iter().filter(|lack| new(lack)).collect();
-            found.extend(more);
-            Ok(found)
-        }
-        (Ok(found), Err(_)) | (Err(_), Ok(found)) => Ok(found),
-        (Err(why), Err(also)) => Err(format!("{why}; {also}")),
     }
 }
 

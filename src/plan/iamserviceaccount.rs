@@ -242,8 +242,12 @@ fn stack_step(spec: &Arc<StackSpec>, found: &ObservedStack) -> Step {
                 .because("a change of it failed and is being undone: it is changed after that")
                 .with_diff(template::differences(&found.template, &spec.template))
         }
-        Health::InProgress => update(Op::WaitForStack { stack: spec.clone(), id, action: under_way(&stack.status) })
-            .because(format!("it is {}: waits for it", stack.status)),
+        Health::InProgress => {
+            let (action, template) = (under_way(&stack.status), found.template.clone());
+            update(Op::WaitForStack { stack: spec.clone(), id, action, template })
+                .because(format!("it is {}: waits for it", stack.status))
+                .with_diff(template::differences(&found.template, &spec.template))
+        }
         Health::Replace { why } => {
             let why = found.failure.as_ref().map_or(why, |failure| format!("{}: {}", stack.status, failure.reason));
             update(Op::ReplaceStack { stack: spec.clone(), id, unprotect: stack.protected, first: Settle::Nothing })

@@ -167,6 +167,9 @@ pub struct StackSpec {
     pub inline: BTreeMap<String, PolicyDocument>,
     /// The permissions boundary of its role.
     pub boundary: Option<String>,
+    /// True where this is all that it should be, as `create` says it; false where what isn't named was taken over from
+    /// the stack as it was read.
+    pub whole: bool,
     /// How CloudFormation works on it.
     pub cfn: Cfn,
 }
@@ -197,6 +200,7 @@ impl StackSpec {
             // Those that a well-known policy stands for, too.
             managed_policies,
             boundary: role.boundary,
+            whole: true,
             cfn: Cfn::default(),
         }
     }
@@ -221,6 +225,7 @@ impl StackSpec {
             managed_policies: facts.managed_arns(),
             inline: inline_policies(&template, &name),
             boundary: facts.boundary.as_ref().and_then(Value::as_str).map(str::to_owned),
+            whole: false,
             name,
             template,
             tags,
@@ -277,8 +282,8 @@ pub enum Op {
     DeletePolicy { arn: String },
     /// Creates a stack, after the deletion of its forerunner has ended.
     CreateStack { stack: Arc<StackSpec>, forerunner: Option<String> },
-    /// Waits for a stack that is under way, then mends its role.
-    WaitForStack { stack: Arc<StackSpec>, id: String, action: StackAction },
+    /// Waits for a stack that is under way, whose template was read, then changes it where it differs, and mends its role.
+    WaitForStack { stack: Arc<StackSpec>, id: String, action: StackAction, template: Value },
     /// Changes a stack through a change set, then mends its role.
     ChangeStack { stack: Arc<StackSpec>, id: String, first: Settle },
     /// Protects a stack from deletion.

@@ -1,12 +1,14 @@
 //! The links from the issuer to the role that a pod assumes: what every user of IRSA needs.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::permissions::{Holder, Lack, Why, statements};
 use super::{Check, Commands, Look, ids, unless_after};
 use crate::aws::eks::Association;
-use crate::aws::iam::{Provider, Refusal, RoleWithPolicies};
+use crate::aws::iam::{Provider, Role, RoleWithPolicies};
+use crate::externaldns::reproduce::quoted;
 use crate::iam::arn::{Arn, Partition};
-use crate::iam::policy::{Access, Need, PolicyDocument, access, is_denied};
+use crate::iam::policy::{Need, PolicyDocument, is_denied};
 use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
 use crate::iam::wellknown::WellKnown;
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation};
@@ -42,57 +44,18 @@ pub struct Irsa {
     pub role: Look<Option<RoleWithPolicies>>,
     /// The permissions that the pods need and the role lacks.
     pub lacking: Look<Vec<Lack>>,
-    /// What mends lacking permissions, where the stack can't.
-    pub grant: Option<String>,
+    /// The document of its permissions boundary, where it has one that can be read.
+    pub boundary: Option<PolicyDocument>,
+    /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
+    pub install: Option<String>,
+    /// The command that makes the role, where there is none.
+    pub make: Option<String>,
     /// The pods of the ServiceAccount.
     pub pods: Look<Vec<Value>>,
     /// What restarts the pods.
     pub restart: Option<String>,
     /// A token exchanged at STS.
     pub live: Live,
-}
-
-/// A permission that isn't granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lack {
-    /// The IAM action.
-    pub action: String,
-    /// The ARN.
-    pub resource: String,
-    /// Why, where more is known than that nothing allows it: an explicit deny, the boundary.
-    pub why: Option<String>,
-    /// Conditions decide, which can't be judged from here.
-    pub conditional: bool,
-}
-
-impl From<Refusal> for Lack {
-    fn from(refusal: Refusal) -> Self {
-        let reasons = [
-            (refusal.explicit, "a statement denies it"),
-            (refusal.boundary, "the permissions boundary doesn't allow it"),
-            (refusal.organisation, "the organisation doesn't allow it"),
-        ];
-        let why = reasons.iter().find(|(holds, _)| *holds).map(|(_, why)| (*why).to_owned());
-        let conditional = refusal.conditional && why.is_none();
-        Self { action: refusal.need.action, resource: refusal.need.resource, why, conditional }
-    }
-}
-
-/// The needs that a role's policies and its boundary don't grant.
-pub fn lacking(policies: &[&PolicyDocument], boundary: Option<&PolicyDocument>, needs: &[Need]) -> Vec<Lack> {
-    let lack = |need: &Need, why: Option<&str>, conditional| Lack {
-        action: need.action.clone(),
-        resource: need.resource.clone(),
-        why: why.map(str::to_owned),
-        conditional,
-    };
-    let judge = |need: &Need| match (access(policies, need), boundary.map(|boundary| access(&[boundary], need))) {
-        (Access::Missing, _) => Some(lack(need, is_denied(policies, need).then_some("a statement denies it"), false)),
-        (_, Some(Access::Missing)) => Some(lack(need, Some("the permissions boundary doesn't allow it"), false)),
-        (Access::Granted, None | Some(Access::Granted)) => None,
-        (Access::Conditional, _) | (_, Some(Access::Conditional)) => Some(lack(need, None, true)),
-    };
-    needs.iter().filter_map(judge).collect()
 }
 
 /// What came of the exchange.
@@ -138,9 +101,12 @@ impl Irsa {
         self.made().or_else(|| self.named()).map(|arn| arn.trim().to_owned())
     }
 
-    /// Brings stack, role and ServiceAccount back to what the stack's template says.
+    /// Brings stack, role and ServiceAccount back to what they should be; none without a stack.
     fn repair(&self) -> Option<String> {
         let found = self.stack()?;
+        if self.install.is_some() {
+            return self.install.clone();
+        }
         let facts = template::read(&found.template).ok()?;
         let known: Vec<_> = WellKnown::ALL
             .into_iter()
@@ -153,7 +119,7 @@ impl Irsa {
         } else if !known.is_empty() {
             format!("--well-known-policy {}", known.join(","))
         } else {
-            format!("--attach-policy '{}'", facts.inline.get(INLINE)?)
+            format!("--attach-policy {}", quoted(&facts.inline.get(INLINE)?.to_string()))
         };
         Some(format!("irsactl update iamserviceaccount {} {what} --approve", self.place()))
     }
@@ -162,10 +128,19 @@ impl Irsa {
         format!("{} --namespace {} --name {}", self.commands.place(), self.namespace, self.name)
     }
 
+    /// Has the ServiceAccount name the role.
     fn annotate(&self, role: &str) -> String {
-        self.repair().unwrap_or_else(|| {
-            format!("irsactl create iamserviceaccount {} --attach-role-arn {role} --approve", self.place())
+        let install = self.install.as_deref().and_then(|command| command.strip_suffix(" --approve"));
+        self.repair().unwrap_or_else(|| match install {
+            Some(install) => format!("{install} --role-arn {role} --approve"),
+            None => format!("irsactl create iamserviceaccount {} --attach-role-arn {role} --approve", self.place()),
         })
+    }
+
+    /// Makes a role where there is none.
+    fn make(&self) -> String {
+        let help = || format!("irsactl create iamserviceaccount --help shows how {} gets one", self.full());
+        self.repair().or_else(|| self.make.clone()).unwrap_or_else(help)
     }
 
     /// All links, in their order.
@@ -212,13 +187,13 @@ impl Irsa {
         {
             let why = found.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
             let check = Check::fail(id, format!("stack {} is {}{why}", found.stack.name, found.stack.status));
-            return self.with_repair(check);
+            return check.hint(self.make());
         }
         let Some(arn) = self.role_arn() else {
             return match (&self.stack, &self.service_account) {
                 (Err(why), _) | (_, Err(why)) => Check::skip(id, why),
                 _ => Check::fail(id, format!("{} has no role: neither a stack nor an annotation", self.full()))
-                    .hint(self.grant.clone().unwrap_or_else(|| self.create())),
+                    .hint(self.make()),
             };
         };
         match &self.role {
@@ -228,17 +203,8 @@ impl Irsa {
                 Check::fail(id, format!("there is no role {arn}, the one of that name is {}", found.role.arn))
                     .hint(self.annotate(&found.role.arn))
             }
-            Ok(None) => self.with_repair(Check::fail(id, format!("role {arn} doesn't exist"))),
+            Ok(None) => Check::fail(id, format!("role {arn} doesn't exist")).hint(self.make()),
         }
-    }
-
-    fn create(&self) -> String {
-        format!("irsactl create iamserviceaccount --help shows how {} gets one", self.full())
-    }
-
-    fn with_repair(&self, check: Check) -> Check {
-        let repair = self.repair();
-        check.hint(repair.or_else(|| self.grant.clone()).unwrap_or_else(|| self.create()))
     }
 
     fn check_trust(&self) -> Check {
@@ -251,9 +217,7 @@ impl Irsa {
         let mend = || {
             let subject = Subject::exact(&self.namespace, &self.name);
             let document = trust_policy(&self.issuer, &self.partition, &self.account, Some(&subject)).to_json();
-            let set = "aws iam update-assume-role-policy";
-            let by_hand = format!("{set} --role-name {} --policy-document '{document}'", found.name);
-            self.repair().unwrap_or(by_hand)
+            self.repair().unwrap_or_else(|| set_trust(&found.name, &document))
         };
         match verdict(&found.trust, &self.issuer, &self.provider_arn(), &self.namespace, &self.name) {
             Verdict::Refuses { reasons } => {
@@ -273,30 +237,97 @@ impl Irsa {
 
     fn check_permissions(&self) -> Check {
         let id = ids::PERMISSIONS;
-        let lacking = match (&self.role, &self.lacking) {
-            (Ok(Some(_)), Ok(lacking)) => lacking,
+        let (found, lacking) = match (&self.role, &self.lacking) {
+            (Ok(Some(found)), Ok(lacking)) => (found, lacking),
             (Ok(None), _) => return Check::skip(id, "there is no role"),
             (Err(why), _) | (_, Err(why)) => return Check::skip(id, why),
         };
-        let text = |lack: &Lack| {
-            let why = lack.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-            format!("{} on {}{why}", lack.action, lack.resource)
-        };
-        let (unsure, missing): (Vec<_>, Vec<_>) = lacking.iter().partition(|lack| lack.conditional);
-        let mut findings = Vec::new();
-        if !missing.is_empty() {
-            let missing: Vec<_> = missing.into_iter().map(text).collect();
-            let check = Check::fail(id, format!("the role may not {}", missing.join(", ")));
-            findings.push(match self.grant.clone().or_else(|| self.repair()) {
-                Some(command) => check.hint(command),
-                None => check,
-            });
+        let mut reasons: Vec<&Why> = Vec::new();
+        for lack in lacking.iter().filter(|lack| lack.why != Why::Conditional) {
+            if !reasons.contains(&&lack.why) {
+                reasons.push(&lack.why);
+            }
         }
+        let of = |why: &Why| lacking.iter().filter(|lack| lack.why == *why).collect::<Vec<_>>();
+        let mut findings: Vec<_> = reasons.into_iter().map(|why| self.lacks(&found.role, why, &of(why))).collect();
+        let unsure = of(&Why::Conditional);
         if !unsure.is_empty() {
-            let unsure: Vec<_> = unsure.into_iter().map(text).collect();
-            findings.push(Check::warn(id, format!("only under conditions: {}", unsure.join(", "))));
+            findings.push(Check::warn(id, format!("only under conditions: {}", named(&unsure))));
         }
         Check::of(id, "the role may do what the pods need", findings)
+    }
+
+    /// Permissions that are lacking for one reason.
+    fn lacks(&self, role: &Role, why: &Why, lacking: &[&Lack]) -> Check {
+        let boundary = role.boundary.as_deref().unwrap_or_default();
+        let (because, hint) = match why {
+            Why::Missing | Why::Conditional => (String::new(), self.allow(&role.name, lacking)),
+            Why::Denied(None) => (": a statement denies it".to_owned(), list_policies(&role.name)),
+            Why::Denied(Some(holder)) => (format!(": {holder} denies it"), self.undo(&role.name, holder)),
+            Why::Boundary => {
+                (format!(": its permissions boundary {boundary} doesn't allow it"), self.widen(role, lacking))
+            }
+            Why::Organisation => {
+                (": a policy of the organisation (SCP, RCP) doesn't allow it".to_owned(), self.organisation())
+            }
+        };
+        Check::fail(ids::PERMISSIONS, format!("the role may not {}{because}", named(lacking))).hint(hint)
+    }
+
+    /// Allows what is lacking: by what the stack says where that is missing or irsactl looks after it, else beside it.
+    fn allow(&self, role: &str, lacking: &[&Lack]) -> String {
+        let attached = |arn: &String| {
+            let found = self.role.as_ref().ok().and_then(Option::as_ref);
+            found.is_some_and(|found| found.attached.iter().any(|(_, other)| other == arn))
+        };
+        let complete = self.install.is_none() && self.of_stack().iter().all(attached);
+        self.repair().filter(|_| !complete).unwrap_or_else(|| {
+            let document = json!({"Version": "2012-10-17", "Statement": statements(needs(lacking))});
+            format!(
+                "aws iam put-role-policy --role-name {role} --policy-name {}-needs --policy-document {}",
+                self.name,
+                quoted(&document.to_string())
+            )
+        })
+    }
+
+    /// ARNs of the managed policies that the stack attaches.
+    fn of_stack(&self) -> Vec<String> {
+        let facts = self.stack().and_then(|found| template::read(&found.template).ok());
+        facts.map(|facts| facts.managed_arns()).unwrap_or_default()
+    }
+
+    /// Takes a policy away that denies what is needed; one that irsactl looks after is brought back to what it should be.
+    fn undo(&self, role: &str, holder: &Holder) -> String {
+        match holder {
+            Holder::Inline(name) => {
+                format!("aws iam delete-role-policy --role-name {role} --policy-name {}", quoted(name))
+            }
+            Holder::Managed(arn) => match &self.install {
+                Some(install) if self.of_stack().contains(arn) => install.clone(),
+                _ => format!("aws iam detach-role-policy --role-name {role} --policy-arn {arn}"),
+            },
+        }
+    }
+
+    /// Has the permissions boundary allow what is lacking; one of AWS's, or one that denies it, can only go.
+    fn widen(&self, role: &Role, lacking: &[&Lack]) -> String {
+        let own = role.boundary.as_deref().filter(|arn| arn.contains(&format!(":{}:", self.account)));
+        let denies = |document: &PolicyDocument| needs(lacking).any(|need| is_denied(&[document], need));
+        match (own, self.boundary.as_ref().filter(|document| !denies(document))) {
+            (Some(arn), Some(document)) => format!(
+                "aws iam create-policy-version --policy-arn {arn} --set-as-default --policy-document {}",
+                quoted(&document.and(statements(needs(lacking))).to_json())
+            ),
+            _ => format!("aws iam delete-role-permissions-boundary --role-name {}", role.name),
+        }
+    }
+
+    fn organisation(&self) -> String {
+        format!(
+            "aws organizations list-policies-for-target --target-id {} --filter SERVICE_CONTROL_POLICY",
+            self.account
+        )
     }
 
     fn check_service_account(&self) -> Check {
@@ -405,6 +436,23 @@ impl Irsa {
             )),
         }
     }
+}
+
+fn needs<'a>(lacking: &'a [&Lack]) -> impl Iterator<Item = &'a Need> {
+    lacking.iter().map(|lack| &lack.need)
+}
+
+fn named(lacking: &[&Lack]) -> String {
+    let texts: Vec<_> = needs(lacking).map(|need| format!("{} on {}", need.action, need.resource)).collect();
+    texts.join(", ")
+}
+
+fn set_trust(role: &str, document: &str) -> String {
+    format!("aws iam update-assume-role-policy --role-name {role} --policy-document {}", quoted(document))
+}
+
+fn list_policies(role: &str) -> String {
+    format!("aws iam list-role-policies --role-name {role}")
 }
 
 /// The role that the webhook gave to a pod.

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::drift::{INSTALL, Live, STACK, answer};
+use crate::support::aws::{S3, name_of, role_arn, tags, wait};
 use crate::support::{Sandbox, until};
+
+const DYNAMO: &str = "arn:aws:iam::aws:policy/AmazonDynamoDBReadOnlyAccess";
 
 const REPLACED: &[&str] = &[
     "update Stack STACK",
@@ -163,4 +166,52 @@ fn the_pod_starts_only_when_sts_knows_the_new_role() {
     let (last, refused) = statuses(&own).split_last().map(|(last, refused)| (*last, refused.to_vec())).unwrap();
     assert!(last == 200 && refused.len() > 2 && refused.iter().all(|status| *status == 403), "{refused:?}, {last}");
     assert!(!pods.is_empty() && statuses(&pods).iter().all(|status| *status == 200), "no pod was refused");
+}
+
+#[test]
+fn a_stack_that_another_run_works_on_is_brought_to_what_this_one_wants() {
+    let sandbox = Sandbox::lease();
+    let create = |rest: &str| format!("create iamserviceaccount --cluster eksdemo1 --name web {rest} --approve");
+    let stack = "eksctl-eksdemo1-addon-iamserviceaccount-default-web";
+    let slow = |action: &str| {
+        sandbox.fault(&json!({"service": "cloudformation", "action": action, "stack_seconds": 5}));
+    };
+    slow("CreateStack");
+    let everything = r#"--attach-policy {"Statement":[{"Effect":"Allow","Action":"iam:*","Resource":"*"}]}"#;
+    sandbox.run(&create(&format!("--attach-policy-arn {DYNAMO} {everything} --timeout 2s"))).exits(1);
+    assert_eq!(sandbox.stack_status(stack), "CREATE_IN_PROGRESS");
+    let wanted = create(&format!("--attach-policy-arn {S3} --tags a=b"));
+    sandbox.run(&wanted).ok().shows(&["it is CREATE_IN_PROGRESS: waits for it", "Policy1"]);
+    let found = sandbox.stack(stack).unwrap();
+    let role = name_of(role_arn(&found)).to_owned();
+    assert_eq!(sandbox.attached(&role), [name_of(S3)]);
+    assert_eq!(tags(&found).get("a"), Some(&"b"));
+    let inline = wait(sandbox.iam().list_role_policies().role_name(&role).send()).unwrap();
+    assert_eq!(inline.policy_names, [""; 0], "nothing of the other run stays");
+    sandbox.run(&wanted).ok().shows(&["Nothing to do"]);
+
+    // What an update takes over from a stack must still be so when its turn comes.
+    slow("ExecuteChangeSet");
+    let update = |rest: &str| format!("update iamserviceaccount --cluster eksdemo1 --name web {rest} --approve");
+    sandbox.run(&update("--tags x=y --timeout 2s")).exits(1);
+    sandbox.run(&update("--tags z=z")).ok();
+    let found = sandbox.stack(stack).unwrap();
+    assert_eq!((tags(&found).get("x"), tags(&found).get("z")), (Some(&"y"), Some(&"z")));
+}
+
+#[test]
+fn of_two_runs_at_once_the_last_word_counts_whole() {
+    let sandbox = Sandbox::lease();
+    sandbox.fault(&json!({"service": "cloudformation", "action": "CreateStack", "stack_seconds": 3}));
+    let run = |policy: &str| {
+        let line =
+            format!("create iamserviceaccount --cluster eksdemo1 --name race --attach-policy-arn {policy} --approve");
+        sandbox.run(&line).ok();
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| run(S3));
+        scope.spawn(|| run(DYNAMO));
+    });
+    let found = sandbox.stack("eksctl-eksdemo1-addon-iamserviceaccount-default-race").unwrap();
+    assert_eq!(sandbox.attached(name_of(role_arn(&found))).len(), 1);
 }

@@ -31,3 +31,6 @@ mod tutorial;
 mod uninstall;
 mod update;
 mod update_file;
+mod verify_chain;
+mod verify_dns;
+mod verify_workload;

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
 use serde_json::{Value, json};
 
-use crate::support::aws::{name_of, policy_arn, role_arn, wait};
+use crate::support::aws::{change, name_of, policy_arn, role_arn, wait};
 use crate::support::{Run, Sandbox, until};
 
 const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve";
@@ -27,43 +26,6 @@ fn records(sandbox: &Sandbox) -> BTreeSet<String> {
     let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
     let sets = wait(route53.list_resource_record_sets().hosted_zone_id(ZONE).send()).unwrap();
     sets.resource_record_sets().iter().map(|set| format!("{} {}", set.name(), set.r#type().as_str())).collect()
-}
-
-/// Changes the zone as `aws route53 change-resource-record-sets --change-batch` would, and as a person would.
-fn change(sandbox: &Sandbox, batch: &Value) {
-    let changes = batch["Changes"].as_array().unwrap().iter().map(|change| {
-        let set = &change["ResourceRecordSet"];
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let values = set["ResourceRecords"].as_array().map(|records| {
-            records
-                .iter()
-                .map(|r| ResourceRecord::builder().value(text(&r["Value"]).unwrap()).build().unwrap())
-                .collect()
-        });
-        let alias = set.get("AliasTarget").map(|alias| {
-            aws_sdk_route53::types::AliasTarget::builder()
-                .hosted_zone_id(text(&alias["HostedZoneId"]).unwrap())
-                .dns_name(text(&alias["DNSName"]).unwrap())
-                .evaluate_target_health(alias["EvaluateTargetHealth"].as_bool().unwrap())
-                .build()
-                .unwrap()
-        });
-        let set = ResourceRecordSet::builder()
-            .name(text(&set["Name"]).unwrap())
-            .r#type(RrType::from(text(&set["Type"]).unwrap().as_str()))
-            .set_set_identifier(text(&set["SetIdentifier"]))
-            .set_weight(set["Weight"].as_i64())
-            .set_ttl(set["TTL"].as_i64())
-            .set_resource_records(values)
-            .set_alias_target(alias)
-            .build()
-            .unwrap();
-        let action = ChangeAction::from(text(&change["Action"]).unwrap().as_str());
-        Change::builder().action(action).resource_record_set(set).build().unwrap()
-    });
-    let batch = ChangeBatch::builder().set_changes(Some(changes.collect())).build().unwrap();
-    let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
-    wait(route53.change_resource_record_sets().hosted_zone_id(ZONE).change_batch(batch).send()).unwrap();
 }
 
 /// What a shell makes of the printed commands: their change batches.

@@ -37,6 +37,9 @@ REQUIREMENTS = HERE / "requirements.txt"
 
 # The releases of ExternalDNS that pods can run; each has a folder in externaldns/.
 EXTERNAL_DNS = ("v0.23.0", "v0.21.0")
+# Those of the longer test suite as well.
+if os.environ.get("IRSACTL_SANDBOX_RELEASES") == "all":
+    EXTERNAL_DNS += ("v0.22.0", "v0.20.0", "v0.19.0")
 
 GO_ENV = {
     "CGO_ENABLED": "0",

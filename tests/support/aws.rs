@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_cloudformation::types::{Capability, Stack, Tag};
+use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
 use serde_json::{Value, json};
 
 use super::{RUNTIME, Sandbox, until};
 
 /// An AWS managed policy.
 pub const S3: &str = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+
+/// The zone example.com.
+pub const PUBLIC_ZONE: &str = "Z0421873X5K9QJ2VH7RW";
 
 /// Runs a call to its end.
 pub fn wait<T>(call: impl Future<Output = T>) -> T {
@@ -138,4 +142,41 @@ pub fn name_of(arn: &str) -> &str {
 /// The ARN of a policy of the sandbox's account.
 pub fn policy_arn(name: &str) -> String {
     format!("arn:aws:iam::123456789012:policy/{name}")
+}
+
+/// Changes the zone as `aws route53 change-resource-record-sets --change-batch` would, and as a person would.
+pub fn change(sandbox: &Sandbox, batch: &Value) {
+    let changes = batch["Changes"].as_array().unwrap().iter().map(|change| {
+        let set = &change["ResourceRecordSet"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let values = set["ResourceRecords"].as_array().map(|records| {
+            records
+                .iter()
+                .map(|r| ResourceRecord::builder().value(text(&r["Value"]).unwrap()).build().unwrap())
+                .collect()
+        });
+        let alias = set.get("AliasTarget").map(|alias| {
+            aws_sdk_route53::types::AliasTarget::builder()
+                .hosted_zone_id(text(&alias["HostedZoneId"]).unwrap())
+                .dns_name(text(&alias["DNSName"]).unwrap())
+                .evaluate_target_health(alias["EvaluateTargetHealth"].as_bool().unwrap())
+                .build()
+                .unwrap()
+        });
+        let set = ResourceRecordSet::builder()
+            .name(text(&set["Name"]).unwrap())
+            .r#type(RrType::from(text(&set["Type"]).unwrap().as_str()))
+            .set_set_identifier(text(&set["SetIdentifier"]))
+            .set_weight(set["Weight"].as_i64())
+            .set_ttl(set["TTL"].as_i64())
+            .set_resource_records(values)
+            .set_alias_target(alias)
+            .build()
+            .unwrap();
+        let action = ChangeAction::from(text(&change["Action"]).unwrap().as_str());
+        Change::builder().action(action).resource_record_set(set).build().unwrap()
+    });
+    let batch = ChangeBatch::builder().set_changes(Some(changes.collect())).build().unwrap();
+    let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
+    wait(route53.change_resource_record_sets().hosted_zone_id(PUBLIC_ZONE).change_batch(batch).send()).unwrap();
 }

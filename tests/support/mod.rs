@@ -1,6 +1,7 @@
 //! A clean cluster and AWS account for a test, and what it sees of them.
 
 pub mod aws;
+mod hints;
 mod kube;
 
 pub use kube::until;

@@ -1,5 +1,7 @@
 //! Steps of stacks.
 
+use serde_json::Value;
+
 use super::Tools;
 use crate::aws::cloudformation::{Action, Changed, NewStack, Operation, Stack, StackChange};
 use crate::error::{Error, ErrorCode, Result};
@@ -7,7 +9,7 @@ use crate::iam::arn::Arn;
 use crate::plan::iamserviceaccount::{ROLE_OUTPUT, mends};
 use crate::plan::{Op, Settle, StackSpec};
 use crate::stack::tags;
-use crate::stack::template::needs_named_capability;
+use crate::stack::template::{differences, needs_named_capability};
 use crate::ui::Task;
 
 pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
@@ -24,9 +26,9 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
             wait(&delete(id, *unprotect, role, tools).await?, tools, task).await?;
             create(stack, tools, task).await
         }
-        Op::WaitForStack { stack, id, action } => {
+        Op::WaitForStack { stack, id, action, template } => {
             let found = wait(&operation(id, &stack.name, *action), tools, task).await?;
-            finish(stack, found, tools).await
+            converge(stack, found, Some(template), tools, task).await
         }
         Op::ChangeStack { stack, id, first } => {
             settle(*first, id, stack, tools, task).await?;
@@ -71,7 +73,7 @@ async fn create(spec: &StackSpec, tools: &Tools<'_>, task: &Task) -> Result<()> 
     keep_role(spec, stack.as_ref(), tools).map(drop)
 }
 
-/// Another run for the same service account was quicker: its stack is waited for and used.
+/// Another run for the same service account was quicker: its stack is waited for, and changed where it differs.
 async fn join(spec: &StackSpec, error: Box<Error>, tools: &Tools<'_>, task: &Task) -> Result<()> {
     let Some(stack) = tools.aws.stack(&spec.name).await? else { return Err(error) };
     let owner = |tags| tags::owner(tags).map(|(namespace, name)| format!("{namespace}/{name}"));
@@ -81,7 +83,29 @@ async fn join(spec: &StackSpec, error: Box<Error>, tools: &Tools<'_>, task: &Tas
     }
     let operation = Operation { action: Action::Create, ..Operation::of_others(&stack) };
     let stack = wait(&operation, tools, task).await?;
-    finish(spec, stack, tools).await
+    converge(spec, stack, None, tools, task).await
+}
+
+/// Brings a stack that another run was working on to what this one wants. What was taken over from the stack as it was
+/// `read` holds only if it is still so.
+async fn converge(
+    spec: &StackSpec,
+    stack: Option<Stack>,
+    read: Option<&Value>,
+    tools: &Tools<'_>,
+    task: &Task,
+) -> Result<()> {
+    let Some(found) = stack else { return finish(spec, None, tools).await };
+    let template = tools.aws.template(&found.id).await?.unwrap_or_default();
+    if !spec.whole && read.is_some_and(|read| !differences(read, &template).is_empty()) {
+        let message = format!("stack {} was changed by another run while this one waited for it", spec.name);
+        return Err(Error::new(ErrorCode::Conflict, message).hint("run the same command again: it plans anew"));
+    }
+    let tags = tags::differences(&found.tags, &tags::merged(&found.tags, &spec.tags));
+    if differences(&template, &spec.template).is_empty() && tags.is_empty() {
+        return finish(spec, Some(found), tools).await;
+    }
+    change(spec, &found.id, tools, task).await
 }
 
 async fn settle(first: Settle, id: &str, spec: &StackSpec, tools: &Tools<'_>, task: &Task) -> Result<()> {

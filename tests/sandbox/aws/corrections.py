@@ -10,6 +10,7 @@ import contextvars
 import copy
 import functools
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -864,6 +865,64 @@ def list_entities_for_policy(original, params):
 def _members(xml):
     """The elements of a list whose members hold no lists."""
     return re.findall("<member>.*?</member>", xml, re.S)
+
+
+# The policy simulator judges every resource that is named, and by the permissions boundary, too. It answers with one
+# result for an action, and where resources are named, what holds for each of them is told inside it.
+@iam_action("SimulatePrincipalPolicy")
+def simulate_principal_policy(params):
+    arn = iam._p(params, "PolicySourceArn")
+    kind, name = arn.split(":")[-1].split("/")[0], arn.rpartition("/")[2]
+    store = {"user": iam._users, "role": iam._roles}.get(kind, {})
+    if (store.get(name) or {}).get("Arn") != arn:
+        return iam_error_reply(404, "NoSuchEntity", f"The {kind} with name {name} cannot be found.")
+    account = get_account_id()
+    gather = iam_evaluator._gather_user_policies if kind == "user" else iam_evaluator._gather_role_policies
+    layers = (gather(name, account), *iam_evaluator._permissions_boundary(store, name, account))
+    resources = _numbered(params, "ResourceArns")
+    results = ""
+    for action in _numbered(params, "ActionNames"):
+        members = [_simulated(arn, action, resource, layers) for resource in resources or ["*"]]
+        worst = max(members, key=lambda member: ("allowed", "implicitDeny", "explicitDeny").index(member[1]))
+        results += f"<member><EvalActionName>{action}</EvalActionName><EvalDecision>{worst[1]}</EvalDecision>"
+        if resources:
+            specific = "".join(
+                f"<member><EvalResourceName>{resource}</EvalResourceName>"
+                f"<EvalResourceDecision>{decision}</EvalResourceDecision>{more}</member>"
+                for resource, decision, more in members
+            )
+            results += f"<ResourceSpecificResults>{specific}</ResourceSpecificResults></member>"
+        else:
+            results += f"<EvalResourceName>*</EvalResourceName>{worst[2]}</member>"
+    results = f"<EvaluationResults>{results}</EvaluationResults><IsTruncated>false</IsTruncated>"
+    return iam_ok("SimulatePrincipalPolicy", results)
+
+
+def _numbered(params, name):
+    return list(itertools.takewhile(bool, (iam._p(params, f"{name}.member.{n}") for n in itertools.count(1))))
+
+
+def _simulated(principal, action, resource, layers):
+    """The resource, the decision on it, and what is said beside."""
+    context = iam_evaluator.EvalContext(
+        principal_arn=principal,
+        principal_type="User" if ":user/" in principal else "AssumedRole",
+        principal_account=get_account_id(),
+        action=action,
+        resource_arn=resource,
+        region=get_region(),
+    )
+    words = {"Allow": "allowed", "Deny": "explicitDeny", "ImplicitDeny": "implicitDeny"}
+    decision = words[iam_evaluator.evaluate(context, *layers).decision]
+    statements = [statement for layer in layers for policy in layer for statement in policy]
+    keys = {key for statement in statements for clause in statement.conditions.values() for key in clause}
+    missing = sorted(key for key in keys if iam_evaluator._resolve_condition_key(key, context) is None)
+    more = f"<MissingContextValues>{''.join(f'<member>{key}</member>' for key in missing)}</MissingContextValues>"
+    if layers[1:]:
+        allowed = str(iam_evaluator.evaluate(context, layers[1]).decision == "Allow").lower()
+        detail = f"<AllowedByPermissionsBoundary>{allowed}</AllowedByPermissionsBoundary>"
+        more += f"<PermissionsBoundaryDecisionDetail>{detail}</PermissionsBoundaryDecisionDetail>"
+    return resource, decision, more
 
 
 def _paged(action, tag):

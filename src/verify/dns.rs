@@ -1,0 +1,274 @@
+//! The links from the zones to the records: what an installation of ExternalDNS looks after, what it owns, and what it
+//! should have made.
+
+mod command;
+mod hostname;
+mod records;
+#[cfg(test)]
+mod tests;
+mod zones;
+
+pub use hostname::follow;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Check, Commands, Look, ids, unless_after};
+use crate::error::shell_word;
+use crate::externaldns::args::Installed;
+use crate::externaldns::filter::Zone;
+use crate::externaldns::flags;
+use crate::externaldns::hosts::resource_names;
+use crate::externaldns::owner;
+use crate::externaldns::registry::{Class, Owned};
+use command::Command;
+
+/// How many things a message names.
+const NAMED: usize = 5;
+
+/// What was read about the DNS side of an installation.
+#[derive(Clone, Debug)]
+pub struct Dns {
+    /// Where it runs.
+    pub commands: Commands,
+    /// The installation.
+    pub installed: Installed,
+    /// The `irsactl install external-dns` command that makes it what it is.
+    pub install: String,
+    /// The owner id that it has where none is chosen.
+    pub owner_id: String,
+    /// All zones of the account that it looks after.
+    pub zones: Look<Vec<Zone>>,
+    /// The records of the zones that it looks after.
+    pub records: Look<Vec<Contents>>,
+    /// What asks for hosts: Ingresses, Services and whatever else its sources read.
+    pub objects: Look<Vec<Value>>,
+    /// The other installations in the cluster.
+    pub others: Look<Vec<Installed>>,
+    /// The namespaces of the cluster.
+    pub namespaces: Look<BTreeSet<String>>,
+}
+
+/// The records of a zone.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// The zone.
+    pub zone: Zone,
+    /// Who owns what, as the installation sees it.
+    pub found: Vec<Owned>,
+    /// The record sets as Route53's API words them, which a deletion has to repeat.
+    pub sets: Vec<Value>,
+}
+
+impl Dns {
+    /// Zones, owner and records.
+    pub fn checks(&self) -> Vec<Check> {
+        let zones = self.check_zones();
+        let owner = unless_after(self.check_owner(), &[&zones]);
+        let records = if zones.fails() {
+            Check::skip(ids::RECORDS, format!("follows from {}", zones.id))
+        } else {
+            self.check_records()
+        };
+        vec![zones, owner, records]
+    }
+
+    /// Zones, owner, records and the host that is asked about, where links before them may be broken: then no record
+    /// can be expected.
+    pub fn verified(&self, before: &[&Check], host: Option<&str>) -> Vec<Check> {
+        let mut checks = self.checks();
+        let zones = checks[0].clone();
+        let before: Vec<_> = before.iter().copied().chain([&zones]).collect();
+        checks.extend(host.map(|host| follow(self, host)));
+        let expected = |check: Check| match check.id {
+            ids::RECORDS | ids::HOSTNAME => unless_after(check, &before),
+            _ => check,
+        };
+        checks.into_iter().map(expected).collect()
+    }
+
+    fn check_owner(&self) -> Check {
+        let id = ids::OWNER;
+        let Installed { registry, owner_id, .. } = &self.installed;
+        match registry.as_str() {
+            "txt" => {}
+            "noop" => {
+                let message = "--registry=noop: nothing says which records are its own, it writes over those of others";
+                let txt = Command::new(&self.install).set("--registry", ["txt"]).switch("--abandon-records");
+                return Check::warn(id, message).hint(txt.approved());
+            }
+            other => return Check::skip(id, format!("owners are kept in the registry {other}, not in TXT records")),
+        }
+        let mut findings = Vec::new();
+        findings.extend(self.common_id());
+        findings.extend(self.shared_id());
+        match (&self.records, self.installed.encrypts()) {
+            (Err(why), _) => findings.push(Check::skip(id, why)),
+            (_, true) => findings.push(Check::skip(id, "its TXT records are encrypted: whose they are can't be told")),
+            (Ok(records), false) => {
+                findings.extend(self.unknown_namespaces(records));
+                findings.extend(self.synced_strangers(records));
+            }
+        }
+        Check::of(id, format!("{owner_id}, which nobody else uses"), findings)
+    }
+
+    /// An id that doesn't name the cluster.
+    fn common_id(&self) -> Option<Check> {
+        let given = self.installed.arguments.get("txt-owner-id").filter(|id| !id.is_empty());
+        let Some(given) = given.filter(|id| *id != "default") else {
+            let message = "no --txt-owner-id: it is `default`, which every installation without one has";
+            return Some(Check::fail(ids::OWNER, message).hint(self.other_owner()));
+        };
+        let why = owner::copied(given)?;
+        let check = Check::warn(ids::OWNER, format!("owner id `{given}` is not unique to this cluster: {why}"));
+        Some(check.hint(self.other_owner()))
+    }
+
+    /// Another installation of the cluster with the same id in the same zones.
+    fn shared_id(&self) -> Option<Check> {
+        let others = match &self.others {
+            Ok(others) => others,
+            Err(why) => return Some(Check::skip(ids::OWNER, format!("who else uses it can't be told: {why}"))),
+        };
+        let same = |other: &&Installed| other.registry == "txt" && other.owner_id == self.installed.owner_id;
+        let other = others.iter().filter(same).find(|other| self.overlaps(other))?;
+        let message = format!(
+            "owner id {} is also that of {}/{}: each takes the other's records for its own",
+            self.installed.owner_id, other.namespace, other.name
+        );
+        let check = Check::fail(ids::OWNER, message);
+        Some(if self.owner_id == self.installed.owner_id {
+            check.hint(format!("kubectl edit deployment {} --namespace {}", other.name, other.namespace))
+        } else {
+            check.hint(self.other_owner())
+        })
+    }
+
+    fn overlaps(&self, other: &Installed) -> bool {
+        let Ok(zones) = &self.zones else { return true };
+        let own = self.installed.looked_after(zones);
+        other.looked_after(zones).iter().any(|zone| own.contains(zone))
+    }
+
+    /// Own records of namespaces that the cluster doesn't have.
+    fn unknown_namespaces(&self, records: &[Contents]) -> Option<Check> {
+        let namespaces = match &self.namespaces {
+            Ok(namespaces) => namespaces,
+            Err(why) => return Some(Check::skip(ids::OWNER, why)),
+        };
+        let elsewhere = |owned: &&Owned| namespace(owned).is_some_and(|name| !namespaces.contains(name));
+        let found = own(records).filter(elsewhere);
+        let names: BTreeSet<_> = found
+            .map(|owned| format!("{} ({})", owned.record.name, owned.resource.as_deref().unwrap_or_default()))
+            .collect();
+        if names.is_empty() {
+            return None;
+        }
+        let message = format!(
+            "another cluster uses this owner id, or the namespace is gone: {} owns {}",
+            self.installed.owner_id,
+            listed(names)
+        );
+        Some(Check::fail(ids::OWNER, message).hint(self.owned_by(&self.installed.owner_id)))
+    }
+
+    /// Records of others where records are deleted.
+    fn synced_strangers(&self, records: &[Contents]) -> Option<Check> {
+        if self.installed.policy.as_deref() != Some("sync") {
+            return None;
+        }
+        let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
+        let foreign = records.iter().flat_map(|zone| &zone.found).filter(|owned| owned.class == Class::Foreign);
+        for owner in foreign.filter_map(|owned| owned.owner.as_deref()) {
+            *owners.entry(owner).or_default() += 1;
+        }
+        if owners.is_empty() {
+            return None;
+        }
+        let owners = owners.into_iter().map(|(owner, count)| format!("{owner} ({})", counted(count, "record")));
+        let message = format!("--policy=sync deletes in zones that it shares with {}", listed(owners));
+        let upsert = Command::new(&self.install).set("--policy", ["upsert-only"]);
+        Some(Check::warn(ids::OWNER, message).hint(upsert.approved()))
+    }
+
+    /// Gives it the owner id that is its own, and its records with it where that takes nobody else's.
+    fn other_owner(&self) -> String {
+        let command = Command::new(&self.install).set("--txt-owner-id", [self.owner_id.as_str()]);
+        let migrates = flags::check("migrate-from-txt-owner", self.installed.rules()).is_ok();
+        let command = if migrates && self.owns_only_its_own() {
+            command
+                .without_extra("migrate-from-txt-owner")
+                .switch(&format!("--extra-arg=--migrate-from-txt-owner={}", self.installed.owner_id))
+        } else {
+            command
+        };
+        command.switch("--abandon-records").approved()
+    }
+
+    /// True where everything that its owner id owns is of objects of this cluster.
+    fn owns_only_its_own(&self) -> bool {
+        let (Ok(records), Ok(objects)) = (&self.records, &self.objects) else { return false };
+        let here = resource_names(objects);
+        let mut owned = own(records).peekable();
+        owned.peek().is_some() && owned.all(|owned| owned.resource.as_ref().is_some_and(|name| here.contains(name)))
+    }
+
+    /// Lists what an owner has.
+    fn owned_by(&self, owner: &str) -> String {
+        format!("{} --owner {}", self.list(), shell_word(owner))
+    }
+
+    fn list(&self) -> String {
+        let Installed { namespace, name, .. } = &self.installed;
+        format!("irsactl get dnsrecords {} --namespace {namespace} --name {name}", self.commands.place())
+    }
+
+    /// Follows a host until it works.
+    fn wait_for(&self, host: &str) -> String {
+        let Installed { namespace, name, .. } = &self.installed;
+        format!(
+            "irsactl verify external-dns {} --namespace {namespace} --name {name} --hostname {} --wait",
+            self.commands.place(),
+            shell_word(host)
+        )
+    }
+}
+
+/// What can be said without an installation.
+pub fn without_installation(host: Option<&str>) -> Vec<Check> {
+    let ids = [ids::ZONES, ids::OWNER, ids::RECORDS].into_iter().chain(host.map(|_| ids::HOSTNAME));
+    ids.map(|id| Check::skip(id, "there is no installation that can be looked at")).collect()
+}
+
+/// The installation's own records.
+fn own(records: &[Contents]) -> impl Iterator<Item = &Owned> {
+    let own = |owned: &&Owned| matches!(owned.class, Class::Owned | Class::OwnedLegacy);
+    records.iter().flat_map(|zone| &zone.found).filter(own)
+}
+
+/// The namespace of the object that asked for a record.
+fn namespace(owned: &Owned) -> Option<&str> {
+    let mut parts = owned.resource.as_deref()?.split('/');
+    let namespace = parts.nth(1).filter(|namespace| !namespace.is_empty());
+    parts.next().and(namespace)
+}
+
+/// `a, b and 12 more`.
+fn listed(names: impl IntoIterator<Item = String>) -> String {
+    let mut names: Vec<_> = names.into_iter().collect();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let names = names.join(", ");
+    if more == 0 { names } else { format!("{names} and {more} more") }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// `name (id)` of a zone, and that it is private.
+fn shown(zone: &Zone) -> String {
+    format!("{} ({}{})", zone.name, zone.id, if zone.private { ", private" } else { "" })
+}

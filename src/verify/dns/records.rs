@@ -1,0 +1,513 @@
+//! The records of the hosts that objects ask for, and those that nothing asks for any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::command::Command;
+use super::{Check, Contents, Dns, counted, ids, listed, namespace, shown};
+use crate::externaldns::args::Installed;
+use crate::externaldns::filter::{Zone, suitable_zones};
+use crate::externaldns::hosts::{Desired, Unread, View, desired_hosts, is_readable, unread_annotations, vanishing};
+use crate::externaldns::leftovers::{change, commands};
+use crate::externaldns::registry::{Class, Owned, Record, TxtProblem, normalize, txt_value};
+use crate::externaldns::version::{Feature, LEGACY_PREFIX, PREFIX};
+use crate::verify::{Look, Status};
+
+/// The prefix that gives the apex of a zone a TXT record inside it.
+const DOTTED: &str = "extdns-%{record_type}.";
+
+/// Flags that make records point to something else than what the objects say.
+const RETARGETING: &[&str] = &["default-targets", "target-net-filter", "exclude-target-net"];
+
+/// A record that is asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) host: String,
+    set_identifier: Option<String>,
+    record_type: Option<String>,
+    /// The objects that ask for it.
+    pub(super) resources: Vec<String>,
+    pub(super) has_target: bool,
+    /// What it may point to; none of them where that can't be told.
+    pub(super) targets: BTreeSet<String>,
+}
+
+/// What is wrong with a record that is asked for, in the order of what to look at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trouble {
+    Homeless,
+    Foreign,
+    Unowned,
+    Missing,
+    Elsewhere,
+    Late,
+    OutsideZone,
+    LongLabel,
+    Disputed,
+    Legacy,
+}
+
+impl Trouble {
+    fn status(self) -> Status {
+        match self {
+            Self::Homeless | Self::Foreign | Self::Unowned | Self::Missing | Self::Elsewhere => Status::Fail,
+            Self::Late | Self::OutsideZone | Self::LongLabel | Self::Disputed | Self::Legacy => Status::Warn,
+        }
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Homeless => "no zone that is looked after takes",
+            Self::Foreign => "records of others, which it leaves alone:",
+            Self::Unowned => "records of nobody, which it leaves alone:",
+            Self::Missing => "no record for",
+            Self::Elsewhere => "pointing elsewhere:",
+            Self::Late => "no record (yet) for",
+            Self::OutsideZone => "without an owner, as their TXT records would lie outside the zone:",
+            Self::LongLabel => "without an owner, as the names of their TXT records would be too long:",
+            Self::Disputed => "TXT records of several owners for",
+            Self::Legacy => "TXT records of an older naming, which the next synchronisation replaces, for",
+        }
+    }
+}
+
+/// Something wrong with one record.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) trouble: Trouble,
+    /// The record, with what is wrong with it.
+    pub(super) text: String,
+    /// What mends it.
+    pub(super) hint: Option<String>,
+}
+
+impl Found {
+    fn new(trouble: Trouble, text: impl Into<String>) -> Self {
+        Self { trouble, text: text.into(), hint: None }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// As a check of its own.
+    pub(super) fn check(self, id: &'static str) -> Check {
+        grouped(id, self.trouble, vec![self])
+    }
+}
+
+fn grouped(id: &'static str, trouble: Trouble, found: Vec<Found>) -> Check {
+    let hint = found.iter().find_map(|one| one.hint.clone());
+    let texts: BTreeSet<_> = found.into_iter().map(|one| one.text).collect();
+    Check { hint, ..Check::new(id, trouble.status(), format!("{} {}", trouble.sentence(), listed(texts))) }
+}
+
+impl Dns {
+    pub(super) fn check_records(&self) -> Check {
+        let id = ids::RECORDS;
+        let wanted = self.wanted();
+        let (wanted, records, objects) = match (&wanted, &self.records, &self.objects) {
+            (Ok(wanted), Ok(records), Ok(objects)) => (wanted, records, objects),
+            (Err(why), ..) | (_, Err(why), _) | (.., Err(why)) => return Check::skip(id, why),
+        };
+        if let Some(flag) = self.installed.unjudged() {
+            return Check::skip(id, format!("which zones --{flag} selects isn't judged here"));
+        }
+        let mut troubles: BTreeMap<Trouble, Vec<Found>> = BTreeMap::new();
+        for found in wanted.iter().filter(|one| one.has_target).flat_map(|one| self.troubles(one, records)) {
+            troubles.entry(found.trouble).or_default().push(found);
+        }
+        let mut findings: Vec<_> = troubles.into_iter().map(|(trouble, found)| grouped(id, trouble, found)).collect();
+        findings.extend(self.stale(objects, records));
+        findings.extend(self.useless_txts(wanted, records));
+        findings.extend(self.unread(objects));
+        Check::of(id, self.summary(wanted), findings)
+    }
+
+    /// The records that the objects ask for, each once.
+    pub(super) fn wanted(&self) -> Look<Vec<Wanted>> {
+        let view = View::from(&self.installed);
+        let desired = desired_hosts(self.objects.as_ref().map_err(Clone::clone)?, &view);
+        Ok(merged(desired))
+    }
+
+    fn summary(&self, wanted: &[Wanted]) -> String {
+        let hosts: BTreeSet<_> = wanted.iter().filter(|one| one.has_target).map(|one| &one.host).collect();
+        let mut parts = vec![match (hosts.len(), self.installed.registry.as_str()) {
+            (0, _) => "no object asks for a host that could have a record".to_owned(),
+            (1, "txt") => "1 host, with records of ours".to_owned(),
+            (count, "txt") => format!("{count} hosts, all with records of ours"),
+            (count, _) => format!("{}, with records", counted(count, "host")),
+        }];
+        let waiting: BTreeSet<_> = wanted
+            .iter()
+            .filter(|one| !one.has_target && !hosts.contains(&one.host))
+            .map(|one| one.host.clone())
+            .collect();
+        if !waiting.is_empty() {
+            parts.push(format!("no load balancer address yet for {}", listed(waiting)));
+        }
+        let unread = self.installed.sources.iter().filter(|source| !is_readable(source)).cloned();
+        let unread: Vec<_> = unread.collect();
+        if !unread.is_empty() {
+            parts.push(format!("hosts of {} aren't looked at here", listed(unread)));
+        }
+        if View::from(&self.installed).templated {
+            parts.push("nor are those of --fqdn-template".to_owned());
+        }
+        parts.join("; ")
+    }
+
+    /// What is wrong with a record that is asked for, in the zones that it goes to.
+    pub(super) fn troubles(&self, wanted: &Wanted, records: &[Contents]) -> Vec<Found> {
+        let zones: Vec<&Zone> = records.iter().map(|contents| &contents.zone).collect();
+        let suitable = suitable_zones(&wanted.host, &zones);
+        if suitable.is_empty() {
+            return if self.is_of_others(&wanted.host) { Vec::new() } else { vec![self.without_zone(wanted)] };
+        }
+        let contents = records.iter().filter(|contents| suitable.iter().any(|zone| zone.id == contents.zone.id));
+        contents.flat_map(|contents| self.troubles_in(wanted, contents)).collect()
+    }
+
+    /// True for a host whose zones another installation of the cluster looks after.
+    fn is_of_others(&self, host: &str) -> bool {
+        let (Ok(others), Ok(zones)) = (&self.others, &self.zones) else { return false };
+        others.iter().any(|other| !suitable_zones(host, &other.looked_after(zones)).is_empty())
+    }
+
+    fn without_zone(&self, wanted: &Wanted) -> Found {
+        let (why, hint) = self.homeless(&wanted.host);
+        Found::new(Trouble::Homeless, format!("{} ({why})", wanted.host)).hint(hint)
+    }
+
+    fn troubles_in(&self, wanted: &Wanted, contents: &Contents) -> Vec<Found> {
+        let here: Vec<&Owned> = contents.found.iter().filter(|owned| wanted.is(&owned.record)).collect();
+        let (disputed, here): (Vec<_>, Vec<_>) = here.into_iter().partition(|owned| owned.class == Class::Conflict);
+        if here.is_empty() {
+            return vec![self.missing(wanted, contents)];
+        }
+        let mut found: Vec<_> = here.iter().filter_map(|owned| self.trouble(wanted, owned, contents)).collect();
+        let own = |one: &&Owned| here.iter().any(|owned| owned.class != Class::Foreign && owned.record == one.record);
+        found.extend(disputed.into_iter().filter(own).map(|owned| {
+            let owners = owned.owner.as_deref().unwrap_or_default();
+            Found::new(Trouble::Disputed, format!("{} ({owners})", title(&owned.record))).hint(format!(
+                "{} --zone {} --class conflict",
+                self.list(),
+                contents.zone.id
+            ))
+        }));
+        found
+    }
+
+    fn missing(&self, wanted: &Wanted, contents: &Contents) -> Found {
+        let (host, mapper) = (&wanted.host, self.installed.mapper());
+        let says = |owned: &&Owned| {
+            let named = mapper.host(&owned.record.name).is_some_and(|(name, _)| name == *host);
+            owned.class == Class::OrphanTxt && self.is_strange(owned) && named
+        };
+        let strangers: Vec<_> = contents.found.iter().filter(says).collect();
+        if let Some(first) = strangers.first() {
+            let owner = first.owner.as_deref().unwrap_or("others");
+            let text = format!("{host} (a left-over TXT record would make its record {owner}'s)");
+            let sets = contents.sets_of(strangers.iter().map(|owned| &owned.record));
+            return Found::new(Trouble::Missing, text).hint(change(&contents.zone.id, "DELETE", &sets));
+        }
+        let trouble =
+            if wanted.targets.is_empty() && wanted.record_type.is_none() { Trouble::Late } else { Trouble::Missing };
+        Found::new(trouble, format!("{host} of {}", listed(wanted.resources.clone()))).hint(self.wait_for(host))
+    }
+
+    fn is_strange(&self, owned: &Owned) -> bool {
+        self.installed.registry == "txt" && owned.owner.as_deref() != Some(&self.installed.owner_id)
+    }
+
+    /// What is wrong with a record that is there.
+    fn trouble(&self, wanted: &Wanted, owned: &Owned, contents: &Contents) -> Option<Found> {
+        let record = &owned.record;
+        let title = title(record);
+        let elsewhere = self.elsewhere(wanted, record);
+        if self.installed.registry == "txt" {
+            match owned.class {
+                Class::Foreign => {
+                    let owner = owned.owner.as_deref().unwrap_or_default();
+                    let resource = owned.resource.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
+                    let text = format!("{title} ({owner}{resource}{})", self.whose(owner));
+                    return Some(Found::new(Trouble::Foreign, text).hint(self.owned_by(owner)));
+                }
+                Class::Unowned => return Some(self.unowned(record, elsewhere.as_deref(), contents, wanted)),
+                _ => {}
+            }
+        }
+        if let Some(at) = elsewhere {
+            let to = listed(wanted.targets.iter().cloned());
+            return Some(
+                Found::new(Trouble::Elsewhere, format!("{title} → {at}, not {to}")).hint(self.redirect(&wanted.host)),
+            );
+        }
+        (owned.class == Class::OwnedLegacy).then(|| Found::new(Trouble::Legacy, title))
+    }
+
+    /// Names another installation of the cluster by its owner id.
+    fn whose(&self, owner: &str) -> String {
+        let same = |other: &&Installed| other.registry == "txt" && other.owner_id == owner;
+        let other = self.others.iter().flatten().find(same);
+        other.map(|other| format!(": {}/{} of this cluster", other.namespace, other.name)).unwrap_or_default()
+    }
+
+    fn redirect(&self, host: &str) -> String {
+        match self.installed.policy.as_deref() {
+            Some("create-only") => Command::new(&self.install).set("--policy", ["upsert-only"]).approved(),
+            _ => self.wait_for(host),
+        }
+    }
+
+    /// Where a record points to, if that isn't what the objects say.
+    fn elsewhere(&self, wanted: &Wanted, record: &Record) -> Option<String> {
+        if wanted.targets.is_empty() || RETARGETING.iter().any(|flag| !self.installed.arguments.all(flag).is_empty()) {
+            return None;
+        }
+        if self.installed.arguments.bool("resolve-service-load-balancer-hostname") == Some(true) {
+            return None;
+        }
+        let points: Vec<_> = record.alias.iter().chain(&record.values).map(|point| target(point)).collect();
+        let wanted: BTreeSet<_> = wanted.targets.iter().map(|point| target(point)).collect();
+        (!points.iter().all(|point| wanted.contains(point))).then(|| points.join(", "))
+    }
+
+    /// A record that nobody owns gets an owner by a TXT record, which interrupts nothing: the next synchronisation
+    /// points it to where it should. One of a type that doesn't fit has to go.
+    fn unowned(&self, record: &Record, elsewhere: Option<&str>, contents: &Contents, wanted: &Wanted) -> Found {
+        let (title, zone) = (title(record), &contents.zone);
+        match self.installed.mapper().problem(&record.name, &record.record_type, &zone.name) {
+            Some(TxtProblem::OutsideZone { txt, .. }) => {
+                let trouble = if elsewhere.is_some() { Trouble::Elsewhere } else { Trouble::OutsideZone };
+                let text = format!("{title} ({txt} isn't in {})", zone.name);
+                return Found::new(trouble, text).hint(self.dotted_prefix());
+            }
+            Some(TxtProblem::LabelTooLong { txt }) => {
+                return Found::new(Trouble::LongLabel, format!("{title} ({txt})"));
+            }
+            None => {}
+        }
+        let sets = contents.sets_of([record]);
+        let at = elsewhere.map(|at| format!(" → {at}")).unwrap_or_default();
+        if record.record_type == "CNAME" && wanted.is_alias() && elsewhere.is_some() {
+            let text = format!("{title}{at} (an alias can't replace it: it has to be deleted)");
+            return Found::new(Trouble::Unowned, text).hint(change(&zone.id, "DELETE", &sets));
+        }
+        let text = format!("{title}{at} (a TXT record makes it ours without an interruption)");
+        let txts: Vec<_> = sets.iter().map(|set| self.adopting(set, record, wanted)).collect();
+        Found::new(Trouble::Unowned, text).hint(change(&zone.id, "CREATE", &txts))
+    }
+
+    /// The TXT record that makes a record set ours, with its identifier and routing.
+    fn adopting(&self, set: &Value, record: &Record, wanted: &Wanted) -> Value {
+        let resource = wanted.resources.first().cloned().unwrap_or_default();
+        let labels = [("owner", self.installed.owner_id.clone()), ("resource", resource)];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value)).into();
+        let mut txt = set.clone();
+        if let Some(fields) = txt.as_object_mut() {
+            fields.remove("AliasTarget");
+            fields.remove("HealthCheckId");
+        }
+        txt["Name"] = json!(self.installed.mapper().txt_of(record));
+        txt["Type"] = json!("TXT");
+        txt["TTL"] = json!(300);
+        txt["ResourceRecords"] = json!([{"Value": txt_value(&labels)}]);
+        txt
+    }
+
+    /// Gives TXT records a label of their own, so that those of the apex lie inside its zone. Records that it owns by
+    /// now have to be adopted under the new names.
+    fn dotted_prefix(&self) -> String {
+        let command = Command::new(&self.install).without("--txt-suffix").set("--txt-prefix", [DOTTED]);
+        let own = self.records.iter().flatten().any(|zone| zone.found.iter().any(|owned| owned.class == Class::Owned));
+        if own { command.approved() } else { command.switch("--abandon-records").approved() }
+    }
+
+    /// Own records that nothing asks for, though their namespace is there.
+    fn stale(&self, objects: &[Value], records: &[Contents]) -> Vec<Check> {
+        if self.installed.registry != "txt" || self.installed.encrypts() {
+            return Vec::new();
+        }
+        let view = View::from(&self.installed);
+        let desired = desired_hosts(objects, &view);
+        let is_here = |owned: &&Owned| {
+            let known = |name: &str| self.namespaces.as_ref().is_ok_and(|all| !all.contains(name));
+            !namespace(owned).is_some_and(known) && !desired.iter().any(|one| one.host == owned.record.name)
+        };
+        let of_zone = |contents: &Contents| {
+            let gone: Vec<_> = vanishing(&contents.found, objects, &view).into_iter().filter(is_here).collect();
+            let names = gone.iter().map(|owned| {
+                let asked = owned.resource.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+                format!("{}{asked}", title(&owned.record))
+            });
+            let names: Vec<_> = names.collect();
+            let message = format!("nothing asks any more for {}", listed(names));
+            (!gone.is_empty()).then(|| removable(message, contents, &gone))
+        };
+        records.iter().filter_map(of_zone).collect()
+    }
+
+    /// Own TXT records that are without a record, or that a newer one has replaced.
+    fn useless_txts(&self, wanted: &[Wanted], records: &[Contents]) -> Vec<Check> {
+        let mapper = self.installed.mapper();
+        let awaited = |owned: &Owned| {
+            let host = mapper.host(&owned.record.name).map(|(host, _)| host);
+            host.is_some_and(|host| wanted.iter().any(|one| one.host == host))
+        };
+        let kinds = [
+            (Class::OrphanTxt, "TXT records without their record"),
+            (Class::ObsoleteTxt, "TXT records of an older naming that are of no use any more"),
+        ];
+        let mut findings = Vec::new();
+        for (contents, (class, what)) in records.iter().flat_map(|zone| kinds.map(|kind| (zone, kind))) {
+            let useless: Vec<_> = contents
+                .found
+                .iter()
+                .filter(|owned| owned.class == class && !self.is_strange(owned))
+                .filter(|owned| class != Class::OrphanTxt || !awaited(owned))
+                .collect();
+            if self.installed.registry == "txt" && !useless.is_empty() {
+                let names = listed(useless.iter().map(|owned| owned.record.name.clone()));
+                findings.push(removable(format!("{what}: {names} in {}", shown(&contents.zone)), contents, &useless));
+            }
+        }
+        findings
+    }
+
+    /// Annotations of ExternalDNS that neither this nor another installation reads.
+    fn unread(&self, objects: &[Value]) -> Option<Check> {
+        let others = self.others.iter().flatten();
+        let read: Vec<String> = others.flat_map(|other| other.prefixes().keys("")).collect();
+        let lost = |unread: &Unread| !read.iter().any(|prefix| unread.key.starts_with(prefix.as_str()));
+        let found: Vec<_> = unread_annotations(objects, &self.installed.prefixes()).into_iter().filter(lost).collect();
+        let first = found.first()?;
+        let hint = self.reading(&first.key).filter(|_| first.instead.is_none());
+        let texts = found.iter().map(|unread| match &unread.instead {
+            Some(instead) => format!("{} of {} ({instead} says something else)", unread.key, unread.resource),
+            None => format!("{} of {}", unread.key, unread.resource),
+        });
+        let message = format!("annotations that it doesn't read: {}", listed(texts));
+        Some(Check { hint, ..Check::warn(ids::RECORDS, message) })
+    }
+
+    /// What makes it read an annotation under another prefix.
+    pub(super) fn reading(&self, key: &str) -> Option<String> {
+        let version = self.installed.rules();
+        let command = Command::new(&self.install).without("--annotation-prefix").without("--legacy-annotations");
+        let command = if version.supports(Feature::LegacyAnnotations) {
+            command.with("--annotation-prefix", PREFIX).switch("--legacy-annotations=true")
+        } else if version.supports(Feature::AnnotationPrefix) {
+            let prefix = if key.starts_with(LEGACY_PREFIX) { LEGACY_PREFIX } else { PREFIX };
+            command.with("--annotation-prefix", prefix)
+        } else {
+            return None;
+        };
+        Some(command.approved())
+    }
+}
+
+impl Wanted {
+    /// The records of a host that is fine, for people.
+    pub(super) fn described(&self, records: &[Contents]) -> Vec<String> {
+        let of_zone = |contents: &Contents| {
+            let here = contents.found.iter().filter(|owned| self.is(&owned.record) && owned.class != Class::Conflict);
+            let here: Vec<_> =
+                here.map(|owned| (&owned.record.record_type, owned.record.target(), owned.owner.clone())).collect();
+            let (_, target, owner) = here.first()?;
+            let types: BTreeSet<_> = here.iter().map(|(kind, ..)| kind.as_str()).collect();
+            let types = types.into_iter().collect::<Vec<_>>().join(", ");
+            let owner = owner.as_ref().map(|owner| format!(", owner {owner}")).unwrap_or_default();
+            Some(format!("{types} → {} in {}{owner}", normalize(target), shown(&contents.zone)))
+        };
+        records.iter().filter_map(of_zone).collect()
+    }
+
+    /// True for a record of this name and set, of a type in question.
+    fn is(&self, record: &Record) -> bool {
+        let address = ["A", "AAAA", "CNAME"].contains(&record.record_type.as_str());
+        let of_type = self.record_type.as_ref().map_or(address, |kind| *kind == record.record_type);
+        record.name == self.host && record.set_identifier == self.set_identifier && of_type
+    }
+
+    /// True where the record is an A record, not a CNAME.
+    fn is_alias(&self) -> bool {
+        let is = |target: &String| target.ends_with(".amazonaws.com") || target.parse::<IpAddr>().is_ok();
+        self.targets.iter().any(is)
+    }
+}
+
+impl Contents {
+    /// The record sets of these records.
+    fn sets_of<'r>(&self, records: impl IntoIterator<Item = &'r Record>) -> Vec<Value> {
+        let key =
+            |record: &Record| (normalize(&record.name), record.record_type.clone(), record.set_identifier.clone());
+        let keys: BTreeSet<_> = records.into_iter().map(key).collect();
+        self.sets.iter().filter(|set| keys.contains(&key(&Record::read(set)))).cloned().collect()
+    }
+
+    /// The record sets of these records and of the TXT records that say whose they are.
+    fn sets_with_txts(&self, owned: &[&Owned]) -> Vec<Value> {
+        let txt = |owned: &&&Owned| {
+            let name = owned.txt.clone()?;
+            let set_identifier = owned.record.set_identifier.clone();
+            Some(Record { name, record_type: "TXT".to_owned(), set_identifier, ..Record::default() })
+        };
+        let txts: Vec<_> = owned.iter().filter_map(|owned| txt(&owned)).collect();
+        self.sets_of(owned.iter().map(|owned| &owned.record).chain(&txts))
+    }
+}
+
+/// A warning about records that may go.
+fn removable(message: String, contents: &Contents, gone: &[&Owned]) -> Check {
+    let sets = contents.sets_with_txts(gone);
+    let one_line = sets.len() <= 4;
+    let id = &contents.zone.id;
+    let hint = if one_line { change(id, "DELETE", &sets) } else { commands(id, &sets).join("\n") };
+    Check::warn(ids::RECORDS, message).hint(hint)
+}
+
+fn merged(desired: BTreeSet<Desired>) -> Vec<Wanted> {
+    let mut wanted: Vec<Wanted> = Vec::new();
+    let untold = |one: &Desired| one.has_target && one.targets.is_empty();
+    let unsure: BTreeSet<_> = desired.iter().filter(|one| untold(one)).map(|one| one.host.clone()).collect();
+    for mut one in desired {
+        if unsure.contains(&one.host) {
+            one.targets.clear();
+        }
+        let same = |known: &&mut Wanted| {
+            (&known.host, &known.set_identifier, &known.record_type)
+                == (&one.host, &one.set_identifier, &one.record_type)
+        };
+        match wanted.iter_mut().find(same) {
+            Some(known) => {
+                known.has_target |= one.has_target;
+                known.targets.extend(one.targets);
+                known.resources.push(one.resource);
+            }
+            None => wanted.push(Wanted {
+                host: one.host,
+                set_identifier: one.set_identifier,
+                record_type: one.record_type,
+                resources: vec![one.resource],
+                has_target: one.has_target,
+                targets: one.targets.into_iter().collect(),
+            }),
+        }
+    }
+    wanted
+}
+
+fn title(record: &Record) -> String {
+    format!("{} {}", record.name, record.record_type)
+}
+
+/// A name or an address as it is compared: Route53 writes `dualstack.` before the names of some load balancers.
+fn target(text: &str) -> String {
+    let name = normalize(text);
+    let name = name.strip_prefix("dualstack.").unwrap_or(&name);
+    name.parse::<IpAddr>().map_or_else(|_| name.to_owned(), |address| address.to_string())
+}

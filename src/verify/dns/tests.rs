@@ -1,0 +1,753 @@
+use serde_json::json;
+
+use super::*;
+use crate::externaldns::registry::{Record, audit};
+use crate::externaldns::version::{LEGACY_PREFIX, PREFIX};
+use crate::verify::Status;
+
+const BALANCER: &str = "k8s-web.us-east-1.elb.amazonaws.com";
+const DELETES: &str = "aws route53 change-resource-record-sets --hosted-zone-id Z1";
+
+/// A situation: what the installation is told, and what there is.
+#[derive(Clone)]
+struct Scene {
+    version: &'static str,
+    args: Vec<String>,
+    zones: Vec<Zone>,
+    sets: Vec<Value>,
+    objects: Vec<Value>,
+    others: Vec<Installed>,
+}
+
+fn installed(name: &str, version: &str, args: &[String]) -> Installed {
+    let container = json!({"image": format!("registry.k8s.io/external-dns/external-dns:{version}"), "args": args});
+    let deployment = json!({
+        "metadata": {"name": name, "namespace": "external-dns"},
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    });
+    Installed::from_deployment(&deployment).unwrap()
+}
+
+fn zone(id: &str, name: &str, private: bool) -> Zone {
+    Zone { id: id.to_owned(), name: name.to_owned(), private, comment: String::new() }
+}
+
+fn set(name: &str, kind: &str, value: &str) -> Value {
+    json!({"Name": format!("{name}."), "Type": kind, "TTL": 300, "ResourceRecords": [{"Value": value}]})
+}
+
+fn alias(name: &str, kind: &str, target: &str) -> Value {
+    let target = json!({"HostedZoneId": "Z35", "DNSName": format!("{target}."), "EvaluateTargetHealth": true});
+    json!({"Name": format!("{name}."), "Type": kind, "AliasTarget": target})
+}
+
+fn txt(name: &str, owner: &str, resource: &str) -> Value {
+    let value = format!("\"heritage=external-dns,external-dns/owner={owner},external-dns/resource={resource}\"");
+    set(name, "TXT", &value)
+}
+
+/// A host with its records, as ExternalDNS makes them.
+fn made(host: &str, owner: &str, resource: &str) -> Vec<Value> {
+    vec![
+        alias(host, "A", &format!("dualstack.{BALANCER}")),
+        alias(host, "AAAA", &format!("Dualstack.{BALANCER}")),
+        txt(&format!("a-{host}"), owner, resource),
+        txt(&format!("aaaa-{host}"), owner, resource),
+    ]
+}
+
+fn ingress(name: &str, host: &str) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"ingressClassName": "alb", "rules": [{"host": host}]},
+        "status": {"loadBalancer": {"ingress": [{"hostname": BALANCER}]}},
+    })
+}
+
+fn service(name: &str, spec: &Value, annotations: &[(&str, &str)]) -> Value {
+    let annotations: serde_json::Map<_, _> =
+        annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": name, "namespace": "default", "annotations": annotations},
+        "spec": spec,
+    })
+}
+
+impl Scene {
+    fn healthy() -> Self {
+        let args = ["--source=ingress", "--source=service", "--provider=aws", "--policy=upsert-only"];
+        let rest = ["--txt-owner-id=c1", "--domain-filter=example.com", "--enable-legacy-annotation-prefix"];
+        Self {
+            version: "v0.23.0",
+            args: args.iter().chain(&rest).map(|arg| (*arg).to_owned()).collect(),
+            zones: vec![zone("Z1", "example.com", false)],
+            sets: made("app.example.com", "c1", "ingress/default/web"),
+            objects: vec![ingress("web", "app.example.com")],
+            others: Vec::new(),
+        }
+    }
+
+    /// Takes an argument off and puts others in.
+    fn args(mut self, without: &str, with: &[&str]) -> Self {
+        self.args.retain(|arg| !arg.starts_with(without) || without.is_empty());
+        self.args.extend(with.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn dns(&self) -> Dns {
+        let installed = installed("external-dns", self.version, &self.args);
+        let records: Vec<Record> = self.sets.iter().map(Record::read).collect();
+        let contents = |zone: &Zone| {
+            let of_zone = |name: &str| crate::externaldns::registry::normalize(name).ends_with(&zone.name);
+            let (records, sets): (Vec<_>, Vec<_>) =
+                records.iter().cloned().zip(self.sets.clone()).filter(|(record, _)| of_zone(&record.name)).unzip();
+            let owner = Some(installed.owner_id.as_str());
+            Contents { zone: zone.clone(), found: audit(&records, &installed.mapper(), owner), sets }
+        };
+        let flags: Vec<_> = self.args.iter().filter(|arg| !arg.starts_with("--provider")).cloned().collect();
+        Dns {
+            commands: Commands { cluster: "eksdemo1".to_owned(), region: "us-east-1".to_owned() },
+            install: format!("irsactl install external-dns --cluster eksdemo1 {} --approve", flags.join(" ")),
+            owner_id: "eksdemo1-1a2b3c4d".to_owned(),
+            records: Ok(installed.looked_after(&self.zones).into_iter().map(contents).collect()),
+            zones: Ok(self.zones.clone()),
+            objects: Ok(self.objects.clone()),
+            others: Ok(self.others.clone()),
+            namespaces: Ok(["default", "kube-system"].map(str::to_owned).into()),
+            installed,
+        }
+    }
+
+    /// The status of the three checks, and the one that isn't a pass.
+    fn broken(&self) -> Check {
+        let checks = self.dns().checks();
+        assert_eq!(checks.iter().map(|check| check.id).collect::<Vec<_>>(), ["zones", "owner", "records"]);
+        let mut broken = checks.iter().filter(|check| [Status::Warn, Status::Fail].contains(&check.status));
+        let first = broken.next().unwrap_or_else(|| panic!("nothing is broken: {checks:#?}"));
+        assert!(broken.next().is_none(), "more than one is broken: {checks:#?}");
+        first.clone()
+    }
+}
+
+/// A sabotaged installation: its name, the check that fails or warns, what it says, and what the hint has.
+type Case = (&'static str, Scene, (&'static str, Status), &'static [&'static str], &'static str);
+
+fn verify(cases: Vec<Case>) {
+    for (name, scene, expected, parts, hint) in cases {
+        let check = scene.broken();
+        assert_eq!((check.id, check.status), expected, "{name}: {check:#?}");
+        assert!(parts.iter().all(|part| check.message.contains(part)), "{name}: {check:#?}");
+        let found = check.hint.clone().unwrap_or_default();
+        let right = if hint.is_empty() { found.is_empty() } else { found.contains(hint) };
+        assert!(right, "{name}: {check:#?}");
+    }
+}
+
+#[test]
+fn a_healthy_installation_passes_without_a_warning() {
+    let shown = |scene: &Scene| {
+        let checks = scene.dns().checks();
+        assert!(checks.iter().all(|check| check.status == Status::Pass), "{checks:#?}");
+        checks.into_iter().map(|check| check.message).collect::<Vec<_>>()
+    };
+    let healthy = Scene::healthy();
+    let expected = ["example.com (Z1)", "c1, which nobody else uses", "1 host, with records of ours"];
+    assert_eq!(shown(&healthy), expected);
+
+    let plain = |kind: &str| json!({"type": kind, "clusterIP": "10.0.0.1"});
+    let hostname = format!("{LEGACY_PREFIX}hostname");
+    let elsewhere =
+        installed("private", "v0.23.0", &["--aws-zone-type=private", "--txt-owner-id=c1"].map(str::to_owned));
+    let busy = healthy.with(|it| {
+        let mut waiting = ingress("new", "new.example.com");
+        waiting["status"] = json!({});
+        it.objects.push(waiting);
+        it.objects.push(service("lb", &plain("LoadBalancer"), &[(&hostname, "lb.example.com,other.example.org")]));
+        it.objects[2]["status"] = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "2001:DB8:0::1"}]}});
+        it.objects.push(service("own", &plain("ClusterIP"), &[(&hostname, "own.example.com")]));
+        it.sets.push(set("lb.example.com", "A", "192.0.2.1"));
+        it.sets.push(set("lb.example.com", "AAAA", "2001:db8::1"));
+        it.sets.push(txt("a-lb.example.com", "c1", "service/default/lb"));
+        it.sets.push(txt("aaaa-lb.example.com", "c1", "service/default/lb"));
+        it.sets.extend(made("theirs.example.com", "c2", "ingress/shop/web"));
+        it.sets.push(set("example.com", "MX", "10 mail.example.com"));
+        it.zones.push(zone("Z2", "example.com", true));
+        it.args.push("--aws-zone-type=public".to_owned());
+        it.others.push(elsewhere);
+    });
+    let records =
+        "2 hosts, all with records of ours; no load balancer address yet for new.example.com, own.example.com";
+    assert_eq!(shown(&busy)[2], records);
+}
+
+#[test]
+fn zones_that_the_filters_leave_out() {
+    let scene = Scene::healthy;
+    let filter = "--domain-filter";
+    let fail = (ids::ZONES, Status::Fail);
+    let warn = (ids::ZONES, Status::Warn);
+    verify(vec![
+        (
+            "no zone at all",
+            scene().with(|it| it.zones.clear()),
+            fail,
+            &["matches no zone", "the account has none"],
+            "aws route53 create-hosted-zone --name example.com --caller-reference irsactl-example.com",
+        ),
+        (
+            "no zone, no filter",
+            scene().args(filter, &[]).with(|it| it.zones.clear()),
+            fail,
+            &["no hosted zone"],
+            "create-hosted-zone --name example.com",
+        ),
+        (
+            "a slip of the finger",
+            scene().args(filter, &["--domain-filter=exmaple.com"]),
+            fail,
+            &["exmaple.com matches no zone"],
+            "--domain-filter example.com --approve",
+        ),
+        (
+            "below the zone",
+            scene().args(filter, &["--domain-filter=app.example.com"]),
+            fail,
+            &["example.com (Z1) lies above it"],
+            "--domain-filter example.com --approve",
+        ),
+        (
+            "a comma",
+            scene().args(filter, &["--domain-filter=example.com,example.org"]),
+            fail,
+            &["comma"],
+            "--domain-filter example.com --domain-filter example.org",
+        ),
+        (
+            "one of two",
+            scene().args("", &["--domain-filter=example.net"]),
+            warn,
+            &["example.net matches no zone"],
+            "create-hosted-zone --name example.net",
+        ),
+        (
+            "private mix-up",
+            scene().args("", &["--aws-zone-type=private"]),
+            fail,
+            &["--aws-zone-type=private leaves example.com (Z1) out"],
+            "--aws-zone-type public --approve",
+        ),
+        (
+            "private without a filter",
+            scene().args(filter, &["--aws-zone-type=private"]),
+            fail,
+            &["no zone is private"],
+            "--aws-zone-type public",
+        ),
+        (
+            "unknown id",
+            scene().args("", &["--zone-id-filter=Z9"]),
+            fail,
+            &["Z9: there is no such zone"],
+            "--zone-id-filter Z1 --approve",
+        ),
+        (
+            "one unknown id",
+            scene().args("", &["--zone-id-filter=Z9", "--zone-id-filter=Z1"]),
+            warn,
+            &["Z9"],
+            "--zone-id-filter Z1 --approve",
+        ),
+        (
+            "excluded",
+            scene().args(filter, &["--exclude-domains=example.com"]),
+            fail,
+            &["--exclude-domains=example.com leaves no zone"],
+            "external-dns --cluster eksdemo1",
+        ),
+        (
+            "twins",
+            scene().with(|it| {
+                it.zones.push(zone("Z2", "example.com", true));
+                let hosts = made("app.example.com", "c1", "ingress/default/web");
+                it.sets = hosts;
+            }),
+            warn,
+            &["example.com (Z1, Z2 private)"],
+            "--aws-zone-type public --approve",
+        ),
+    ]);
+    let tags = scene().args("", &["--aws-zone-tags=team=a"]).dns().checks();
+    assert_eq!(tags.iter().map(|check| check.status).collect::<Vec<_>>(), [Status::Skip, Status::Pass, Status::Skip]);
+}
+
+#[test]
+fn owner_ids_that_are_not_one_clusters_own() {
+    let scene = Scene::healthy;
+    let id = "--txt-owner-id";
+    let fail = (ids::OWNER, Status::Fail);
+    let warn = (ids::OWNER, Status::Warn);
+    let owned_by = |owner: &'static str| made("app.example.com", owner, "ingress/default/web");
+    let twin = installed("twin", "v0.23.0", &["--txt-owner-id=c1".to_owned()]);
+    let others = made("shop.example.com", "c2", "ingress/shop/web");
+    verify(vec![
+        (
+            "none",
+            scene().args(id, &[]).with(|it| it.sets = owned_by("default")),
+            fail,
+            &["every installation without one"],
+            "--txt-owner-id eksdemo1-1a2b3c4d --extra-arg=--migrate-from-txt-owner=default --abandon-records --approve",
+        ),
+        (
+            "copied",
+            scene().args(id, &["--txt-owner-id=my-identifier"]).with(|it| it.sets = owned_by("my-identifier")),
+            warn,
+            &["not unique", "tutorial"],
+            "--txt-owner-id eksdemo1-1a2b3c4d",
+        ),
+        (
+            "of two installations",
+            scene().with(|it| it.others.push(twin)),
+            fail,
+            &["also that of external-dns/twin"],
+            "--txt-owner-id eksdemo1-1a2b3c4d",
+        ),
+        (
+            "of two clusters",
+            scene().with(|it| it.sets.extend(made("x.example.com", "c1", "ingress/elsewhere/x"))),
+            fail,
+            &["another cluster uses this owner id, or the namespace is gone", "x.example.com (ingress/elsewhere/x)"],
+            "irsactl get dnsrecords --cluster eksdemo1 --region us-east-1 --namespace external-dns --name external-dns --owner c1",
+        ),
+        (
+            "sync among others",
+            scene().args("--policy", &["--policy=sync"]).with(|it| it.sets.extend(others)),
+            warn,
+            &["shares with c2 (2 records)"],
+            "--policy upsert-only --approve",
+        ),
+        (
+            "no registry",
+            scene().args("", &["--registry=noop"]),
+            warn,
+            &["noop"],
+            "--registry txt --abandon-records --approve",
+        ),
+    ]);
+    let encrypted = scene().args("", &["--txt-encrypt-enabled"]).dns().checks();
+    assert_eq!(encrypted[1].status, Status::Skip);
+    let unread = Dns { namespaces: Err("needs list namespaces".to_owned()), ..scene().dns() };
+    assert_eq!(unread.checks()[1], Check::skip("owner", "needs list namespaces"));
+}
+
+#[test]
+fn records_that_are_not_as_the_objects_ask() {
+    let scene = Scene::healthy;
+    let fail = (ids::RECORDS, Status::Fail);
+    let warn = (ids::RECORDS, Status::Warn);
+    let host = |name: &'static str| move |it: &mut Scene| it.objects.push(ingress("more", name));
+    let only = |sets: Vec<Value>| scene().with(|it| it.sets = sets);
+    let app = "app.example.com";
+    let long = "x".repeat(62) + ".example.com";
+    let waits = "--namespace external-dns --name external-dns --hostname app.example.com --wait";
+    let of_balancer = |at: &str| vec![alias(app, "A", at), txt("a-app.example.com", "c1", "ingress/default/web")];
+    let prefixed = |key: &str| service("s", &json!({"type": "ClusterIP"}), &[(key, "s.example.com")]);
+    verify(vec![
+        ("no record", only(vec![]), fail, &["no record for app.example.com of ingress/default/web"], waits),
+        (
+            "no zone",
+            scene().args("--domain-filter", &[]).with(host("a.example.org")),
+            fail,
+            &["a.example.org (no hosted zone"],
+            "create-hosted-zone --name example.org",
+        ),
+        (
+            "zone left out",
+            scene()
+                .args("--domain-filter", &["--zone-id-filter=Z1"])
+                .with(host("a.example.org"))
+                .with(|it| it.zones.push(zone("Z2", "example.org", false))),
+            fail,
+            &["a.example.org (--zone-id-filter leaves example.org (Z2) out)"],
+            "--zone-id-filter Z1 --zone-id-filter Z2 --approve",
+        ),
+        (
+            "foreign",
+            only(made(app, "c2", "ingress/shop/web")),
+            fail,
+            &["app.example.com A (c2, ingress/shop/web)"],
+            "--owner c2",
+        ),
+        (
+            "unowned",
+            only(vec![alias(app, "A", BALANCER)]),
+            fail,
+            &["records of nobody", "app.example.com A"],
+            r#""Action":"CREATE""#,
+        ),
+        (
+            "unowned, elsewhere",
+            only(vec![set(app, "A", "192.0.2.1")]),
+            fail,
+            &["app.example.com A → 192.0.2.1"],
+            r"external-dns/resource=ingress/default/web\",
+        ),
+        (
+            "unowned CNAME",
+            only(vec![set(app, "CNAME", "old.example.net")]),
+            fail,
+            &["it has to be deleted"],
+            r#""Action":"DELETE""#,
+        ),
+        (
+            "elsewhere",
+            only(of_balancer("old.us-east-1.elb.amazonaws.com")),
+            fail,
+            &["→ old.us-east-1.elb.amazonaws.com, not k8s-web"],
+            waits,
+        ),
+        (
+            "elsewhere, create-only",
+            only(of_balancer("old.us-east-1.elb.amazonaws.com")).args("--policy", &["--policy=create-only"]),
+            fail,
+            &["elsewhere"],
+            "--policy upsert-only",
+        ),
+        (
+            "orphan of another",
+            only(vec![txt("a-app.example.com", "c2", "ingress/shop/web")]),
+            fail,
+            &["would make its record c2's"],
+            DELETES,
+        ),
+        (
+            "older naming",
+            only(vec![alias(app, "A", BALANCER), txt("cname-app.example.com", "c1", "ingress/default/web")]),
+            warn,
+            &["older naming"],
+            "",
+        ),
+        (
+            "apex",
+            scene().with(host("example.com")).with(|it| it.sets.push(alias("example.com", "A", BALANCER))),
+            warn,
+            &["example.com A (a-example.com isn't in example.com)"],
+            "--txt-prefix 'extdns-%{record_type}.' --approve",
+        ),
+        (
+            "long label",
+            scene().with(|it| {
+                it.objects.push(ingress("l", &long));
+                it.sets.push(alias(&long, "A", BALANCER));
+            }),
+            warn,
+            &["too long"],
+            "",
+        ),
+        (
+            "disputed",
+            scene().with(|it| it.sets.push(txt(app, "c2", "ingress/shop/web"))),
+            warn,
+            &["several owners for app.example.com A (c1, c2)"],
+            "--class conflict",
+        ),
+        (
+            "source gone",
+            scene().with(|it| it.sets.extend(made("old.example.com", "c1", "ingress/default/old"))),
+            warn,
+            &["old.example.com A of ingress/default/old"],
+            DELETES,
+        ),
+        (
+            "orphan TXT",
+            scene().with(|it| it.sets.push(txt("a-ghost.example.com", "c1", "ingress/default/ghost"))),
+            warn,
+            &["without their record: a-ghost.example.com"],
+            DELETES,
+        ),
+        (
+            "obsolete TXT",
+            scene().with(|it| it.sets.push(txt("cname-app.example.com", "c1", "ingress/default/web"))),
+            warn,
+            &["no use any more: cname-app.example.com"],
+            DELETES,
+        ),
+        (
+            "unread prefix",
+            scene()
+                .args("--enable-legacy", &[])
+                .with(|it| it.objects.push(prefixed(&format!("{LEGACY_PREFIX}hostname")))),
+            warn,
+            &["hostname of service/default/s"],
+            "--annotation-prefix external-dns.kubernetes.io/ --legacy-annotations=true --approve",
+        ),
+        (
+            "unread prefix of v0.21",
+            scene().args("--enable-legacy", &[]).with(|it| {
+                it.version = "v0.21.0";
+                it.objects = vec![prefixed(&format!("{PREFIX}hostname"))];
+                it.sets.clear();
+            }),
+            warn,
+            &["hostname of service/default/s"],
+            "--annotation-prefix external-dns.kubernetes.io/ --approve",
+        ),
+        (
+            "no pods",
+            scene().with(|it| {
+                it.objects.push(service(
+                    "h",
+                    &json!({"clusterIP": "None"}),
+                    &[(&format!("{PREFIX}hostname"), "h.example.com")],
+                ));
+            }),
+            warn,
+            &["no record (yet) for h.example.com"],
+            "--hostname h.example.com",
+        ),
+    ]);
+}
+
+#[test]
+fn many_findings_are_shortened_and_removed_together() {
+    let mut scene = Scene::healthy();
+    scene.sets = (0..12).flat_map(|n| made(&format!("old{n}.example.com"), "c1", "ingress/default/old")).collect();
+    scene.objects.clear();
+    let check = scene.broken();
+    assert!(check.message.ends_with(" and 19 more"), "{}", check.message);
+    let hint = check.hint.unwrap();
+    assert!(hint.starts_with(DELETES) && hint.matches("DELETE").count() == 48, "{hint}");
+}
+
+#[test]
+fn weighted_records_of_several_clusters_get_along() {
+    let weighted = |mut set: Value, id: &str| {
+        set["SetIdentifier"] = json!(id);
+        set["Weight"] = json!(10);
+        set
+    };
+    let mut scene = Scene::healthy();
+    scene.objects[0]["metadata"]["annotations"] = json!({(format!("{PREFIX}set-identifier")): "c1"});
+    let of = |id: &'static str| {
+        made("app.example.com", id, "ingress/default/web").into_iter().map(move |set| weighted(set, id))
+    };
+    scene.sets = of("c1").chain(of("c2")).collect();
+    assert!(scene.dns().checks().iter().all(|check| check.status == Status::Pass));
+    scene.sets = of("c2").chain([weighted(alias("app.example.com", "A", BALANCER), "c1")]).collect();
+    assert!(scene.broken().hint.unwrap().contains(r#""SetIdentifier":"c1""#));
+}
+
+#[test]
+fn what_can_not_be_read_is_skipped_with_the_reason() {
+    let dns = Scene::healthy().dns();
+    let denied = Dns {
+        zones: Err("needs route53:ListHostedZones".to_owned()),
+        records: Err("no zones".to_owned()),
+        ..dns.clone()
+    };
+    let statuses = |dns: &Dns| dns.checks().into_iter().map(|check| (check.status, check.message)).collect::<Vec<_>>();
+    let skip = |why: &str| (Status::Skip, why.to_owned());
+    assert_eq!(statuses(&denied), [skip("needs route53:ListHostedZones"), skip("no zones"), skip("no zones")]);
+    let forbidden = Dns { objects: Err("needs list ingresses".to_owned()), ..dns };
+    assert_eq!(statuses(&forbidden)[2], skip("needs list ingresses"));
+    assert_eq!(follow(&forbidden, "app.example.com").status, Status::Skip);
+    let mut lost = Scene::healthy();
+    lost.zones.clear();
+    assert_eq!(lost.dns().checks()[2].status, Status::Skip);
+}
+
+#[test]
+fn a_name_is_followed_to_where_it_is_lost() {
+    let scene = Scene::healthy;
+    let annotated = |key: &'static str, value: &'static str| {
+        move |it: &mut Scene| it.objects[0]["metadata"]["annotations"][key] = json!(value)
+    };
+    let named = |key: &str| {
+        service("s", &json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1"}), &[(key, "app.example.com")])
+    };
+    let app = "app.example.com";
+    let cases: Vec<(&str, Scene, &str, &[&str], &str)> = vec![
+        (
+            "a typo",
+            scene(),
+            "ap.example.com",
+            &["no object asks for ap.example.com", "ingress/default/web asks for app.example.com"],
+            "kubectl edit ingress web --namespace default",
+        ),
+        (
+            "nothing like it",
+            scene(),
+            "db.example.net",
+            &["no object asks for db.example.net"],
+            "kubectl get ingresses,services",
+        ),
+        (
+            "only a record",
+            scene().with(|it| it.sets.push(set("raw.example.com", "A", "192.0.2.1"))),
+            "raw.example.com",
+            &["A → 192.0.2.1 (no owner)"],
+            "kubectl",
+        ),
+        (
+            "source",
+            scene().args("--source=ingress", &[]),
+            app,
+            &["ingress isn't among its sources"],
+            "--source service --source ingress --approve",
+        ),
+        (
+            "namespace",
+            scene().args("", &["--namespace=prod"]),
+            app,
+            &["--namespace=prod leaves namespace default out"],
+            "irsactl install external-dns",
+        ),
+        (
+            "class",
+            scene().args("", &["--ingress-class=nginx"]),
+            app,
+            &["--ingress-class=nginx leaves class alb out"],
+            "--ingress-class nginx --ingress-class alb --approve",
+        ),
+        (
+            "no class",
+            scene()
+                .args("", &["--ingress-class=nginx"])
+                .with(|it| it.objects[0]["spec"]["ingressClassName"] = Value::Null),
+            app,
+            &["it has no class"],
+            r#"kubectl patch ingress web --namespace default --type merge --patch '{"spec":{"ingressClassName":"nginx"}}'"#,
+        ),
+        (
+            "labels",
+            scene().args("", &["--label-filter=dns=yes"]),
+            app,
+            &["--label-filter=dns=yes leaves it out"],
+            "kubectl label ingress web --namespace default dns=yes",
+        ),
+        (
+            "annotations",
+            scene().args("", &["--annotation-filter=dns in (a,b)"]),
+            app,
+            &["--annotation-filter"],
+            "irsactl install external-dns",
+        ),
+        (
+            "controller",
+            scene().with(annotated("external-dns.kubernetes.io/controller", "other")),
+            app,
+            &["another controller"],
+            "kubectl annotate ingress web --namespace default external-dns.kubernetes.io/controller-",
+        ),
+        (
+            "service type",
+            scene()
+                .args("", &["--service-type-filter=ClusterIP"])
+                .with(|it| it.objects = vec![named(&format!("{PREFIX}hostname"))]),
+            app,
+            &["type LoadBalancer"],
+            "--extra-arg=--service-type-filter=LoadBalancer",
+        ),
+        (
+            "unread prefix",
+            scene()
+                .args("--enable-legacy", &[])
+                .with(|it| it.objects = vec![named(&format!("{LEGACY_PREFIX}hostname"))]),
+            app,
+            &["under external-dns.alpha.kubernetes.io/hostname, which isn't read"],
+            "--legacy-annotations=true",
+        ),
+        (
+            "rules ignored",
+            scene().args("", &["--ignore-ingress-rules-spec"]),
+            app,
+            &["--ignore-ingress-rules-spec says not to look"],
+            "irsactl install",
+        ),
+        (
+            "no address",
+            scene().with(|it| it.objects[0]["status"] = json!({})),
+            app,
+            &["no load balancer address yet"],
+            "kubectl describe ingress web --namespace default",
+        ),
+        (
+            "domain filter",
+            scene()
+                .args("--domain-filter", &["--domain-filter=example.org"])
+                .with(|it| it.zones.push(zone("Z2", "example.org", false))),
+            app,
+            &["--domain-filter=example.org leaves it out"],
+            "--domain-filter example.org --domain-filter example.com --approve",
+        ),
+        (
+            "excluded domain",
+            scene().args("", &["--exclude-domains=app.example.com"]),
+            app,
+            &["--exclude-domains=app.example.com leaves it out"],
+            "--approve",
+        ),
+        (
+            "no zone",
+            scene().args("--domain-filter", &[]).with(|it| it.zones[0].name = "example.org".to_owned()),
+            app,
+            &["no hosted zone of the account takes app.example.com"],
+            "create-hosted-zone --name example.com",
+        ),
+        (
+            "zone type",
+            scene().args("--domain-filter", &["--aws-zone-type=private"]),
+            app,
+            &["--aws-zone-type=private leaves example.com (Z1) out"],
+            "--aws-zone-type public",
+        ),
+        (
+            "not written",
+            scene().with(|it| it.sets.clear()),
+            app,
+            &["no record for app.example.com"],
+            "--hostname app.example.com --wait",
+        ),
+        (
+            "conflict",
+            scene().with(|it| it.sets = made(app, "c2", "ingress/shop/web")),
+            app,
+            &["c2, ingress/shop/web"],
+            "--owner c2",
+        ),
+        (
+            "elsewhere",
+            scene().with(|it| it.sets[0] = alias(app, "A", "x.elb.amazonaws.com")),
+            app,
+            &["→ x.elb.amazonaws.com"],
+            "--wait",
+        ),
+    ];
+    for (name, scene, host, parts, hint) in cases {
+        let check = follow(&scene.dns(), host);
+        assert_eq!((check.id, check.status), (ids::HOSTNAME, Status::Fail), "{name}: {check:#?}");
+        assert!(parts.iter().all(|part| check.message.contains(part)), "{name}: {check:#?}");
+        assert!(check.hint.as_ref().is_some_and(|found| found.contains(hint)), "{name}: {check:#?}");
+    }
+}
+
+#[test]
+fn a_name_that_works_is_shown_with_its_record() {
+    let works = follow(&Scene::healthy().dns(), "App.Example.com.");
+    let expected =
+        format!("ingress/default/web → app.example.com A, AAAA → dualstack.{BALANCER} in example.com (Z1), owner c1");
+    assert_eq!(works, Check::pass("hostname", expected));
+    let mut wildcard = Scene::healthy();
+    wildcard.objects = vec![ingress("web", "*.example.com")];
+    wildcard.sets = made(r"\052.example.com", "c1", "ingress/default/web");
+    wildcard.sets[2]["Name"] = json!(r"a-\052.example.com.");
+    wildcard.sets[3]["Name"] = json!(r"aaaa-\052.example.com.");
+    let covered = follow(&wildcard.dns(), "any.example.com");
+    assert!(covered.status == Status::Pass && covered.message.contains("*.example.com A, AAAA"), "{covered:?}");
+}

@@ -1,0 +1,235 @@
+//! Which zones an installation looks after, and why not others.
+
+use std::collections::BTreeSet;
+
+use super::command::Command;
+use super::{Check, Dns, ids, listed, shown};
+use crate::error::shell_word;
+use crate::externaldns::args::Installed;
+use crate::externaldns::filter::{DomainFilter, Zone, suitable_zones, twins};
+
+/// What may be a slip of the finger.
+const TYPO: usize = 2;
+
+/// A domain filter that finds no zone.
+struct Unmatched {
+    why: String,
+    mend: Mend,
+}
+
+enum Mend {
+    /// Other domains in its place.
+    Domains(Vec<String>),
+    /// The other zone type.
+    Type,
+    /// A zone of this name.
+    Create,
+    /// This command.
+    Command(String),
+}
+
+impl Dns {
+    pub(super) fn check_zones(&self) -> Check {
+        let id = ids::ZONES;
+        let zones = match &self.zones {
+            Ok(zones) => zones,
+            Err(why) => return Check::skip(id, why),
+        };
+        let selected = self.installed.looked_after(zones);
+        let mut findings = Vec::new();
+        findings.extend(self.unmatched_domains(zones, &selected));
+        findings.extend(self.unmatched_ids(zones, &selected));
+        if selected.is_empty() && !findings.iter().any(Check::fails) {
+            findings.push(self.no_zone(zones));
+        }
+        findings.extend(self.twins(&selected));
+        if let Some(flag) = self.installed.unjudged() {
+            findings.push(Check::skip(id, format!("which zones --{flag} selects isn't judged here")));
+        }
+        Check::of(id, listed(selected.into_iter().map(shown)), findings)
+    }
+
+    /// Domain filters that find no zone.
+    fn unmatched_domains<'f>(&'f self, zones: &[Zone], selected: &[&Zone]) -> Option<Check> {
+        let filters = &self.installed.domain_filters;
+        let unmatched = |filter: &'f String| Some((filter, self.unmatched(filter, zones, selected)?));
+        let found: Vec<(&String, Unmatched)> = filters.iter().filter_map(unmatched).collect();
+        let mend = |found: &(&String, Unmatched)| match &found.1.mend {
+            Mend::Create => Some(create_zone(found.0)),
+            Mend::Type => Some(self.with_other_type()),
+            Mend::Command(command) => Some(command.clone()),
+            Mend::Domains(_) => None,
+        };
+        let corrected = filters.iter().flat_map(|filter| match found.iter().find(|(wrong, _)| *wrong == filter) {
+            Some((_, Unmatched { mend: Mend::Domains(instead), .. })) => instead.clone(),
+            _ => vec![filter.clone()],
+        });
+        let corrected: BTreeSet<_> = corrected.collect();
+        let correct = || {
+            let values = corrected.iter().map(String::as_str);
+            Command::new(&self.install).set("--domain-filter", values).approved()
+        };
+        let (first, by_type) = (found.first()?, found.iter().any(|(_, it)| matches!(it.mend, Mend::Type)));
+        let hint = mend(first).unwrap_or_else(correct);
+        let check = if selected.is_empty() || by_type { Check::fail } else { Check::warn };
+        Some(check(ids::ZONES, listed(found.into_iter().map(|(_, unmatched)| unmatched.why))).hint(hint))
+    }
+
+    fn unmatched(&self, filter: &str, zones: &[Zone], selected: &[&Zone]) -> Option<Unmatched> {
+        let domain = DomainFilter::new(&[filter.to_owned()], &[]);
+        let parents = self.installed.arguments.bool("aws-zone-match-parent") == Some(true);
+        let matches = |zone: &Zone| domain.matches(&zone.name) || (parents && domain.matches_parent(&zone.name));
+        if selected.iter().any(|zone| matches(zone)) {
+            return None;
+        }
+        let unmatched = |why: String, mend: Mend| Some(Unmatched { why, mend });
+        let flag = format!("--domain-filter={filter}");
+        if filter.contains(',') {
+            let parts = filter.split(',').map(|part| part.trim().to_owned()).collect();
+            let why = format!("{flag} is one name with a comma in it, which nothing matches");
+            return unmatched(why, Mend::Domains(parts));
+        }
+        if let Some(zone) = zones.iter().find(|zone| matches(zone)) {
+            let kind = self.installed.zone_type.as_deref().filter(|kind| zone.private != (*kind == "private"));
+            return match kind {
+                Some(kind) if self.has_id(zone) => {
+                    let why = format!("--aws-zone-type={kind} leaves {} out, which {flag} is about", shown(zone));
+                    unmatched(why, Mend::Type)
+                }
+                _ => {
+                    let (why, command) = self.homeless(&zone.name);
+                    unmatched(why, Mend::Command(command))
+                }
+            };
+        }
+        let all: Vec<_> = zones.iter().collect();
+        if let Some(zone) = suitable_zones(filter.trim_start_matches('.'), &all).first() {
+            let why = format!("{flag} matches no zone: {} lies above it", shown(zone));
+            return unmatched(why, Mend::Domains(vec![zone.name.clone()]));
+        }
+        let alike = zones.iter().find(|zone| strsim::osa_distance(&zone.name, filter) <= TYPO);
+        let instead = alike.or_else(|| zones.first().filter(|_| zones.len() == 1 && selected.is_empty()));
+        let known = match zones {
+            [] => "the account has none".to_owned(),
+            zones => format!("there is {}", listed(zones.iter().map(shown))),
+        };
+        let mend = instead.map_or(Mend::Create, |zone| Mend::Domains(vec![zone.name.clone()]));
+        unmatched(format!("{flag} matches no zone: {known}"), mend)
+    }
+
+    fn has_id(&self, zone: &Zone) -> bool {
+        let ids = &self.installed.zone_id_filters;
+        ids.is_empty() || ids.contains(&zone.id)
+    }
+
+    fn with_other_type(&self) -> String {
+        let other = if self.installed.zone_type.as_deref() == Some("private") { "public" } else { "private" };
+        Command::new(&self.install).set("--aws-zone-type", [other]).approved()
+    }
+
+    /// Zone ids that don't exist.
+    fn unmatched_ids(&self, zones: &[Zone], selected: &[&Zone]) -> Option<Check> {
+        let ids = &self.installed.zone_id_filters;
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            ids.iter().map(String::as_str).partition(|id| zones.iter().any(|zone| zone.id == *id));
+        if unknown.is_empty() {
+            return None;
+        }
+        let without = Installed { zone_id_filters: Vec::new(), ..self.installed.clone() };
+        let open = without.looked_after(zones);
+        let instead = open.first().filter(|_| open.len() == 1).map(|zone| zone.id.as_str());
+        let corrected: Vec<_> = if known.is_empty() { instead.into_iter().collect() } else { known };
+        let hint = Command::new(&self.install).set("--zone-id-filter", corrected).approved();
+        let check = if selected.is_empty() { Check::fail } else { Check::warn };
+        let unknown = listed(unknown.into_iter().map(|id| format!("--zone-id-filter={id}")));
+        Some(check(ids::ZONES, format!("{unknown}: there is no such zone")).hint(hint))
+    }
+
+    /// Nothing is left, though each filter finds something, or there is none.
+    fn no_zone(&self, zones: &[Zone]) -> Check {
+        let Installed { zone_type, exclude_domains, .. } = &self.installed;
+        if zones.is_empty() {
+            return Check::fail(ids::ZONES, "the account has no hosted zone").hint(create_zone(&self.some_domain()));
+        }
+        let any_type = Installed { zone_type: None, ..self.installed.clone() };
+        let left = any_type.looked_after(zones);
+        if let (Some(kind), false) = (zone_type, left.is_empty()) {
+            let zones = listed(left.into_iter().map(shown));
+            let message = format!("no zone is {kind}: --aws-zone-type={kind} leaves {zones} out");
+            return Check::fail(ids::ZONES, message).hint(self.with_other_type());
+        }
+        let all_domains = Installed { exclude_domains: Vec::new(), ..self.installed.clone() };
+        if !all_domains.looked_after(zones).is_empty() {
+            let excluded = listed(exclude_domains.iter().map(|domain| format!("--exclude-domains={domain}")));
+            let hint = Command::new(&self.install).without("--exclude-domains").approved();
+            return Check::fail(ids::ZONES, format!("{excluded} leaves no zone")).hint(hint);
+        }
+        let message = "the filters leave no zone: the zones of --zone-id-filter are not those of --domain-filter";
+        Check::fail(ids::ZONES, message).hint(Command::new(&self.install).without("--zone-id-filter").approved())
+    }
+
+    /// Zones of one name, which all get every record.
+    fn twins(&self, selected: &[&Zone]) -> Option<Check> {
+        let twins = twins(selected);
+        let first = twins.first()?;
+        let names = twins.iter().map(|zones| {
+            let ids = zones.iter().map(|zone| format!("{}{}", zone.id, if zone.private { " private" } else { "" }));
+            format!("{} ({})", zones[0].name, ids.collect::<Vec<_>>().join(", "))
+        });
+        let message = format!("zones of one name get the same records: {}", listed(names));
+        let public: Vec<_> = first.iter().filter(|zone| !zone.private).collect();
+        let command = Command::new(&self.install);
+        let hint = if self.installed.zone_type.is_none() && public.len() < first.len() && !public.is_empty() {
+            command.with("--aws-zone-type", "public")
+        } else {
+            let others = selected.iter().filter(|zone| zone.name != first[0].name || zone.id == first[0].id);
+            command.set("--zone-id-filter", others.map(|zone| zone.id.as_str()))
+        };
+        Some(Check::warn(ids::ZONES, message).hint(hint.approved()))
+    }
+
+    /// A domain that a zone is wanted for.
+    fn some_domain(&self) -> String {
+        let of_filter = self.installed.domain_filters.first().cloned();
+        let of_host = || Some(parent(&self.wanted().ok()?.into_iter().next()?.host).to_owned());
+        of_filter.or_else(of_host).unwrap_or_else(|| "example.com".to_owned())
+    }
+
+    /// Why no zone takes a host, and what mends it.
+    pub(super) fn homeless(&self, host: &str) -> (String, String) {
+        let zones = self.zones.as_deref().unwrap_or_default();
+        let all: Vec<_> = zones.iter().collect();
+        let Some(zone) = suitable_zones(host, &all).into_iter().next_back() else {
+            return (format!("no hosted zone of the account takes {host}"), create_zone(parent(host)));
+        };
+        let command = Command::new(&self.install);
+        let Installed { zone_type, zone_id_filters, domain_filters, exclude_domains, .. } = &self.installed;
+        let (flag, command) = match zone_type.as_deref() {
+            Some(kind) if zone.private != (kind == "private") => {
+                return (format!("--aws-zone-type={kind} leaves {} out", shown(zone)), self.with_other_type());
+            }
+            _ if !self.has_id(zone) => {
+                let ids = zone_id_filters.iter().chain([&zone.id]).map(String::as_str);
+                ("--zone-id-filter", command.set("--zone-id-filter", ids))
+            }
+            _ if !DomainFilter::new(&[], exclude_domains).matches(&zone.name) => {
+                ("--exclude-domains", command.without("--exclude-domains"))
+            }
+            _ => {
+                let domains = domain_filters.iter().chain([&zone.name]).map(String::as_str);
+                ("--domain-filter", command.set("--domain-filter", domains))
+            }
+        };
+        (format!("{flag} leaves {} out", shown(zone)), command.approved())
+    }
+}
+
+fn create_zone(name: &str) -> String {
+    let name = shell_word(name.trim_matches('.'));
+    format!("aws route53 create-hosted-zone --name {name} --caller-reference irsactl-{name}")
+}
+
+/// The domain in which a host lies.
+fn parent(host: &str) -> &str {
+    host.split_once('.').map(|(_, rest)| rest).filter(|rest| rest.contains('.')).unwrap_or(host)
+}

@@ -1,0 +1,92 @@
+//! Does what a hint says, as someone who copies it into a shell.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use super::aws::{PUBLIC_ZONE, change, wait};
+use super::{Run, Sandbox};
+
+impl Sandbox {
+    /// Runs the command of a hint, which must succeed. irsactl is run; what other tools would do is done by the same
+    /// calls, as the tools may not be here.
+    #[track_caller]
+    pub fn follow(&self, hint: &str) {
+        let words = words(hint);
+        let of = |flag: &str| {
+            let value = words.iter().position(|word| word == flag).and_then(|at| words.get(at + 1));
+            value.unwrap_or_else(|| panic!("no {flag} in: {hint}")).as_str()
+        };
+        let first: Vec<_> = words.iter().map(String::as_str).take(3).collect();
+        match first.as_slice() {
+            ["irsactl", ..] => drop(Run::of(&mut self.command(&words[1..])).ok()),
+            ["aws", "iam", operation] => self.iam_command(operation, &of),
+            ["aws", "route53", "change-resource-record-sets"] => {
+                assert_eq!(of("--hosted-zone-id"), PUBLIC_ZONE);
+                change(self, &serde_json::from_str(of("--change-batch")).unwrap());
+            }
+            ["aws", "eks", "delete-pod-identity-association"] => {
+                assert_eq!(of("--region"), self.fact("region"));
+                let eks = aws_sdk_eks::Client::new(&self.aws());
+                let request = eks.delete_pod_identity_association().cluster_name(of("--cluster-name"));
+                wait(request.association_id(of("--association-id")).send()).unwrap();
+            }
+            ["kubectl", "--namespace", namespace] if words[3..5] == ["rollout", "restart"] => {
+                let name = words[5].strip_prefix("deployment/").unwrap();
+                let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{name}");
+                let annotations =
+                    json!({"kubectl.kubernetes.io/restartedAt": format!("{:?}", std::time::SystemTime::now())});
+                self.patch(&path, &json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}));
+            }
+            ["kubectl", "--namespace", namespace] if words[3..5] == ["rollout", "undo"] => {
+                self.undo(namespace, words[5].strip_prefix("deployment/").unwrap());
+            }
+            _ => panic!("no command: {hint}"),
+        }
+    }
+
+    /// Gives a Deployment the pod template of its last revision but one.
+    fn undo(&self, namespace: &str, name: &str) {
+        let apps = format!("/apis/apps/v1/namespaces/{namespace}");
+        let path = format!("{apps}/deployments/{name}");
+        let mut deployment = self.object(&path);
+        let sets = self.object(&format!("{apps}/replicasets"));
+        let mut sets: Vec<_> = sets["items"].as_array().unwrap().iter().collect();
+        sets.retain(|set| set["metadata"]["ownerReferences"][0]["uid"] == deployment["metadata"]["uid"]);
+        sets.sort_by_key(|set| {
+            let revision = &set["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+            revision.as_str().unwrap().parse::<u32>().unwrap()
+        });
+        let mut template = sets[sets.len() - 2]["spec"]["template"].clone();
+        template["metadata"]["labels"].as_object_mut().unwrap().remove("pod-template-hash");
+        deployment["spec"]["template"] = template;
+        self.kube("PUT", &path, Some(&deployment)).unwrap();
+    }
+
+    fn iam_command<'a>(&self, operation: &str, of: &dyn Fn(&str) -> &'a str) {
+        let iam = self.iam();
+        let role = of("--role-name");
+        match operation {
+            "update-assume-role-policy" => {
+                let request = iam.update_assume_role_policy().role_name(role);
+                wait(request.policy_document(of("--policy-document")).send()).map(drop).unwrap();
+            }
+            "delete-role-policy" => {
+                let request = iam.delete_role_policy().role_name(role).policy_name(of("--policy-name"));
+                wait(request.send()).map(drop).unwrap();
+            }
+            "delete-role-permissions-boundary" => {
+                wait(iam.delete_role_permissions_boundary().role_name(role).send()).map(drop).unwrap();
+            }
+            _ => panic!("aws iam {operation}"),
+        }
+    }
+}
+
+/// The words of a command as a shell sees them.
+fn words(command: &str) -> Vec<String> {
+    let output = Command::new("sh").arg("-c").arg(format!("printf '%s\\0' {command}")).output().unwrap();
+    assert!(output.status.success(), "no command: {command}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.trim_end_matches('\0').split('\0').map(str::to_owned).collect()
+}
