@@ -219,9 +219,7 @@ impl Workload {
     fn check_arguments(&self) -> Check {
         let id = ids::ARGUMENTS;
         let Some(installed) = &self.installed else { return Check::skip(id, "there is no ExternalDNS") };
-        // The owner is a link of its own.
-        let own = |finding: &Finding| !finding.message.starts_with("owner id");
-        let found: Vec<_> = installed.findings().into_iter().filter(own).collect();
+        let found = installed.findings();
         let without: Vec<_> = found.iter().flat_map(|finding| finding.without).copied().collect();
         let hint = self.install_without(&without);
         let check = |finding: Finding| {
