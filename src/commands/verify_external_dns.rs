@@ -10,7 +10,7 @@ use crate::cli::verify::ExternalDns;
 use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
-use crate::k8s::{FIELD_MANAGER, Kind};
+use crate::k8s::Kind;
 use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
 use crate::verify::chain::Hop;
@@ -52,7 +52,6 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
         _ => Vec::new(),
     };
     let account = installed.as_ref().map_or(args.name.clone(), |installed| installed.service_account.clone());
-    let ours = installed.as_ref().is_none_or(|it| it.managed_by.as_deref() == Some(FIELD_MANAGER));
     let wanted = Needs {
         permissions: needs(&cluster, installed.as_ref(), &ids),
         second: installed.as_ref().and_then(second),
@@ -63,22 +62,26 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     let who = (args.namespace.as_str(), args.name.as_str());
     let in_route53 = async {
         match &installed {
-            Some(installed) => dns::read(&observer, installed, String::new(), &zones, &deployments).await.map(Some),
+            Some(installed) => dns::read(&observer, installed, &zones, &deployments).await.map(Some),
             None => Ok(None),
         }
     };
     let (irsa, workload, dns) =
         join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, &deployments), in_route53)
             .await;
-    let (mut irsa, mut workload) = (irsa?, workload?);
+    let (mut irsa, mut workload, dns) = (irsa?, workload?, dns?);
     workload.role = observer.role_words(&irsa, &workload).await?;
+    if workload.is_ours() {
+        irsa.install = workload.mends_role(irsa.stack.as_ref().is_ok_and(Option::is_some));
+        irsa.make = Some(workload.install());
+    } else {
+        irsa.make = Some(make(args, aws, &account));
+    }
+    let chain = workload.unless_elsewhere(irsa.checks());
     let install = workload.install();
-    irsa.install = ours.then(|| install.clone());
-    irsa.make = Some(if ours { install.clone() } else { make(args, aws, &account) });
-    let chain = irsa.checks();
     let workload = workload.checks(&chain);
     let before: Vec<_> = chain.iter().chain(&workload).collect();
-    let records = match dns? {
+    let records = match dns {
         Some(dns) => Dns { install, ..dns }.verified(&before, args.hostname.as_deref()),
         None => without_installation(args.hostname.as_deref()),
     };

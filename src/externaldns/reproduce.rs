@@ -149,8 +149,11 @@ fn choices(installed: &Installed) -> Vec<String> {
     if !given("policy") && installed.policy.as_deref() == Some("sync") && installed.registry != "noop" {
         words.push("--policy sync".to_owned());
     }
-    if let (Some(prefix), Some(_)) = (&installed.txt_prefix, &installed.txt_suffix) {
-        words.push(format!("--txt-prefix {}", quoted(prefix)));
+    if let (Some(prefix), Some(suffix)) = (&installed.txt_prefix, &installed.txt_suffix) {
+        // It ran before the second was added.
+        let first = installed.arguments.names().find(|name| ["txt-prefix", "txt-suffix"].contains(name));
+        let (flag, affix) = if first == Some("txt-suffix") { ("txt-suffix", suffix) } else { ("txt-prefix", prefix) };
+        words.push(format!("--{flag} {}", quoted(affix)));
     }
     let mut usual = Settings::new("", &installed.owner_id);
     usual.version = installed.rules();
@@ -345,6 +348,7 @@ mod tests {
         }
         assert_eq!(with(&["--interval=2m", "--interval=3m"]), "--interval 3m");
         assert_eq!(with(&["--txt-prefix=a", "--txt-suffix=b"]), "--txt-prefix a");
+        assert_eq!(with(&["--txt-suffix=b", "--txt-prefix=a"]), "--txt-suffix b");
         assert_eq!(
             with(&["--annotation-prefix=external-dns.alpha.kubernetes.io/"]),
             "--annotation-prefix external-dns.alpha.kubernetes.io/"

@@ -10,7 +10,7 @@ use crate::externaldns::logs::{self, Class, Severity};
 use crate::externaldns::rbac::required_apis;
 use crate::externaldns::reproduce::{IMAGE, Reproduction};
 use crate::externaldns::version::{NEWEST, REPOSITORY};
-use crate::k8s::{Review, pod_trouble};
+use crate::k8s::{FIELD_MANAGER, Review, pod_trouble};
 
 /// So many refusals in a row for too many calls are no hiccup any more.
 const THROTTLED_TOO_OFTEN: usize = 3;
@@ -53,6 +53,21 @@ impl Workload {
     /// The command that installs it as it is.
     pub fn install(&self) -> String {
         self.install_with(|_, _| false, &[])
+    }
+
+    /// True where irsactl installed it, or nobody did.
+    pub fn is_ours(&self) -> bool {
+        self.installed.as_ref().is_none_or(|installed| installed.managed_by.as_deref() == Some(FIELD_MANAGER))
+    }
+
+    /// The command that brings the role back to what it should be; a stack that no option makes isn't its business.
+    /// Where there is no stack, the role is left to be named.
+    pub fn mends_role(&self, has_stack: bool) -> Option<String> {
+        match (has_stack, self.role.iter().any(|word| word.starts_with("--role-arn"))) {
+            (true, true) => None,
+            (true, false) => Some(self.install()),
+            (false, _) => Some(Self { role: Vec::new(), ..self.clone() }.install()),
+        }
     }
 
     fn install_without(&self, flags: &[&str]) -> String {
@@ -104,6 +119,15 @@ impl Workload {
         vec![rbac, deployment, arguments, pods, logs]
     }
 
+    /// Where nothing has this name and ExternalDNS has another, the links of a service account that isn't there follow.
+    pub fn unless_elsewhere(&self, chain: Vec<Check>) -> Vec<Check> {
+        if self.others.is_empty() || !self.role.is_empty() || !matches!(self.deployment, Ok(None)) {
+            return chain;
+        }
+        let missing = self.missing();
+        chain.into_iter().map(|check| unless_after(check, &[&missing])).collect()
+    }
+
     fn check_rbac(&self) -> Check {
         let id = ids::RBAC;
         let Some(installed) = &self.installed else { return Check::skip(id, "there is no ExternalDNS") };
@@ -116,7 +140,10 @@ impl Workload {
             findings.push(self.without_apis(installed, unserved));
         }
         let account = format!("{}/{}", installed.namespace, installed.service_account);
-        if let Some(denied) = denied(rights) {
+        let served = |right: &Review| {
+            !unserved.iter().any(|(group, _, plural)| *group == right.group && *plural == right.resource)
+        };
+        if let Some(denied) = denied(rights, served) {
             findings.push(
                 Check::fail(id, format!("ServiceAccount {account} may not {denied}, which the sources need"))
                     .hint(self.install()),
@@ -192,9 +219,7 @@ impl Workload {
     fn check_arguments(&self) -> Check {
         let id = ids::ARGUMENTS;
         let Some(installed) = &self.installed else { return Check::skip(id, "there is no ExternalDNS") };
-        // The owner is a link of its own.
-        let own = |finding: &Finding| !finding.message.starts_with("owner id");
-        let found: Vec<_> = installed.findings().into_iter().filter(own).collect();
+        let found = installed.findings();
         let without: Vec<_> = found.iter().flat_map(|finding| finding.without).copied().collect();
         let hint = self.install_without(&without);
         let check = |finding: Finding| {
@@ -229,9 +254,14 @@ impl Workload {
                 Check::warn(ids::PODS, format!("pod {name} was restarted {times}{last}")).hint(self.previous_log())
             });
         }
-        let trouble = pod_trouble(pod)?;
+        let (trouble, starting) = pod_trouble(pod)?;
         let words = self.last_words().map(|words| format!("; its log ends with: {words}")).unwrap_or_default();
-        Some(Check::fail(ids::PODS, format!("pod {name} {trouble}{words}")).hint(self.mend_pod(pod, name)))
+        let mut waiting = containers(pod).filter_map(|status| status["state"]["waiting"]["reason"].as_str());
+        let unpullable = waiting.any(|reason| ["ErrImagePull", "ImagePullBackOff"].contains(&reason));
+        let crashed = containers(pod).any(|status| status["restartCount"].as_u64() > Some(0));
+        let hint =
+            if starting && !unpullable && !crashed { self.wait() } else { self.mend_pod(name, unpullable, crashed) };
+        Some(Check::fail(ids::PODS, format!("pod {name} {trouble}{words}")).hint(hint))
     }
 
     /// Why it exits, in its own words.
@@ -243,20 +273,17 @@ impl Workload {
     }
 
     /// What was changed and never worked is undone; else what is wrong is to be looked at.
-    fn mend_pod(&self, pod: &Value, name: &str) -> String {
-        let waiting =
-            |reasons: &[&str]| containers(pod).any(|it| reasons.iter().any(|r| it["state"]["waiting"]["reason"] == *r));
-        if self.never_worked() {
-            return self.kubectl(&format!("rollout undo deployment/{}", self.name));
-        }
+    fn mend_pod(&self, name: &str, unpullable: bool, crashed: bool) -> String {
         let image = self.installed.as_ref().map(|installed| installed.image.as_str()).unwrap_or_default();
-        if waiting(&["ErrImagePull", "ImagePullBackOff"]) && image.starts_with(REPOSITORY) && image != NEWEST.image() {
-            return self.install_without(&[IMAGE]);
+        if self.never_worked() {
+            self.kubectl(&format!("rollout undo deployment/{}", self.name))
+        } else if unpullable && image.starts_with(REPOSITORY) && image != NEWEST.image() {
+            self.install_without(&[IMAGE])
+        } else if crashed {
+            self.previous_log()
+        } else {
+            self.kubectl(&format!("describe pod {name}"))
         }
-        if containers(pod).any(|status| status["restartCount"].as_u64() > Some(0)) {
-            return self.previous_log();
-        }
-        self.kubectl(&format!("describe pod {name}"))
     }
 
     /// True where the Deployment was changed and its pods have never been available since.
@@ -346,8 +373,9 @@ impl Workload {
 }
 
 /// Those that aren't allowed, by verbs.
-fn denied(rights: &[(Review, bool)]) -> Option<String> {
-    let denied: Vec<_> = rights.iter().filter(|(_, allowed)| !allowed).map(|(review, _)| review).collect();
+fn denied(rights: &[(Review, bool)], served: impl Fn(&Review) -> bool) -> Option<String> {
+    let denied = rights.iter().filter(|(right, allowed)| !allowed && served(right));
+    let denied: Vec<_> = denied.map(|(review, _)| review).collect();
     let what = |review: &Review| Review { verb: String::new(), ..review.clone() }.to_string().trim().to_owned();
     let mut groups: Vec<(BTreeSet<&str>, Vec<String>)> = Vec::new();
     for review in &denied {

@@ -42,8 +42,29 @@ impl Sandbox {
                     json!({"kubectl.kubernetes.io/restartedAt": format!("{:?}", std::time::SystemTime::now())});
                 self.patch(&path, &json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}));
             }
+            ["kubectl", "--namespace", namespace] if words[3..5] == ["rollout", "undo"] => {
+                self.undo(namespace, words[5].strip_prefix("deployment/").unwrap());
+            }
             _ => panic!("no command: {hint}"),
         }
+    }
+
+    /// Gives a Deployment the pod template of its last revision but one.
+    fn undo(&self, namespace: &str, name: &str) {
+        let apps = format!("/apis/apps/v1/namespaces/{namespace}");
+        let path = format!("{apps}/deployments/{name}");
+        let mut deployment = self.object(&path);
+        let sets = self.object(&format!("{apps}/replicasets"));
+        let mut sets: Vec<_> = sets["items"].as_array().unwrap().iter().collect();
+        sets.retain(|set| set["metadata"]["ownerReferences"][0]["uid"] == deployment["metadata"]["uid"]);
+        sets.sort_by_key(|set| {
+            let revision = &set["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+            revision.as_str().unwrap().parse::<u32>().unwrap()
+        });
+        let mut template = sets[sets.len() - 2]["spec"]["template"].clone();
+        template["metadata"]["labels"].as_object_mut().unwrap().remove("pod-template-hash");
+        deployment["spec"]["template"] = template;
+        self.kube("PUT", &path, Some(&deployment)).unwrap();
     }
 
     fn iam_command<'a>(&self, operation: &str, of: &dyn Fn(&str) -> &'a str) {
