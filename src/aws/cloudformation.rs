@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::stack::events::Event;
 
 /// A stack as CloudFormation describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stack {
     /// Its ARN; a stack that is deleted and made again gets another one.
     pub id: String,

@@ -133,7 +133,7 @@ pub struct Settings {
     #[arg(long, value_name = "VERSION")]
     pub external_dns_version: Option<String>,
 
-    /// Image of a mirror; its tag is the release
+    /// Image of a mirror; its tag is the release, or --external-dns-version says it
     #[arg(long, value_name = "IMAGE")]
     pub image: Option<String>,
 

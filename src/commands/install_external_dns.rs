@@ -224,7 +224,7 @@ fn guard(plan: &mut Plan, seen: &Seen, settings: &Settings, adopt: bool) -> Resu
         guards::ours(&Kind::DEPLOYMENT, deployment, adopt)?;
     }
     guards::installations(plan, settings, cluster, deployment.is_some(), &objects.installations)?;
-    guards::binding(settings, objects.cluster_role_binding.as_ref())
+    guards::binding(settings, objects.cluster_role_binding.as_ref(), &objects.installations)
 }
 
 fn desired(args: &Install, seen: &Seen, settings: Settings, patches: Vec<Value>, aws: &Aws) -> Result<Desired> {

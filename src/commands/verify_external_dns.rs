@@ -6,18 +6,15 @@ use serde_json::Value;
 use super::verify;
 use crate::Exit;
 use crate::aws::Aws;
-use crate::aws::eks::Cluster;
 use crate::cli::verify::ExternalDns;
 use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
-use crate::externaldns::reproduce::install_command;
-use crate::iam::trust::Issuer;
-use crate::k8s::{FIELD_MANAGER, Kind, Kubernetes};
+use crate::k8s::Kind;
 use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
 use crate::verify::chain::Hop;
-use crate::verify::dns::without_installation;
+use crate::verify::dns::{Dns, without_installation};
 use crate::verify::{Check, Look, Report, ids};
 
 /// Walks the chain from the cluster's issuer to the records.
@@ -44,63 +41,54 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
         connected => look(connected)?,
     };
     let observer = Observer { aws, kubernetes, cluster: &cluster, issuer: &issuer, live: args.how.live };
-    let (deployments, zones) = join(deployments(context, &observer), aws.zones()).await;
+    let (deployments, zones) = join(deployments(&observer), aws.zones()).await;
     let (deployments, zones) = (deployments?, look(zones)?);
-    report.extend([cluster_check(&cluster, &issuer, &observer, &deployments)]);
+    let unread = deployments.as_ref().err().map(String::as_str);
+    report.extend([verify::cluster(context, &observer, unread).await]);
     let deployment = deployments.clone().map(|all| all.into_iter().find(|it| is(it, &args.namespace, &args.name)));
     let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
-    let install = install(args, aws, installed.as_ref());
     let ids = match (&installed, &zones) {
         (Some(installed), Ok(zones)) => installed.looked_after(zones).iter().map(|zone| zone.id.clone()).collect(),
         _ => Vec::new(),
     };
     let account = installed.as_ref().map_or(args.name.clone(), |installed| installed.service_account.clone());
-    let ours = installed.as_ref().is_none_or(|it| it.managed_by.as_deref() == Some(FIELD_MANAGER));
     let wanted = Needs {
         permissions: needs(&cluster, installed.as_ref(), &ids),
         second: installed.as_ref().and_then(second),
         zones: true,
-        install: ours.then(|| install.clone()),
-        make: Some(if ours { install.clone() } else { make(args, aws, &account) }),
         restart: Some(format!("kubectl --namespace {} rollout restart deployment/{}", args.namespace, args.name)),
+        ..Needs::default()
     };
     let who = (args.namespace.as_str(), args.name.as_str());
     let in_route53 = async {
         match &installed {
-            Some(installed) => dns::read(&observer, installed, install.clone(), &zones, &deployments).await.map(Some),
+            Some(installed) => dns::read(&observer, installed, &zones, &deployments).await.map(Some),
             None => Ok(None),
         }
     };
-    let (irsa, workload, dns) = join3(
-        observer.irsa((&args.namespace, &account), wanted),
-        observer.workload(who, deployment, install.clone()),
-        in_route53,
-    )
-    .await;
-    let (irsa, mut workload) = (irsa?, workload?);
-    workload.install = irsa.keeping_role(&workload.install);
-    let chain = irsa.checks();
+    let (irsa, workload, dns) =
+        join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, &deployments), in_route53)
+            .await;
+    let (mut irsa, mut workload, dns) = (irsa?, workload?, dns?);
+    workload.role = observer.role_words(&irsa, &workload).await?;
+    if workload.is_ours() {
+        irsa.install = workload.mends_role(irsa.stack.as_ref().is_ok_and(Option::is_some));
+        irsa.make = Some(workload.install());
+    } else {
+        irsa.make = Some(make(args, aws, &account));
+    }
+    let chain = workload.unless_elsewhere(irsa.checks());
+    let install = workload.install();
     let workload = workload.checks(&chain);
     let before: Vec<_> = chain.iter().chain(&workload).collect();
-    let records = match dns? {
-        Some(dns) => dns.verified(&before, args.hostname.as_deref()),
+    let records = match dns {
+        Some(dns) => Dns { install, ..dns }.verified(&before, args.hostname.as_deref()),
         None => without_installation(args.hostname.as_deref()),
     };
     report.extend(chain);
     report.extend(workload);
     report.extend(records);
     Ok(report)
-}
-
-fn install(args: &ExternalDns, aws: &Aws, installed: Option<&Installed>) -> String {
-    let (cluster, region) = (&args.cluster.cluster, aws.region());
-    match installed {
-        Some(installed) => install_command(cluster, region, installed, &[]),
-        None => format!(
-            "irsactl install external-dns --cluster {cluster} --region {region} --namespace {} --name {} --approve",
-            args.namespace, args.name
-        ),
-    }
 }
 
 /// The role of another account, which it assumes with its own.
@@ -124,19 +112,6 @@ fn is(deployment: &Value, namespace: &str, name: &str) -> bool {
     deployment["metadata"]["namespace"] == namespace && deployment["metadata"]["name"] == name
 }
 
-async fn deployments(context: &Context, observer: &Observer<'_>) -> Result<Look<Vec<Value>>> {
-    let read = async |kubernetes: &Kubernetes| match kubernetes.list(&Kind::DEPLOYMENT, None, None, None).await {
-        Ok(all) => Ok(all),
-        Err(error) => Err(context.explain_access(error, &observer.cluster.name).await),
-    };
-    observer.in_cluster(read).await
-}
-
-fn cluster_check(cluster: &Cluster, issuer: &Issuer, observer: &Observer<'_>, answer: &Look<Vec<Value>>) -> Check {
-    match (&observer.kubernetes, answer) {
-        (Ok(_), Ok(_)) => Check::pass(ids::CLUSTER, format!("{}, issuer {issuer}", cluster.arn)),
-        (Err(why), _) | (_, Err(why)) => {
-            Check::skip(ids::CLUSTER, format!("{}, whose Kubernetes API can't be read: {why}", cluster.arn))
-        }
-    }
+async fn deployments(observer: &Observer<'_>) -> Result<Look<Vec<Value>>> {
+    observer.in_cluster(async |kubernetes| kubernetes.list(&Kind::DEPLOYMENT, None, None, None).await).await
 }

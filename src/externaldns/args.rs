@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::filter::{DomainFilter, Zone};
 use super::flags::{self, Flag, Kind};
-use super::owner;
+use super::rbac;
 use super::registry::Mapper;
+use super::reproduce::IMAGE;
 use super::settings::{Policy, Prefixes, abandoned_image};
 use super::version::{Feature, NEWEST, Version};
 
@@ -274,74 +275,121 @@ impl Installed {
         ["aws-zone-tags", "regex-domain-filter", "regex-domain-exclusion"].iter().find(given).copied()
     }
 
-    /// What is wrong with what it was told.
+    /// What is wrong with what it was told, as far as neither zones nor other owners are needed to tell.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let mut say = |fatal, message| findings.push(Finding { fatal, message });
-        let version = self.rules();
+        self.flag_findings(&mut findings);
+        self.policy_findings(&mut findings);
+        self.registry_findings(&mut findings);
+        self.source_findings(&mut findings);
+        if self.arguments.bool("dry-run") == Some(true) {
+            findings.push(Finding { without: &["dry-run"], ..Finding::fatal("--dry-run: no record is changed") });
+        }
+        if self.arguments.bool("once") == Some(true) {
+            findings.push(Finding::fatal("--once: ExternalDNS ends after one synchronisation"));
+        }
+        match self.provider.as_deref() {
+            Some("aws") => {}
+            Some(other) => findings.push(Finding::fatal(format!("--provider={other} is not Route53"))),
+            None => findings.push(Finding::fatal("no --provider: ExternalDNS exits at once")),
+        }
+        if self.replicas > 1 {
+            let why = format!("{} replicas race for the same records: there is no leader election", self.replicas);
+            findings.push(Finding::harmless(why));
+        }
+        if let Some(why) = abandoned_image(&self.image) {
+            findings.push(Finding::harmless(format!("image {}: {why}", self.image)));
+        }
+        findings
+    }
+
+    fn flag_findings(&self, findings: &mut Vec<Finding>) {
         let mut names: Vec<_> = self.arguments.names().collect();
         names.sort_unstable();
         for pair in names.windows(2) {
-            let once = Flag::find(pair[0]).is_some_and(|flag| flag.kind_in(version) != Kind::List);
+            let once = Flag::find(pair[0]).is_some_and(|flag| flag.kind_in(self.rules()) != Kind::List);
             if once && pair[0] == pair[1] {
-                say(true, format!("--{} is given twice: ExternalDNS exits at once", pair[0]));
+                findings.push(Finding::fatal(format!("--{} is given twice: ExternalDNS exits at once", pair[0])));
             }
         }
         names.dedup();
         for name in names {
-            if let Err(problem) = flags::check(name, version) {
-                say(Flag::find(name).is_some(), problem);
+            if let Err(problem) = flags::check(name, self.rules()) {
+                // A build that doesn't say its version may know it.
+                let fatal = self.version.is_some() && !flags::is_of_other_provider(name);
+                findings.push(Finding { fatal, ..Finding::harmless(problem) });
             }
         }
-        if self.sources.is_empty() {
-            say(true, "no --source: ExternalDNS exits at once".to_owned());
-        }
+    }
+
+    fn policy_findings(&self, findings: &mut Vec<Finding>) {
         match self.policy.as_deref() {
             None => {
-                say(true, "--policy must be set explicitly (one of: sync, upsert-only, create-only)".to_owned());
+                findings
+                    .push(Finding::fatal("--policy must be set explicitly (one of: sync, upsert-only, create-only)"));
             }
             Some(policy) if Policy::parse(policy).is_none() => {
-                say(true, format!("--policy={policy}: there are sync, upsert-only and create-only"));
+                findings
+                    .push(Finding::fatal(format!("--policy={policy}: there are sync, upsert-only and create-only")));
             }
             Some(_) if self.arguments.get("policy").is_none() => {
-                say(false, format!("no --policy: ExternalDNS {version} defaults to sync, which deletes records"));
+                let version = self.rules();
+                let why = format!("no --policy: ExternalDNS {version} defaults to sync, which deletes records");
+                findings.push(Finding::harmless(why));
             }
             _ => {}
         }
-        if let Some(why) = owner::copied(&self.owner_id).filter(|_| self.registry == "txt") {
-            say(false, format!("owner id `{}` is not unique to this cluster: {why}", self.owner_id));
-        }
-        for (flag, values) in [("domain-filter", &self.domain_filters), ("zone-id-filter", &self.zone_id_filters)] {
-            for value in values.iter().filter(|value| value.contains(',')) {
-                say(false, format!("--{flag}={value} is one name with a comma in it, which nothing matches"));
-            }
-        }
-        if self.txt_prefix.is_some() && self.txt_suffix.is_some() {
-            say(true, "--txt-prefix and --txt-suffix are mutually exclusive".to_owned());
-        }
         if self.registry == "noop" && self.policy.as_deref() == Some("sync") {
-            say(false, "--registry=noop with --policy=sync deletes every record that no source asks for".to_owned());
+            let why = "--registry=noop with --policy=sync deletes every record that no source asks for";
+            findings.push(Finding::harmless(why));
+        }
+    }
+
+    fn registry_findings(&self, findings: &mut Vec<Finding>) {
+        if self.txt_prefix.is_some() && self.txt_suffix.is_some() {
+            findings.push(Finding::fatal("--txt-prefix and --txt-suffix are mutually exclusive: ExternalDNS exits"));
         }
         if self.legacy_annotations && self.annotation_prefix.starts_with(super::version::LEGACY_PREFIX) {
-            say(true, "--enable-legacy-annotation-prefix with the legacy --annotation-prefix: it exits".to_owned());
+            let why = "--enable-legacy-annotation-prefix with the legacy --annotation-prefix: ExternalDNS exits";
+            findings.push(Finding::fatal(why));
         }
-        if self.replicas > 1 {
-            say(false, format!("{} replicas race for the same records: there is no leader election", self.replicas));
+    }
+
+    fn source_findings(&self, findings: &mut Vec<Finding>) {
+        if self.sources.is_empty() {
+            findings.push(Finding::fatal("no --source: ExternalDNS exits at once"));
         }
-        if let Some(why) = abandoned_image(&self.image) {
-            say(false, format!("image {}: {why}", self.image));
+        let version = self.rules();
+        for problem in self.sources.iter().filter_map(|source| rbac::check_exists(source, version).err()) {
+            findings.push(Finding { fatal: self.version.is_some(), ..Finding::harmless(problem) });
         }
-        findings
+        let crd = self.sources.iter().any(|source| source == "crd");
+        if crd && self.annotation_filter.is_some() && version.supports(Feature::CrdFilterBroken) {
+            let why = format!("source crd yields nothing with --annotation-filter in ExternalDNS {version}");
+            findings.push(Finding { without: &[IMAGE], ..Finding::fatal(why) });
+        }
     }
 }
 
 /// Something wrong with an installation's arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// True if ExternalDNS exits for it.
+    /// True if ExternalDNS exits for it, or changes no record.
     pub fatal: bool,
     /// What and why.
     pub message: String,
+    /// Flags that a command which mends it leaves out, beside what it leaves out of itself.
+    pub without: &'static [&'static str],
+}
+
+impl Finding {
+    fn fatal(message: impl Into<String>) -> Self {
+        Self { fatal: true, ..Self::harmless(message) }
+    }
+
+    fn harmless(message: impl Into<String>) -> Self {
+        Self { fatal: false, message: message.into(), without: &[] }
+    }
 }
 
 /// True for a Deployment whose image, or whose arguments, are those of ExternalDNS.
@@ -534,27 +582,36 @@ mod tests {
 
     #[test]
     fn arguments_that_make_it_exit_or_go_wrong() {
-        let seed = findings(
+        let frozen = findings(
             "k8s.gcr.io/external-dns/external-dns:v0.10.2",
-            &[
-                "--source=service",
-                "--provider=aws",
-                "--policy=sync",
-                "--txt-owner-id=my-hostedzone-identifier",
-                "--domain-filter=a.com,b.com",
-            ],
+            &["--source=service", "--provider=aws", "--policy=sync", "--txt-owner-id=c1"],
         );
-        let parts = ["not unique", "comma", "frozen"];
-        assert!(seed.len() == 3 && parts.iter().zip(&seed).all(|(part, (_, text))| text.contains(part)), "{seed:?}");
-        let removed = findings(
-            "registry.k8s.io/external-dns/external-dns:v0.18.0",
-            &["--source=service", "--policy=sync", "--txt-owner-id=c1", "--txt-new-format-only"],
-        );
-        let twice = findings(
-            "registry.k8s.io/external-dns/external-dns:v0.23.0",
-            &["--source=service", "--source=ingress", "--policy=sync", "--policy=sync", "--txt-owner-id=c1"],
-        );
-        assert_eq!(twice, [(true, "--policy is given twice: ExternalDNS exits at once".to_owned())]);
-        assert!(removed[0].0 && removed[0].1.contains("v0.18.0"), "{removed:?}");
+        assert!(frozen.len() == 1 && !frozen[0].0 && frozen[0].1.contains("frozen"), "{frozen:?}");
+        let usual = ["--source=ingress", "--policy=sync", "--txt-owner-id=c1"];
+        for (version, more, fatal, message) in [
+            ("v0.18.0", &["--txt-new-format-only"][..], true, "was removed in ExternalDNS v0.18.0"),
+            ("v0.23.0", &["--no-such-flag"], true, "has no flag --no-such-flag"),
+            ("prod", &["--no-such-flag"], false, "has no flag --no-such-flag"),
+            ("v0.23.0", &["--cloudflare-proxied"], false, "another DNS provider"),
+            ("v0.23.0", &["--policy=sync"], true, "--policy is given twice: ExternalDNS exits at once"),
+            ("v0.23.0", &["--source=sevice"], true, "`sevice` is not a source"),
+            ("v0.20.0", &["--source=unstructured"], true, "needs ExternalDNS v0.21.0"),
+            ("v0.22.0", &["--source=crd", "--annotation-filter=a=b"], true, "source crd yields nothing"),
+            ("v0.23.0", &["--dry-run"], true, "no record is changed"),
+            ("v0.23.0", &["--once"], true, "ends after one"),
+            ("v0.23.0", &["--txt-prefix=a", "--txt-suffix=b"], true, "mutually exclusive"),
+        ] {
+            let args: Vec<_> = usual.iter().chain(&["--provider=aws"]).chain(more).copied().collect();
+            let found = findings(&format!("registry.k8s.io/external-dns/external-dns:{version}"), &args);
+            assert!(
+                found.len() == 1 && found[0].0 == fatal && found[0].1.contains(message),
+                "{version} {more:?} {found:?}"
+            );
+        }
+        for (provider, message) in [(&["--provider=google"][..], "is not Route53"), (&[], "no --provider")] {
+            let args: Vec<_> = usual.iter().chain(provider).copied().collect();
+            let found = findings("registry.k8s.io/external-dns/external-dns:v0.23.0", &args);
+            assert!(found.len() == 1 && found[0].0 && found[0].1.contains(message), "{found:?}");
+        }
     }
 }

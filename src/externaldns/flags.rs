@@ -62,7 +62,7 @@ impl Flag {
 /// Names the version that has it, or the one that dropped it.
 pub fn check(name: &str, version: Version) -> Result<(), String> {
     let Some(flag) = Flag::find(name) else {
-        if OTHER_PROVIDERS.iter().any(|prefix| name.starts_with(prefix)) {
+        if is_of_other_provider(name) {
             return Err(format!("--{name} belongs to another DNS provider; irsactl installs the aws provider"));
         }
         let unknown_to_us = version > NEWEST && version.warning().is_some();
@@ -78,6 +78,11 @@ pub fn check(name: &str, version: Version) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// True for a flag of a DNS provider other than Route53, which has no meaning beside `--provider=aws`.
+pub fn is_of_other_provider(name: &str) -> bool {
+    Flag::find(name).is_none() && OTHER_PROVIDERS.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Prefixes of the flags of DNS providers other than Route53.

@@ -252,6 +252,55 @@ pub fn is_first_sync(class: &Class) -> bool {
     matches!(class, Class::Healthy | Class::Applied | Class::NoZoneMatch)
 }
 
+/// What a log says in the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Story {
+    /// A synchronisation has succeeded.
+    pub synced: bool,
+    /// What is wrong, each with how often it was said: all since the last synchronisation that succeeded, and the
+    /// warnings of that one.
+    pub wrong: Vec<(Class, usize)>,
+}
+
+/// Reads a log to its end: what came before a synchronisation that succeeded is over.
+pub fn story(log: &str) -> Story {
+    let mut story = Story::default();
+    let mut warned = Vec::new();
+    for class in log.lines().filter_map(classify) {
+        let synced = is_first_sync(&class);
+        match severity(&class) {
+            Severity::Fine => {}
+            _ => count(&mut story.wrong, class),
+        }
+        if synced {
+            warned = std::mem::take(&mut story.wrong);
+            warned.retain(|(class, _)| severity(class) == Severity::Warning);
+            story.synced = true;
+        }
+    }
+    for (class, times) in warned {
+        if !story.wrong.iter().any(|(other, _)| *other == class) {
+            story.wrong.push((class, times));
+        }
+    }
+    // These say that there was an error, which is said, too.
+    let reason = |class: &Class| !matches!(class, Class::Submit | Class::SoftErrors(_));
+    if story.wrong.iter().any(|(class, _)| severity(class) >= Severity::Error && reason(class)) {
+        story.wrong.retain(|(class, _)| reason(class));
+    }
+    story
+}
+
+/// Of errors in a row the last number counts.
+fn count(wrong: &mut Vec<(Class, usize)>, class: Class) {
+    let same =
+        |other: &Class| *other == class || matches!((other, &class), (Class::SoftErrors(_), Class::SoftErrors(_)));
+    match wrong.iter_mut().find(|(other, _)| same(other)) {
+        Some(found) => *found = (class, found.1 + 1),
+        None => wrong.push((class, 1)),
+    }
+}
+
 /// False where the log level keeps back that a synchronisation has succeeded, or a dry run never writes anything.
 pub fn tells_of_syncs(extra_args: &[String]) -> bool {
     let quiet = ["warn", "warning", "error", "fatal", "panic"];

@@ -221,8 +221,12 @@ fn identity(installed: &Installed, wanted: &Settings, found: &mut Found) {
     ];
     let migrated =
         |what: What| what == What::Owner && wanted.extra("migrate-from-txt-owner") == Some(&installed.owner_id);
+    // ExternalDNS doesn't run with both: whichever stays is how its records are named.
+    let (prefix, suffix) = (installed.txt_prefix == wanted.txt_prefix, installed.txt_suffix == wanted.txt_suffix);
+    let one_stays = installed.txt_prefix.is_some() && installed.txt_suffix.is_some() && prefix != suffix;
     for (what, flag, before, after) in pairs {
-        if before != after && !migrated(what) {
+        let chosen = one_stays && what != What::Owner;
+        if before != after && !migrated(what) && !chosen {
             found.add(what, flag, &before, &after, Risk::Orphans);
         }
     }

@@ -112,13 +112,24 @@ const BUILT_IN: &[(&str, &str, &[&str])] = &[
     ("namespaces", "", READ),
 ];
 
-/// Checks that `version` has a source.
+/// Checks that `version` has a source that irsactl installs.
 ///
 /// # Errors
 /// Names the version that has it, or the sources there are.
 pub fn check_source(name: &str, version: Version) -> Result<(), String> {
-    if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
-        return Err(format!("source {name}: {why}"));
+    match REFUSED.iter().find(|(refused, _)| *refused == name) {
+        Some((_, why)) => Err(format!("source {name}: {why}")),
+        None => check_exists(name, version),
+    }
+}
+
+/// Checks that `version` has a source, be it one that irsactl doesn't install.
+///
+/// # Errors
+/// Names the version that has it, or the sources there are.
+pub fn check_exists(name: &str, version: Version) -> Result<(), String> {
+    if REFUSED.iter().any(|(refused, _)| *refused == name) {
+        return Ok(());
     }
     let Some(source) = find(name) else {
         let all: Vec<_> = SOURCES.iter().map(|source| source.name).collect();

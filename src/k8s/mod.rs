@@ -23,9 +23,9 @@ pub use kind::{Kind, describe};
 
 use crate::wait::Wait;
 
-/// What keeps a pod from being ready, as people read it; none for a ready pod.
-pub fn pod_trouble(pod: &serde_json::Value) -> Option<String> {
-    pod::trouble(pod).map(|trouble| trouble.text)
+/// What keeps a pod from being ready, as people read it, and whether it is about to be; none for a ready pod.
+pub fn pod_trouble(pod: &serde_json::Value) -> Option<(String, bool)> {
+    pod::trouble(pod).map(|trouble| (trouble.text, trouble.severity == pod::Severity::Starting))
 }
 
 /// The field manager of everything that irsactl applies.

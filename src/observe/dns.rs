@@ -40,7 +40,6 @@ const CUSTOM: &[(&str, &str, &str)] = &[
 pub(crate) async fn read(
     observer: &Observer<'_>,
     installed: &Installed,
-    install: String,
     zones: &Look<Vec<Zone>>,
     deployments: &Look<Vec<Value>>,
 ) -> Result<Dns> {
@@ -55,7 +54,7 @@ pub(crate) async fn read(
     Ok(Dns {
         commands: observer.commands(),
         installed: installed.clone(),
-        install,
+        install: String::new(),
         owner_id: derived_owner_id(&observer.cluster.name, &observer.cluster.arn, &installed.name),
         zones: zones?,
         records: records?,

@@ -9,14 +9,18 @@ use super::iamserviceaccount::Reader;
 use crate::aws::Aws;
 use crate::aws::eks::Cluster;
 use crate::aws::iam::Role;
+use crate::cli::policy::SHARED_POLICY;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::rbac::{self, Rule};
+use crate::externaldns::reproduce::{RoleFacts, role_words};
 use crate::externaldns::settings::Settings;
 use crate::iam::arn::Arn;
 use crate::iam::policy::{Need, PolicyDocument};
 use crate::iam::trust::{AUDIENCE, Issuer};
 use crate::k8s::{Kind, Kubernetes, Review};
+use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
+use crate::stack::tags;
 use crate::verify::chain::{Hop, Irsa, Live};
 use crate::verify::permissions::{Holder, Lack, Policies, judged};
 use crate::verify::workload::Workload;
@@ -285,20 +289,24 @@ impl Observer<'_> {
         Ok(look(self.aws.role(role.name()).await)?.map(|found| found.map(|found| found.trust)))
     }
 
-    /// The installation of ExternalDNS with its Deployment, as read before.
+    /// The installation of ExternalDNS of a namespace and name, with all Deployments as read before.
     pub(crate) async fn workload(
         &self,
         (namespace, name): (&str, &str),
-        deployment: Look<Option<Value>>,
-        install: String,
+        deployments: &Look<Vec<Value>>,
     ) -> Result<Workload> {
+        let of_place = |it: &Value| it["metadata"]["namespace"] == namespace && it["metadata"]["name"] == name;
+        let deployment = deployments.clone().map(|all| all.into_iter().find(of_place));
+        let all = deployments.iter().flatten().filter(|it| !of_place(it)).filter_map(Installed::from_deployment);
         let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
-        let (version, (rights, unserved), pods) = join3(
-            self.in_cluster(async |kubernetes| kubernetes.version().await),
-            self.rights(installed.as_ref()),
-            self.pods(installed.as_ref()),
-        )
-        .await;
+        let seen = match (&deployment, &installed) {
+            (Err(why), _) => Err(why.clone()),
+            (_, None) => Err("there is no ExternalDNS".to_owned()),
+            (_, Some(installed)) => Ok(installed),
+        };
+        let (version, (rights, unserved), pods) =
+            join3(self.in_cluster(async |kubernetes| kubernetes.version().await), self.rights(&seen), self.pods(&seen))
+                .await;
         let pods = pods?;
         let log = match (&pods, &installed) {
             (Ok(pods), Some(installed)) => self.log(pods, installed).await?,
@@ -306,8 +314,11 @@ impl Observer<'_> {
             _ => Ok(None),
         };
         Ok(Workload {
-            full: format!("{namespace}/{name}"),
-            install,
+            commands: self.commands(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            role: Vec::new(),
+            others: all.map(|other| (other.namespace, other.name)).collect(),
             deployment,
             installed,
             minor: version?.ok().map(|(_, minor, _)| minor),
@@ -318,12 +329,34 @@ impl Observer<'_> {
         })
     }
 
+    /// The words of `install` that leave the IAM half of an installation as it is.
+    pub(crate) async fn role_words(&self, irsa: &Irsa, workload: &Workload) -> Result<Vec<String>> {
+        let named = irsa.service_account.as_ref().ok().and_then(Option::as_ref);
+        let mut facts = RoleFacts {
+            stack: irsa.stack.as_ref().ok().and_then(Option::as_ref),
+            named: named.and_then(|object| annotation(object, ROLE_ANNOTATION)),
+            second: workload.installed.as_ref().and_then(|installed| installed.assume_role.as_deref()),
+            policy: None,
+            shared: SHARED_POLICY,
+        };
+        let kept = match facts.unusual_policy() {
+            Some(arn) => look(self.aws.policy(&arn).await)?.ok().flatten(),
+            None => None,
+        };
+        let ours = kept.filter(|policy| policy.tags.contains_key(tags::IRSACTL_VERSION));
+        facts.policy = ours.as_ref().map(|policy| policy.name.as_str());
+        Ok(role_words(self.aws.region(), &self.cluster.name, &workload.name, &facts))
+    }
+
     /// Whether its ServiceAccount may read what its sources need, and which APIs are missing.
     async fn rights(
         &self,
-        installed: Option<&Installed>,
-    ) -> (Result<Look<Vec<(Review, bool)>>>, Result<Look<Vec<String>>>) {
-        let Some(installed) = installed else { return (Ok(Ok(Vec::new())), Ok(Ok(Vec::new()))) };
+        installed: &Look<&Installed>,
+    ) -> (Result<Look<Vec<(Review, bool)>>>, Result<Look<Vec<(String, String, String)>>>) {
+        let installed = match installed {
+            Ok(installed) => *installed,
+            Err(why) => return (Ok(Err(why.clone())), Ok(Err(why.clone()))),
+        };
         let settings = settings(self.aws.region(), installed);
         let reviews = reviews(&rbac::rules(&settings), installed.arguments.get("namespace"));
         let (namespace, account) = (installed.namespace.as_str(), installed.service_account.as_str());
@@ -331,9 +364,9 @@ impl Observer<'_> {
             self.in_cluster(async |kubernetes| kubernetes.service_account_can(namespace, account, &reviews).await),
             self.in_cluster(async |kubernetes| {
                 let mut missing = Vec::new();
-                for (group, version, plural) in rbac::apis(&settings) {
-                    if !kubernetes.serves(&group, &version, &plural).await? {
-                        missing.push(format!("{plural}.{group}/{version}"));
+                for api in rbac::apis(&settings) {
+                    if !kubernetes.serves(&api.0, &api.1, &api.2).await? {
+                        missing.push(api);
                     }
                 }
                 Ok(missing)
@@ -342,8 +375,11 @@ impl Observer<'_> {
         .await
     }
 
-    async fn pods(&self, installed: Option<&Installed>) -> Result<Look<Vec<Value>>> {
-        let Some(installed) = installed else { return Ok(Ok(Vec::new())) };
+    async fn pods(&self, installed: &Look<&Installed>) -> Result<Look<Vec<Value>>> {
+        let installed = match installed {
+            Ok(installed) => *installed,
+            Err(why) => return Ok(Err(why.clone())),
+        };
         let labels: Vec<_> = installed.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let selector = labels.join(",");
         self.in_cluster(async |kubernetes| kubernetes.pods(&installed.namespace, &selector).await).await

@@ -14,7 +14,6 @@ use crate::externaldns::reproduce::quoted;
 use crate::iam::arn::{Arn, Partition};
 use crate::iam::policy::{Need, PolicyDocument, assume_role_trust, external_dns};
 use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
-use crate::iam::wellknown::WellKnown;
 use crate::plan::iamserviceaccount::{
     AUDIENCE_ANNOTATION, ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, wrong_audience,
 };

@@ -1,19 +1,33 @@
 //! The links of ExternalDNS in the cluster: its rights, its Deployment, its arguments, its pods and what they log.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::{Check, Look, ids, unless_after};
+use super::{Check, Commands, Look, ids, unless_after};
 use crate::externaldns::args::{Finding, Installed};
 use crate::externaldns::logs::{self, Class, Severity};
-use crate::k8s::{Review, pod_trouble};
+use crate::externaldns::rbac::required_apis;
+use crate::externaldns::reproduce::{IMAGE, Reproduction};
+use crate::externaldns::version::{NEWEST, REPOSITORY};
+use crate::k8s::{FIELD_MANAGER, Review, pod_trouble};
+
+/// So many refusals in a row for too many calls are no hiccup any more.
+const THROTTLED_TOO_OFTEN: usize = 3;
 
 /// What was read of an installation.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    /// `namespace/name` of the Deployment.
-    pub full: String,
-    /// The command that installs it as it is.
-    pub install: String,
+    /// What mends it.
+    pub commands: Commands,
+    /// The namespace of the installation.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its IAM half, as words of `install`.
+    pub role: Vec<String>,
+    /// Namespace and name of every other ExternalDNS in the cluster.
+    pub others: Vec<(String, String)>,
     /// The Deployment.
     pub deployment: Look<Option<Value>>,
     /// What it was told.
@@ -22,8 +36,8 @@ pub struct Workload {
     pub minor: Option<u32>,
     /// The rights that its sources need, and whether its ServiceAccount has them.
     pub rights: Look<Vec<(Review, bool)>>,
-    /// APIs that its sources need and the cluster doesn't serve.
-    pub unserved: Look<Vec<String>>,
+    /// APIs that its sources need and the cluster doesn't serve, as group, version and plural.
+    pub unserved: Look<Vec<(String, String, String)>>,
     /// Its pods.
     pub pods: Look<Vec<Value>>,
     /// The end of the newest pod's log; none without a pod.
@@ -31,6 +45,69 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// `namespace/name`.
+    pub fn full(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The command that installs it as it is.
+    pub fn install(&self) -> String {
+        self.install_with(|_, _| false, &[])
+    }
+
+    /// True where irsactl installed it, or nobody did.
+    pub fn is_ours(&self) -> bool {
+        self.installed.as_ref().is_none_or(|installed| installed.managed_by.as_deref() == Some(FIELD_MANAGER))
+    }
+
+    /// The command that brings the role back to what it should be; a stack that no option makes isn't its business.
+    /// Where there is no stack, the role is left to be named.
+    pub fn mends_role(&self, has_stack: bool) -> Option<String> {
+        match (has_stack, self.role.iter().any(|word| word.starts_with("--role-arn"))) {
+            (true, true) => None,
+            (true, false) => Some(self.install()),
+            (false, _) => Some(Self { role: Vec::new(), ..self.clone() }.install()),
+        }
+    }
+
+    fn install_without(&self, flags: &[&str]) -> String {
+        self.install_with(|name, _| flags.contains(&name), &[])
+    }
+
+    fn install_with(&self, left_out: impl Fn(&str, &str) -> bool, more: &[String]) -> String {
+        let reproduction = Reproduction {
+            cluster: &self.commands.cluster,
+            region: &self.commands.region,
+            namespace: &self.namespace,
+            name: &self.name,
+            installed: self.installed.as_ref(),
+            role: &self.role,
+        };
+        reproduction.command(left_out, more)
+    }
+
+    fn verify(&self, namespace: &str, name: &str) -> String {
+        format!("irsactl verify external-dns {} --namespace {namespace} --name {name}", self.commands.place())
+    }
+
+    /// Looks again until it holds.
+    fn wait(&self) -> String {
+        format!("{} --wait --strict --timeout 5m", self.verify(&self.namespace, &self.name))
+    }
+
+    fn kubectl(&self, what: &str) -> String {
+        format!("kubectl --namespace {} {what}", self.namespace)
+    }
+
+    /// What restarts its pods.
+    pub fn restart(&self) -> String {
+        self.kubectl(&format!("rollout restart deployment/{}", self.name))
+    }
+
+    fn previous_log(&self) -> String {
+        self.kubectl(&format!("logs deployment/{} --previous", self.name))
+    }
+
     /// All links, in their order: rbac, deployment, arguments, pods, logs. What the pods do follows from `before`, too.
     pub fn checks(&self, before: &[Check]) -> Vec<Check> {
         let deployment = self.check_deployment();
@@ -42,48 +119,71 @@ impl Workload {
         vec![rbac, deployment, arguments, pods, logs]
     }
 
+    /// Where nothing has this name and ExternalDNS has another, the links of a service account that isn't there follow.
+    pub fn unless_elsewhere(&self, chain: Vec<Check>) -> Vec<Check> {
+        if self.others.is_empty() || !self.role.is_empty() || !matches!(self.deployment, Ok(None)) {
+            return chain;
+        }
+        let missing = self.missing();
+        chain.into_iter().map(|check| unless_after(check, &[&missing])).collect()
+    }
+
     fn check_rbac(&self) -> Check {
         let id = ids::RBAC;
+        let Some(installed) = &self.installed else { return Check::skip(id, "there is no ExternalDNS") };
         let (rights, unserved) = match (&self.rights, &self.unserved) {
             (Ok(rights), Ok(unserved)) => (rights, unserved),
             (Err(why), _) | (_, Err(why)) => return Check::skip(id, why),
         };
         let mut findings = Vec::new();
         if !unserved.is_empty() {
-            let message = format!("the cluster doesn't serve {}, which a source reads", unserved.join(", "));
-            findings
-                .push(Check::fail(id, message).hint("install the CustomResourceDefinitions, or leave the source out"));
+            findings.push(self.without_apis(installed, unserved));
         }
-        let denied: Vec<_> =
-            rights.iter().filter(|(_, allowed)| !allowed).map(|(right, _)| right.to_string()).collect();
-        if !denied.is_empty() {
-            let message = format!("its ServiceAccount may not {}", denied.join(", "));
-            findings.push(Check::fail(id, message).hint(&self.install));
+        let account = format!("{}/{}", installed.namespace, installed.service_account);
+        let served = |right: &Review| {
+            !unserved.iter().any(|(group, _, plural)| *group == right.group && *plural == right.resource)
+        };
+        if let Some(denied) = denied(rights, served) {
+            findings.push(
+                Check::fail(id, format!("ServiceAccount {account} may not {denied}, which the sources need"))
+                    .hint(self.install()),
+            );
         }
-        Check::of(id, "its ServiceAccount may read what the sources need", findings)
+        Check::of(id, format!("ServiceAccount {account} may read what the sources need"), findings)
+    }
+
+    /// Sources whose API isn't served keep ExternalDNS from starting: it works without them.
+    fn without_apis(&self, installed: &Installed, unserved: &[(String, String, String)]) -> Check {
+        let version = installed.rules();
+        let lacks = |source: &str| required_apis(source, version).iter().any(|api| unserved.contains(api));
+        let sources: Vec<_> =
+            installed.sources.iter().filter(|source| lacks(source)).map(|source| format!("source {source}")).collect();
+        let apis: Vec<_> =
+            unserved.iter().map(|(group, version, plural)| format!("{plural}.{group}/{version}")).collect();
+        let who = if sources.is_empty() { "which ExternalDNS reads".to_owned() } else { sources.join(" and ") };
+        let message = format!("the cluster doesn't serve {}, which {who} needs", apis.join(", "));
+        Check::fail(ids::RBAC, message).hint(self.install_with(|name, value| name == "source" && lacks(value), &[]))
     }
 
     fn check_deployment(&self) -> Check {
         let id = ids::DEPLOYMENT;
-        let full = &self.full;
-        let deployment = match (&self.deployment, &self.installed) {
+        let full = self.full();
+        let (deployment, installed) = match (&self.deployment, &self.installed) {
             (Err(why), _) => return Check::skip(id, why),
-            (Ok(None), _) => {
-                return Check::fail(id, format!("there is no Deployment {full}")).hint(&self.install);
-            }
+            (Ok(None), _) => return self.missing(),
             (Ok(Some(_)), None) => {
-                return Check::fail(id, format!("Deployment {full} doesn't run ExternalDNS"));
+                return Check::fail(id, format!("Deployment {full} doesn't run ExternalDNS"))
+                    .hint(self.kubectl(&format!("get deployment {} --output wide", self.name)));
             }
-            (Ok(Some(deployment)), Some(_)) => deployment,
+            (Ok(Some(deployment)), Some(installed)) => (deployment, installed),
         };
-        let Some(installed) = &self.installed else { return Check::skip(id, "there is none") };
         if installed.replicas == 0 {
-            return Check::fail(id, format!("Deployment {full} is stopped (0 replicas)")).hint(&self.install);
+            return Check::fail(id, format!("Deployment {full} is stopped (0 replicas)")).hint(self.install());
         }
         let mut findings = Vec::new();
         let version = installed.rules();
         if let Some(problem) = self.minor.and_then(|minor| version.check_kubernetes(minor).err()) {
-            findings.push(Check::fail(id, problem));
+            findings.push(Check::fail(id, problem).hint(self.install_without(&[IMAGE])));
         }
         match (installed.version, version.warning()) {
             (None, _) => {
@@ -94,24 +194,39 @@ impl Workload {
             _ => {}
         }
         if let Some(reason) = refused(deployment) {
-            findings.push(Check::fail(id, format!("Deployment {full} gets no pods: {reason}")));
+            let look = if reason.contains("quota") {
+                "describe resourcequota"
+            } else {
+                "get events --field-selector reason=FailedCreate"
+            };
+            let message = format!("Deployment {full} gets no pods: {reason}");
+            findings.push(Check::fail(id, message).hint(self.kubectl(look)));
         }
         Check::of(id, format!("{full} runs {}", installed.image), findings)
+    }
+
+    /// No Deployment of this name: it may be another that is meant.
+    fn missing(&self) -> Check {
+        let message = format!("there is no Deployment {}", self.full());
+        let Some((namespace, name)) = self.others.first() else {
+            return Check::fail(ids::DEPLOYMENT, message).hint(self.install());
+        };
+        let all: Vec<_> = self.others.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect();
+        let check = Check::fail(ids::DEPLOYMENT, format!("{message}; ExternalDNS is {}", all.join(" and ")));
+        check.hint(if self.role.is_empty() { self.verify(namespace, name) } else { self.install() })
     }
 
     fn check_arguments(&self) -> Check {
         let id = ids::ARGUMENTS;
         let Some(installed) = &self.installed else { return Check::skip(id, "there is no ExternalDNS") };
-        // The owner is a link of its own.
-        let own = |finding: &Finding| !finding.message.starts_with("owner id");
-        let findings = installed.findings().into_iter().filter(own).map(|finding| {
-            if finding.fatal {
-                Check::fail(id, finding.message).hint(&self.install)
-            } else {
-                Check::warn(id, finding.message)
-            }
-        });
-        Check::of(id, "they fit together and the version", findings.collect())
+        let found = installed.findings();
+        let without: Vec<_> = found.iter().flat_map(|finding| finding.without).copied().collect();
+        let hint = self.install_without(&without);
+        let check = |finding: Finding| {
+            let make = if finding.fatal { Check::fail } else { Check::warn };
+            make(id, finding.message).hint(&hint)
+        };
+        Check::of(id, "they fit together and the version", found.into_iter().map(check).collect())
     }
 
     fn check_pods(&self) -> Check {
@@ -122,23 +237,62 @@ impl Workload {
         };
         let running: Vec<_> = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
         if running.is_empty() {
-            return Check::fail(id, format!("Deployment {} has no pod", self.full)).hint(&self.install);
+            return Check::fail(id, format!("Deployment {} has no pod yet", self.full())).hint(self.wait());
         }
-        let name = |pod: &Value| pod["metadata"]["name"].as_str().unwrap_or("?").to_owned();
-        let troubles = running.iter().filter_map(|pod| {
-            let trouble = pod_trouble(pod)?;
-            let check = Check::fail(id, format!("pod {} {trouble}", name(pod)));
-            Some(check.hint(&self.install))
-        });
-        let restarts = running.iter().filter(|pod| pod_trouble(pod).is_none()).filter_map(|pod| {
-            let count: u64 = pod["status"]["containerStatuses"]
-                .as_array()?
-                .iter()
-                .filter_map(|status| status["restartCount"].as_u64())
-                .sum();
-            (count > 0).then(|| Check::warn(id, format!("pod {} was restarted {count} times", name(pod))))
-        });
-        Check::of(id, format!("{} ready", running.len()), troubles.chain(restarts).collect())
+        let findings = running.iter().filter_map(|pod| self.check_pod(pod)).collect();
+        Check::of(id, format!("{} ready", running.len()), findings)
+    }
+
+    fn check_pod(&self, pod: &Value) -> Option<Check> {
+        let name = pod["metadata"]["name"].as_str().unwrap_or("?");
+        if is_ready(pod) {
+            let restarts: u64 = containers(pod).filter_map(|status| status["restartCount"].as_u64()).sum();
+            let last = containers(pod).find_map(|status| ended(&status["lastState"]["terminated"]));
+            let last = last.map(|last| format!(", last after {last}")).unwrap_or_default();
+            let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
+            return (restarts > 0).then(|| {
+                Check::warn(ids::PODS, format!("pod {name} was restarted {times}{last}")).hint(self.previous_log())
+            });
+        }
+        let (trouble, starting) = pod_trouble(pod)?;
+        let words = self.last_words().map(|words| format!("; its log ends with: {words}")).unwrap_or_default();
+        let mut waiting = containers(pod).filter_map(|status| status["state"]["waiting"]["reason"].as_str());
+        let unpullable = waiting.any(|reason| ["ErrImagePull", "ImagePullBackOff"].contains(&reason));
+        let crashed = containers(pod).any(|status| status["restartCount"].as_u64() > Some(0));
+        let hint =
+            if starting && !unpullable && !crashed { self.wait() } else { self.mend_pod(name, unpullable, crashed) };
+        Some(Check::fail(ids::PODS, format!("pod {name} {trouble}{words}")).hint(hint))
+    }
+
+    /// Why it exits, in its own words.
+    fn last_words(&self) -> Option<String> {
+        let log = self.log.as_ref().ok()?.as_ref()?;
+        let wrong = logs::story(log).wrong;
+        let fatal = wrong.iter().rfind(|(class, _)| logs::severity(class) == Severity::Fatal)?;
+        Some(logs::explain(&fatal.0).0)
+    }
+
+    /// What was changed and never worked is undone; else what is wrong is to be looked at.
+    fn mend_pod(&self, name: &str, unpullable: bool, crashed: bool) -> String {
+        let image = self.installed.as_ref().map(|installed| installed.image.as_str()).unwrap_or_default();
+        if self.never_worked() {
+            self.kubectl(&format!("rollout undo deployment/{}", self.name))
+        } else if unpullable && image.starts_with(REPOSITORY) && image != NEWEST.image() {
+            self.install_without(&[IMAGE])
+        } else if crashed {
+            self.previous_log()
+        } else {
+            self.kubectl(&format!("describe pod {name}"))
+        }
+    }
+
+    /// True where the Deployment was changed and its pods have never been available since.
+    fn never_worked(&self) -> bool {
+        let Ok(Some(deployment)) = &self.deployment else { return false };
+        let revision = deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str();
+        let revision: u32 = revision.and_then(|text| text.parse().ok()).unwrap_or(1);
+        let done = |it: &Value| it["type"] == "Progressing" && it["reason"] == "NewReplicaSetAvailable";
+        revision > 1 && !conditions(deployment).any(done)
     }
 
     fn check_logs(&self) -> Check {
@@ -148,51 +302,124 @@ impl Workload {
             Ok(None) => return Check::skip(id, "there is no pod"),
             Err(why) => return Check::skip(id, why),
         };
-        let quiet = self.installed.as_ref().is_some_and(|installed| {
-            let said: Vec<_> = installed.arguments.given().map(|(name, value)| said(name, value)).collect();
-            !logs::tells_of_syncs(&said)
-        });
-        let mut synced = false;
-        let mut since: Vec<Class> = Vec::new();
-        for class in log.lines().filter_map(logs::classify) {
-            if logs::is_first_sync(&class) {
-                (synced, since) = (true, Vec::new());
-            }
-            if logs::severity(&class) != Severity::Fine && !since.contains(&class) {
-                since.push(class);
-            }
-        }
-        let findings: Vec<_> = since.iter().map(|class| found(id, class)).collect();
-        if findings.is_empty() && !synced {
-            return if quiet {
-                Check::skip(id, "its log level, or a dry run, keeps back whether a synchronisation succeeded")
-            } else {
-                Check::warn(id, "it hasn't synchronised yet").hint("irsactl verify external-dns --wait waits for it")
+        let story = logs::story(log);
+        let findings: Vec<_> = story.wrong.iter().map(|(class, times)| self.said(class, *times)).collect();
+        if !self.tells_of_syncs() {
+            let over = |check: Check| match check.status {
+                super::Status::Fail => Check {
+                    status: super::Status::Warn,
+                    message: format!("{} (its log level keeps back whether that is over)", check.message),
+                    ..check
+                },
+                _ => check,
             };
+            let why = "its log level, or a dry run, keeps back whether a synchronisation succeeded";
+            let findings: Vec<_> = findings.into_iter().map(over).collect();
+            return if findings.is_empty() { Check::skip(id, why) } else { Check::of(id, why, findings) };
+        }
+        if findings.is_empty() && !story.synced {
+            return Check::warn(id, "it hasn't synchronised yet").hint(self.wait());
         }
         Check::of(id, "the last synchronisation succeeded", findings)
     }
-}
 
-fn said(name: &str, value: Option<&str>) -> String {
-    value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}"))
-}
-
-fn found(id: &'static str, class: &Class) -> Check {
-    let (message, hint) = logs::explain(class);
-    let check = match logs::severity(class) {
-        Severity::Error | Severity::Fatal => Check::fail(id, message),
-        _ => Check::warn(id, message),
-    };
-    match hint {
-        Some(hint) => check.hint(hint),
-        None => check,
+    fn tells_of_syncs(&self) -> bool {
+        let said = |(name, value): (&str, Option<&str>)| {
+            value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}"))
+        };
+        self.installed
+            .as_ref()
+            .is_none_or(|installed| logs::tells_of_syncs(&installed.arguments.given().map(said).collect::<Vec<_>>()))
     }
+
+    fn said(&self, class: &Class, times: usize) -> Check {
+        let (message, _) = logs::explain(class);
+        let hiccup = *class == Class::Throttling && times < THROTTLED_TOO_OFTEN;
+        let check = match logs::severity(class) {
+            Severity::Error | Severity::Fatal if !hiccup => Check::fail(ids::LOGS, message),
+            _ => Check::warn(ids::LOGS, message),
+        };
+        match self.mend(class) {
+            Some(command) => check.hint(command),
+            None => check,
+        }
+    }
+
+    /// The command that mends what a log tells of, or shows it.
+    fn mend(&self, class: &Class) -> Option<String> {
+        let Commands { region, .. } = &self.commands;
+        Some(match class {
+            Class::OidcProvider => self.commands.associate(),
+            Class::Trust | Class::NodeRole | Class::NoCredentials => self.restart(),
+            Class::Policy { .. } | Class::Rbac { .. } | Class::Flag { .. } | Class::FsGroup => self.install(),
+            Class::Conflict | Class::NotOwned | Class::Cleanup | Class::MissingTxt | Class::LabelTooLong => {
+                let place = format!("--namespace {} --name {}", self.namespace, self.name);
+                format!("irsactl get dnsrecords {} {place}", self.commands.place())
+            }
+            Class::NoZones | Class::NoZoneMatch => "aws route53 list-hosted-zones".to_owned(),
+            Class::Throttling => {
+                let slower = ["--interval 5m".to_owned(), "--extra-arg=--aws-zones-cache-duration=1h".to_owned()];
+                self.install_with(|name, _| ["interval", "aws-zones-cache-duration"].contains(&name), &slower)
+            }
+            Class::Network { .. } => format!("aws ec2 describe-vpc-endpoints --region {region}"),
+            Class::Region { .. } if self.installed.as_ref()?.version? < NEWEST => self.install_without(&[IMAGE]),
+            Class::DryRun => self.install_without(&["dry-run"]),
+            Class::SoftErrors(_) | Class::Submit | Class::Fatal { .. } => {
+                self.kubectl(&format!("logs deployment/{}", self.name))
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Those that aren't allowed, by verbs.
+fn denied(rights: &[(Review, bool)], served: impl Fn(&Review) -> bool) -> Option<String> {
+    let denied = rights.iter().filter(|(right, allowed)| !allowed && served(right));
+    let denied: Vec<_> = denied.map(|(review, _)| review).collect();
+    let what = |review: &Review| Review { verb: String::new(), ..review.clone() }.to_string().trim().to_owned();
+    let mut groups: Vec<(BTreeSet<&str>, Vec<String>)> = Vec::new();
+    for review in &denied {
+        let resource = what(review);
+        if groups.iter().any(|(_, resources)| resources.contains(&resource)) {
+            continue;
+        }
+        let same = denied.iter().filter(|other| what(other) == resource);
+        let verbs: BTreeSet<_> = same.map(|other| other.verb.as_str()).collect();
+        match groups.iter_mut().find(|(known, _)| *known == verbs) {
+            Some((_, resources)) => resources.push(resource),
+            None => groups.push((verbs, vec![resource])),
+        }
+    }
+    let text = |(verbs, resources): (BTreeSet<&str>, Vec<String>)| {
+        format!("{} {}", verbs.into_iter().collect::<Vec<_>>().join(" and "), resources.join(", "))
+    };
+    let texts: Vec<_> = groups.into_iter().map(text).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    pod["status"]["containerStatuses"].as_array().into_iter().flatten()
+}
+
+fn conditions(object: &Value) -> impl Iterator<Item = &Value> {
+    object["status"]["conditions"].as_array().into_iter().flatten()
+}
+
+fn is_ready(pod: &Value) -> bool {
+    conditions(pod).any(|it| it["type"] == "Ready" && it["status"] == "True")
+}
+
+/// `exit code 137 (OOMKilled) at 2026-01-01T00:00:00Z`.
+fn ended(terminated: &Value) -> Option<String> {
+    let code = terminated["exitCode"].as_i64()?;
+    let reason = terminated["reason"].as_str().filter(|reason| *reason != "Error");
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let at = terminated["finishedAt"].as_str().map(|at| format!(" at {at}")).unwrap_or_default();
+    Some(format!("exit code {code}{reason}{at}"))
 }
 
 /// Why the ReplicaSet may not make pods: quota, admission.
 fn refused(deployment: &Value) -> Option<&str> {
-    let conditions = deployment["status"]["conditions"].as_array()?;
-    let refused = conditions.iter().find(|it| it["type"] == "ReplicaFailure" && it["status"] == "True")?;
+    let refused = conditions(deployment).find(|it| it["type"] == "ReplicaFailure" && it["status"] == "True")?;
     refused["message"].as_str()
 }

@@ -33,6 +33,7 @@ mod update;
 mod update_file;
 mod verify_chain;
 mod verify_dns;
+mod verify_workload;
 
 /// What the sandbox is told: nothing beyond the ordinary.
 const SANDBOX_ENV: &[(&str, &str)] = &[];

@@ -23,7 +23,11 @@ impl Sandbox {
             ["aws", "iam", operation] => self.iam_command(operation, &of),
             ["aws", "route53", "change-resource-record-sets"] => {
                 assert_eq!(of("--hosted-zone-id"), PUBLIC_ZONE);
-                change(self, &serde_json::from_str(of("--change-batch")).unwrap());
+                let batch = match of("--change-batch") {
+                    "file:///dev/stdin" => here_document(hint),
+                    batch => batch,
+                };
+                change(self, &serde_json::from_str(batch).unwrap());
             }
             ["aws", "eks", "delete-pod-identity-association"] => {
                 assert_eq!(of("--region"), self.fact("region"));
@@ -38,8 +42,29 @@ impl Sandbox {
                     json!({"kubectl.kubernetes.io/restartedAt": format!("{:?}", std::time::SystemTime::now())});
                 self.patch(&path, &json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}));
             }
+            ["kubectl", "--namespace", namespace] if words[3..5] == ["rollout", "undo"] => {
+                self.undo(namespace, words[5].strip_prefix("deployment/").unwrap());
+            }
             _ => panic!("no command: {hint}"),
         }
+    }
+
+    /// Gives a Deployment the pod template of its last revision but one.
+    fn undo(&self, namespace: &str, name: &str) {
+        let apps = format!("/apis/apps/v1/namespaces/{namespace}");
+        let path = format!("{apps}/deployments/{name}");
+        let mut deployment = self.object(&path);
+        let sets = self.object(&format!("{apps}/replicasets"));
+        let mut sets: Vec<_> = sets["items"].as_array().unwrap().iter().collect();
+        sets.retain(|set| set["metadata"]["ownerReferences"][0]["uid"] == deployment["metadata"]["uid"]);
+        sets.sort_by_key(|set| {
+            let revision = &set["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+            revision.as_str().unwrap().parse::<u32>().unwrap()
+        });
+        let mut template = sets[sets.len() - 2]["spec"]["template"].clone();
+        template["metadata"]["labels"].as_object_mut().unwrap().remove("pod-template-hash");
+        deployment["spec"]["template"] = template;
+        self.kube("PUT", &path, Some(&deployment)).unwrap();
     }
 
     fn iam_command<'a>(&self, operation: &str, of: &dyn Fn(&str) -> &'a str) {
@@ -74,6 +99,12 @@ impl Sandbox {
             _ => panic!("aws iam {operation}"),
         }
     }
+}
+
+/// What a command reads from its here-document.
+fn here_document(command: &str) -> &str {
+    let (_, document) = command.split_once(" <<'EOF'\n").unwrap();
+    document.strip_suffix("\nEOF").unwrap()
 }
 
 /// The words of a command as a shell sees them.

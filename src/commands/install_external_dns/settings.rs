@@ -147,7 +147,7 @@ fn named(args: &cli::Settings) -> Vec<What> {
     flags.into_iter().filter_map(|(named, what)| named.then_some(what)).collect()
 }
 
-/// The image's tag is the version; a flag that says otherwise is refused.
+/// The image's tag is the version; a flag that says otherwise is refused, and is needed where the tag says none.
 fn version_and_image(args: &cli::Settings) -> Result<(Version, String)> {
     let parse = |text: &str| text.parse::<Version>();
     let named = args.external_dns_version.as_deref().map(parse).transpose();
@@ -156,13 +156,18 @@ fn version_and_image(args: &cli::Settings) -> Result<(Version, String)> {
         let version = named.unwrap_or(NEWEST);
         return Ok((version, version.image()));
     };
-    let tag =
-        image_tag(image).ok_or_else(|| Error::usage(format!("--image {image}: a tag such as :{NEWEST} is needed")))?;
-    match (parse(tag), named) {
-        (Ok(tagged), Some(named)) if tagged != named => {
+    match (Version::of_image(image), named) {
+        (Some(tagged), Some(named)) if tagged != named => {
             Err(Error::usage(format!("--image {image} is {tagged}, and --external-dns-version says {named}")))
         }
-        (Ok(tagged), _) => Ok((tagged, image.clone())),
-        (Err(e), _) => Err(Error::usage(format!("--image {image}: the tag must be the version: {e}"))),
+        (Some(tagged), _) => Ok((tagged, image.clone())),
+        (None, Some(named)) => Ok((named, image.clone())),
+        (None, None) => {
+            let problem = image_tag(image).map_or_else(
+                || format!("a tag such as :{NEWEST} is needed"),
+                |tag| format!("the tag must be the version: {}", parse(tag).err().unwrap_or_default()),
+            );
+            Err(Error::usage(format!("--image {image}: {problem}")).hint("or --external-dns-version says which it is"))
+        }
     }
 }

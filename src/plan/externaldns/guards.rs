@@ -124,15 +124,21 @@ fn beside(message: String, remove: &str) -> Box<Error> {
         .hint(format!("install beside it with another --name and owner id, or remove it: {remove}"))
 }
 
-/// A ClusterRoleBinding of this name that serves another namespace.
+/// A ClusterRoleBinding of this name that serves an ExternalDNS in another namespace. One that serves nobody is mended.
 ///
 /// # Errors
 /// `ForeignInstallation`.
-pub fn binding(settings: &Settings, live: Option<&Value>) -> Result<()> {
-    let subjects = live.and_then(|binding| binding["subjects"].as_array()).into_iter().flatten();
-    let elsewhere =
-        subjects.filter_map(|subject| subject["namespace"].as_str()).find(|namespace| *namespace != settings.namespace);
-    elsewhere.map_or(Ok(()), |namespace| {
+pub fn binding(settings: &Settings, live: Option<&Value>, installations: &[Value]) -> Result<()> {
+    let mut subjects = live.and_then(|binding| binding["subjects"].as_array()).into_iter().flatten();
+    let serves = |subject: &Value, other: &Value| {
+        let account = other.pointer("/spec/template/spec/serviceAccountName").and_then(Value::as_str);
+        subject["namespace"] == other["metadata"]["namespace"] && subject["name"].as_str() == account
+    };
+    let elsewhere = |subject: &Value| {
+        let namespace = subject["namespace"].as_str().filter(|namespace| *namespace != settings.namespace)?;
+        installations.iter().any(|other| serves(subject, other)).then(|| namespace.to_owned())
+    };
+    subjects.find_map(elsewhere).map_or(Ok(()), |namespace| {
         let message = format!("ClusterRoleBinding {}-viewer serves namespace {namespace}", settings.name);
         Err(Error::new(ErrorCode::ForeignInstallation, message)
             .hint(format!("install beside it with another --name, or into it with --namespace {namespace}")))

@@ -1,0 +1,386 @@
+//! `verify external-dns`: every link in the cluster, broken one by one; it names that one, and its hint mends it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::aws::{name_of, role_arn, wait};
+use crate::support::{Sandbox, until};
+
+const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s";
+const VERIFY: &str = "verify external-dns --cluster eksdemo1";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/external-dns/deployments";
+const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/external-dns/deployments/external-dns";
+const PODS: &str = "/api/v1/namespaces/external-dns/pods";
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+const POLICIES: &str = "/apis/admissionregistration.k8s.io/v1";
+const STACK: &str = "eksctl-eksdemo1-addon-iamserviceaccount-external-dns-external-dns";
+const NOTHING: [&str; 0] = [];
+
+/// The checks of a status.
+fn with_status(document: &Value, status: &str) -> Vec<Value> {
+    document["checks"].as_array().unwrap().iter().filter(|check| check["status"] == status).cloned().collect()
+}
+
+/// One link is broken, and this is it; what is wrong with its pods may take a moment to show. Gives its hint.
+#[track_caller]
+fn broken(sandbox: &Sandbox, flags: &str, id: &str, parts: &[&str]) -> String {
+    only(sandbox, flags, "fail", id, parts)
+}
+
+/// One link deserves a look, and nothing is broken. Gives the hint.
+#[track_caller]
+fn warned(sandbox: &Sandbox, id: &str, parts: &[&str]) -> String {
+    only(sandbox, "", "warn", id, parts)
+}
+
+#[track_caller]
+fn only(sandbox: &Sandbox, flags: &str, status: &str, id: &str, parts: &[&str]) -> String {
+    let fits = |check: &Value| {
+        let message = check["message"].as_str().unwrap();
+        check["id"] == id && parts.iter().all(|part| message.contains(part))
+    };
+    let deadline = Instant::now() + Duration::from_secs(40);
+    loop {
+        let run = sandbox.run(&format!("{VERIFY} {flags} -o json"));
+        let failed = with_status(&run.json(), "fail");
+        assert_eq!(run.code, if failed.is_empty() { 0 } else { 4 });
+        let found = with_status(&run.json(), status);
+        if found.len() == 1 && fits(&found[0]) && (status == "fail" || failed.is_empty()) {
+            return found[0]["hint"].as_str().unwrap_or_default().to_owned();
+        }
+        assert!(Instant::now() < deadline, "{status} isn't {id} {parts:?}: {}", run.stdout);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Every link holds again, without a warning.
+#[track_caller]
+fn holds(sandbox: &Sandbox) {
+    let run = sandbox.run(&format!("{VERIFY} --wait --strict --timeout 90s -o json")).ok();
+    for status in ["fail", "warn", "skip"] {
+        assert_eq!(with_status(&run.json(), status), [json!(null); 0], "{}", run.stdout);
+    }
+}
+
+/// The hint of the broken link mends it.
+#[track_caller]
+fn mended(sandbox: &Sandbox, hint: &str) {
+    sandbox.follow(hint);
+    holds(sandbox);
+}
+
+fn install(sandbox: &Sandbox, flags: &str) {
+    sandbox.run(&format!("{INSTALL} {flags} --approve")).ok();
+    holds(sandbox);
+}
+
+/// The arguments of ExternalDNS, changed.
+fn arguments(sandbox: &Sandbox, change: impl FnOnce(&mut Vec<String>)) {
+    let mut deployment = sandbox.object(DEPLOYMENT);
+    let args = &mut deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    let mut words: Vec<String> = serde_json::from_value(args.clone()).unwrap();
+    change(&mut words);
+    *args = json!(words);
+    sandbox.kube("PUT", DEPLOYMENT, Some(&deployment)).unwrap();
+}
+
+fn add(sandbox: &Sandbox, more: &[&str]) {
+    arguments(sandbox, |words| words.extend(more.iter().map(|&word| word.to_owned())));
+}
+
+fn container(sandbox: &Sandbox, key: &str, value: &Value) {
+    let mut deployment = sandbox.object(DEPLOYMENT);
+    deployment["spec"]["template"]["spec"]["containers"][0][key] = value.clone();
+    sandbox.kube("PUT", DEPLOYMENT, Some(&deployment)).unwrap();
+}
+
+#[test]
+fn rights_that_are_missing_are_named_and_given_back() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "");
+    sandbox.forget_calls();
+    holds(&sandbox);
+    assert_eq!(sandbox.writes(), NOTHING, "verify changes nothing");
+
+    let role = format!("{RBAC}/clusterroles/external-dns");
+    sandbox.delete(&role);
+    let all = "may not list and watch nodes, pods, services, endpointslices.discovery.k8s.io, ingresses.networking";
+    let hint = broken(&sandbox, "", "rbac", &[all, "external-dns/external-dns"]);
+    mended(&sandbox, &hint);
+
+    let without = |resource: &str| {
+        let mut object = sandbox.object(&role);
+        object["rules"].as_array_mut().unwrap().retain(|rule| rule["resources"] != json!([resource]));
+        sandbox.kube("PUT", &role, Some(&object)).unwrap();
+    };
+    without("endpointslices");
+    let hint = broken(&sandbox, "", "rbac", &["may not list and watch endpointslices.discovery.k8s.io, which"]);
+    mended(&sandbox, &hint);
+    without("ingresses");
+    let hint = broken(&sandbox, "", "rbac", &["may not list and watch ingresses.networking.k8s.io, which"]);
+    mended(&sandbox, &hint);
+
+    let binding = format!("{RBAC}/clusterrolebindings/external-dns-viewer");
+    let subject = json!([{"kind": "ServiceAccount", "name": "external-dns", "namespace": "default"}]);
+    sandbox.patch(&binding, &json!({"subjects": subject}));
+    let hint = broken(&sandbox, "", "rbac", &[all]);
+    mended(&sandbox, &hint);
+    sandbox.delete(&binding);
+    let hint = broken(&sandbox, "", "rbac", &[all]);
+    mended(&sandbox, &hint);
+
+    add(&sandbox, &["--source=gateway-httproute"]);
+    let parts = ["doesn't serve gateways.gateway.networking.k8s.io/v1", "which source gateway-httproute needs"];
+    let hint = broken(&sandbox, "", "rbac", &parts);
+    assert!(hint.contains("--source service --source ingress"), "{hint}");
+    mended(&sandbox, &hint);
+}
+
+#[test]
+fn a_deployment_that_is_gone_stopped_or_elsewhere_is_found() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "");
+    let hint =
+        broken(&sandbox, "--name other", "deployment", &["no Deployment external-dns/other", "is external-dns/"]);
+    sandbox.follow(&hint);
+    let hint = broken(&sandbox, "--namespace dns", "deployment", &["no Deployment dns/external-dns"]);
+    sandbox.follow(&hint);
+
+    sandbox.patch(DEPLOYMENT, &json!({"spec": {"replicas": 0}}));
+    let hint = broken(&sandbox, "", "deployment", &["is stopped (0 replicas)"]);
+    mended(&sandbox, &hint);
+
+    sandbox.patch(DEPLOYMENT, &json!({"spec": {"replicas": 2}}));
+    let hint = warned(&sandbox, "arguments", &["2 replicas race"]);
+    mended(&sandbox, &hint);
+
+    forbid_pods(&sandbox);
+    sandbox.kube("DELETE", PODS, None);
+    let hint = broken(&sandbox, "", "deployment", &["gets no pods", "no pods today"]);
+    assert_eq!(hint, "kubectl --namespace external-dns get events --field-selector reason=FailedCreate");
+    sandbox.delete(&format!("{POLICIES}/validatingadmissionpolicybindings/no-pods"));
+    sandbox.delete(&format!("{POLICIES}/validatingadmissionpolicies/no-pods"));
+    holds(&sandbox);
+
+    sandbox.delete(DEPLOYMENT);
+    let hint = broken(&sandbox, "", "deployment", &["there is no Deployment external-dns/external-dns"]);
+    mended(&sandbox, &hint);
+}
+
+/// Admission refuses pods in the namespace.
+fn forbid_pods(sandbox: &Sandbox) {
+    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]);
+    let policy = json!({"metadata": {"name": "no-pods"}, "spec": {
+        "matchConstraints": {"resourceRules": rules},
+        "validations": [{"expression": "object.metadata.namespace != 'external-dns'", "message": "no pods today"}],
+    }});
+    sandbox.create(&format!("{POLICIES}/validatingadmissionpolicies"), &policy);
+    let spec = json!({"policyName": "no-pods", "validationActions": ["Deny"]});
+    let binding = json!({"metadata": {"name": "no-pods"}, "spec": spec});
+    sandbox.create(&format!("{POLICIES}/validatingadmissionpolicybindings"), &binding);
+    let pod = json!({"metadata": {"name": "probe"}, "spec": {"containers": [{"name": "c", "image": "none"}]}});
+    until("pods are refused", || {
+        let refused = sandbox.try_kube("POST", &format!("{PODS}?dryRun=All"), Some(&pod)).is_err();
+        refused.then_some(())
+    });
+}
+
+#[test]
+fn arguments_that_keep_it_from_working_are_left_out() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "--txt-prefix x-");
+    for (more, parts) in [
+        (&["--no-such-flag"][..], &["v0.23.0 has no flag --no-such-flag"][..]),
+        (&["--txt-new-format-only"], &["removed in ExternalDNS v0.18.0"]),
+        (&["--interval=3s"], &["--interval is given twice"]),
+        (&["--txt-suffix=-x"], &["--txt-prefix and --txt-suffix are mutually exclusive"]),
+        (&["--dry-run"], &["--dry-run: no record is changed"]),
+        (&["--once"], &["--once: ExternalDNS ends after one"]),
+        (&["--source=sevice"], &["`sevice` is not a source"]),
+    ] {
+        add(&sandbox, more);
+        let hint = broken(&sandbox, "", "arguments", parts);
+        mended(&sandbox, &hint);
+    }
+    for (flag, parts) in [("--source=", &["no --source"][..]), ("--policy=", &["--policy must be set explicitly"])] {
+        arguments(&sandbox, |words| words.retain(|word| !word.starts_with(flag)));
+        let hint = broken(&sandbox, "", "arguments", parts);
+        mended(&sandbox, &hint);
+    }
+    let alpha = "--annotation-prefix=external-dns.alpha.kubernetes.io/";
+    arguments(&sandbox, |words| {
+        let prefix = words.iter_mut().find(|word| word.starts_with("--annotation-prefix")).unwrap();
+        alpha.clone_into(prefix);
+    });
+    let hint = broken(&sandbox, "", "arguments", &["--enable-legacy-annotation-prefix with the legacy"]);
+    mended(&sandbox, &hint);
+}
+
+#[test]
+fn pods_that_do_not_run_are_explained() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "");
+    let undo = "kubectl --namespace external-dns rollout undo deployment/external-dns";
+
+    container(&sandbox, "image", &json!("registry.example.com/external-dns:v0.23.0-rc1"));
+    let parts = ["can't pull its image", "registry.example.com/external-dns:v0.23.0-rc1"];
+    let hint = broken(&sandbox, "", "pods", &parts);
+    assert_eq!(hint, undo);
+    mended(&sandbox, &hint);
+
+    // What no table knows is told by its log.
+    add(&sandbox, &["--fqdn-template={{"]);
+    let hint = broken(&sandbox, "", "pods", &["keeps ending: exit code 1", "its log ends with", "unclosed action"]);
+    assert_eq!(hint, undo);
+    mended(&sandbox, &hint);
+
+    sandbox.patch(DEPLOYMENT, &json!({"spec": {"template": {"spec": {"nodeSelector": {"disk": "ssd"}}}}}));
+    let hint = broken(&sandbox, "", "pods", &["fits no node", "node affinity/selector"]);
+    mended(&sandbox, &hint);
+
+    sandbox.follow("kubectl --namespace external-dns rollout restart deployment/external-dns");
+    holds(&sandbox);
+}
+
+#[test]
+fn a_first_image_that_cannot_be_pulled_is_replaced() {
+    let sandbox = Sandbox::lease();
+    sandbox.run(&format!("{INSTALL} --external-dns-version v0.22.0 --approve")).exits(1);
+    let hint = broken(&sandbox, "", "pods", &["can't pull its image", "external-dns:v0.22.0"]);
+    assert!(hint.starts_with("irsactl install"), "{hint}");
+    mended(&sandbox, &hint);
+
+    // A build that doesn't say its version is told from its arguments as the newest.
+    container(&sandbox, "image", &json!("registry.example.com/external-dns:prod"));
+    let run = sandbox.run(&format!("{VERIFY} -o json")).exits(4);
+    let warned = with_status(&run.json(), "warn");
+    assert!(warned[0]["message"].as_str().unwrap().contains(":prod doesn't say its version: judged as v0.23.0"));
+}
+
+#[test]
+fn the_log_is_read_to_its_end() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "");
+    let role = name_of(role_arn(&sandbox.stack(STACK).unwrap())).to_owned();
+    let policy = "arn:aws:iam::123456789012:policy/AllowExternalDNSUpdates";
+    wait(sandbox.iam().detach_role_policy().role_name(&role).policy_arn(policy).send()).unwrap();
+    let logs = || {
+        let run = sandbox.run(&format!("{VERIFY} -o json")).exits(4);
+        let logs = run.json()["checks"].as_array().unwrap().iter().find(|check| check["id"] == "logs").cloned();
+        logs.unwrap()
+    };
+    let refused = until("the log tells of the refusal", || {
+        let logs = logs();
+        (logs["status"] == "skip").then_some(logs)
+    });
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.starts_with("follows from permissions (the role lacks route53:ListHostedZones"), "{message}");
+    let hint = broken(&sandbox, "", "permissions", &["the role may not", "route53:ListHostedZones"]);
+    mended(&sandbox, &hint);
+
+    // What nothing else shows: AWS refuses ExternalDNS, and only ExternalDNS.
+    sandbox.fault(&json!({"service": "route53", "userAgent": "aws-sdk-go",
+        "error": {"status": 400, "code": "Throttling", "message": "Rate exceeded"}}));
+    let hint = broken(&sandbox, "", "logs", &["Route53 throttles"]);
+    assert!(hint.contains("--interval 5m --extra-arg=--aws-zones-cache-duration=1h --approve"), "{hint}");
+    sandbox.heal();
+    holds(&sandbox);
+
+    sandbox.run(&format!("{INSTALL} --extra-arg=--log-level=error --approve")).ok();
+    let run = sandbox.run(&format!("{VERIFY} -o json")).ok();
+    let skipped = with_status(&run.json(), "skip");
+    assert_eq!(skipped.len(), 1, "{}", run.stdout);
+    assert!(skipped[0]["message"].as_str().unwrap().contains("keeps back whether a synchronisation succeeded"));
+}
+
+#[test]
+fn it_has_not_synchronised_yet() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "");
+    sandbox.fault(&json!({"service": "route53", "userAgent": "aws-sdk-go", "delay_ms": 4000}));
+    sandbox.kube("DELETE", PODS, None);
+    let hint = warned(&sandbox, "logs", &["hasn't synchronised yet"]);
+    sandbox.heal();
+    mended(&sandbox, &hint);
+}
+
+#[test]
+fn a_healthy_installation_of_an_older_version_has_no_warning() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "--external-dns-version v0.21.0");
+    add(&sandbox, &["--enable-legacy-annotation-prefix"]);
+    let hint = broken(&sandbox, "", "arguments", &["needs ExternalDNS v0.23.0 or later, and this is v0.21.0"]);
+    assert!(hint.contains("--external-dns-version v0.21.0"), "{hint}");
+    mended(&sandbox, &hint);
+    arguments(&sandbox, |words| words.retain(|word| !word.starts_with("--policy=")));
+    let hint = warned(&sandbox, "arguments", &["v0.21.0 defaults to sync, which deletes records"]);
+    assert!(hint.contains("--policy sync"), "{hint}");
+}
+
+/// The hint of a broken ClusterRole is the installation as it is: what was installed plans nothing after it.
+#[test]
+fn the_hint_repeats_the_installation_to_the_letter() {
+    let sandbox = Sandbox::lease();
+    let iam = sandbox.iam();
+    let document = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "route53:*", "Resource": "*"},
+        {"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]});
+    for name in ["dns", "limit"] {
+        wait(iam.create_policy().policy_name(name).policy_document(document.to_string()).send()).unwrap();
+    }
+    let options = [
+        "--source service,ingress --exclude-domains internal.example.com --zone-id-filter Z0PUBLIC --policy sync \
+         --txt-prefix x-%{record_type}. --aws-zone-type public --aws-prefer-cname --ingress-class alb,nginx \
+         --legacy-annotations=false --extra-arg=--events --extra-arg=--log-format=json \
+         --extra-arg=--no-aws-evaluate-target-health --extra-arg=--managed-record-types=A",
+        "--external-dns-version v0.21.0 --source ingress --txt-suffix -x --annotation-prefix dns.example.com/ \
+         --policy create-only",
+        "--image mirror.example.com/external-dns:v0.23.0 --registry noop --annotation-prefix dns.example.com/ \
+         --legacy-annotations --txt-owner-id mine",
+        "--policy-name TeamDNS --role-name dns --role-path /team/ --permissions-boundary \
+         arn:aws:iam::123456789012:policy/limit --tags team=dns --termination-protection",
+        "--least-privilege",
+        "--attach-policy-arn arn:aws:iam::123456789012:policy/dns",
+    ];
+    for (index, options) in options.into_iter().enumerate() {
+        let name = format!("dns-{index}");
+        let zone = crate::support::aws::PUBLIC_ZONE;
+        let line = format!("{INSTALL} --name {name} {options} --approve").replace("Z0PUBLIC", zone);
+        let mut words: Vec<_> = line.split_whitespace().collect();
+        words.extend(["--label-filter", "tier in (web, api)", "--annotation-filter", "dns notin (off)"]);
+        repeated(&sandbox, &name, &words);
+    }
+}
+
+/// Installs, breaks the ClusterRole, follows the hint; installing again as at first plans nothing.
+#[track_caller]
+fn repeated(sandbox: &Sandbox, name: &str, words: &[&str]) {
+    let run = |words: &[&str]| crate::support::Run::of(&mut sandbox.command(words));
+    run(words).ok();
+    sandbox.delete(&format!("{RBAC}/clusterroles/{name}"));
+    let hint = broken(sandbox, &format!("--name {name}"), "rbac", &["may not list and watch"]);
+    sandbox.forget_calls();
+    sandbox.follow(&hint);
+    assert_eq!(sandbox.writes(), [format!("patch clusterroles {name}")], "{hint}");
+    let again: Vec<_> = words.iter().copied().filter(|word| *word != "--approve").collect();
+    run(&again).ok().shows(&["Nothing to do"]);
+    let collection = format!("{DEPLOYMENTS}/{name}");
+    sandbox.delete(&collection);
+}
+
+#[test]
+fn the_hint_keeps_a_role_that_others_made() {
+    let sandbox = Sandbox::lease();
+    let issuer = sandbox.fact("issuer").trim_start_matches("https://").to_owned();
+    sandbox.run("utils associate-iam-oidc-provider --cluster eksdemo1 --approve").ok();
+    let condition = json!({"StringEquals": {
+        format!("{issuer}:aud"): "sts.amazonaws.com",
+        format!("{issuer}:sub"): "system:serviceaccount:external-dns:external-dns"}});
+    let provider = format!("arn:aws:iam::123456789012:oidc-provider/{issuer}");
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Federated": provider},
+        "Action": "sts:AssumeRoleWithWebIdentity", "Condition": condition}]});
+    sandbox.create_role_trusting("theirs", &trust);
+    sandbox.attach("theirs", "arn:aws:iam::aws:policy/AmazonRoute53FullAccess");
+    let line = format!("{INSTALL} --role-arn arn:aws:iam::123456789012:role/theirs --approve");
+    repeated(&sandbox, "external-dns", &line.split_whitespace().collect::<Vec<_>>());
+}
