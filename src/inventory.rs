@@ -13,7 +13,7 @@ use crate::aws::cloudformation::Stack;
 use crate::aws::iam::{Provider, Role, RoleWithPolicies};
 use crate::iam::arn::{Arn, Partition, check_role_arn};
 use crate::iam::trust::{AUDIENCE, Issuer, Verdict, verdict};
-use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, ROLE_OUTPUT, annotation};
+use crate::plan::iamserviceaccount::{AUDIENCE_ANNOTATION, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, wrong_audience};
 use crate::stack::names;
 use crate::stack::status::{self, Health};
 use crate::stack::tags::{self, Source as Maker};
@@ -192,6 +192,7 @@ impl Chain<'_> {
             self.finds(State::Drifted, blanks(annotated, role_arn));
         }
         self.role(role_arn, None);
+        self.audience();
         self.row(Some(role_arn), Source::External, None)
     }
 
@@ -248,6 +249,13 @@ impl Chain<'_> {
     }
 
     /// The Kubernetes half, where a stack made the role.
+    fn audience(&mut self) {
+        if let Some(found) = self.object.and_then(wrong_audience) {
+            let sentence = format!("the annotation {AUDIENCE_ANNOTATION}: found {found}, needed {AUDIENCE}");
+            self.finds(State::Drifted, sentence);
+        }
+    }
+
     fn annotation(&mut self, role_arn: &str) {
         if self.seen.service_accounts.is_none() {
             return self.finds(State::Unknown, "the ServiceAccounts can't be read");
@@ -266,7 +274,7 @@ impl Chain<'_> {
                     format!("the annotation {ROLE_ANNOTATION} is empty, needed {role_arn}"),
                 );
             }
-            Some(found) if found == role_arn => {}
+            Some(found) if found == role_arn => self.audience(),
             Some(found) => self.finds(State::Drifted, misnamed(found, role_arn)),
         }
     }

@@ -16,6 +16,7 @@ use crate::config::Entry;
 use crate::context::Context;
 use crate::error::Result;
 use crate::iam::trust::Issuer;
+use crate::iam::wildcard::matches;
 use crate::k8s::Kubernetes;
 use crate::observe;
 use crate::observe::iamserviceaccount::{Objects, Reader, objects_of};
@@ -47,6 +48,9 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     }
     try_join_all(halves.iter_mut().map(|(desired, observed)| reader.confirm(desired, observed))).await?;
     drop(reader);
+    for entry in &entries {
+        note_pattern(&mut plan, entry);
+    }
     for (desired, observed) in halves {
         entry::add(&mut plan, &desired, &observed, &[])?;
     }
@@ -57,6 +61,12 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
             Ok(Exit::Success)
         }
     }
+}
+
+fn note_pattern(plan: &mut Plan, entry: &Entry) {
+    let Some(pattern) = entry.subject_pattern.as_ref().filter(|pattern| !matches(pattern, &entry.name)) else { return };
+    let who = entry.identity();
+    plan.note(format!("the subject pattern {pattern} leaves {who} itself out: its own pods can't assume the role"));
 }
 
 /// What there is beside stacks and roles.

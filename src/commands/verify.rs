@@ -3,10 +3,10 @@
 use crate::Exit;
 use crate::cli::verify::How;
 use crate::context::Context;
-use crate::error::{ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::observe::verify::PAUSE;
 use crate::ui::report;
-use crate::verify::Report;
+use crate::verify::{Check, Report, ids};
 
 /// Looks, again and again with `--wait`, and reports the last look.
 pub(super) async fn run(
@@ -37,6 +37,21 @@ pub(super) async fn run(
         ui.print(&report::text(&report, works))?;
     }
     Ok(if holds(&report, how) { Exit::Success } else { Exit::Broken })
+}
+
+/// The check of a cluster that isn't there.
+///
+/// # Errors
+/// Where the cluster couldn't be asked for.
+pub(super) fn no_cluster(error: Box<Error>) -> Result<Check> {
+    if !matches!(error.code, ErrorCode::ClusterNotFound | ErrorCode::ClusterNotActive) {
+        return Err(error);
+    }
+    let check = Check::fail(ids::CLUSTER, error.message.clone());
+    Ok(match error.hint {
+        Some(hint) => check.hint(hint),
+        None => check,
+    })
 }
 
 fn holds(report: &Report, how: &How) -> bool {

@@ -15,6 +15,7 @@ use crate::iam::trust::Issuer;
 use crate::k8s::{Kind, Kubernetes};
 use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
+use crate::verify::chain::Hop;
 use crate::verify::dns::{Dns, without_installation};
 use crate::verify::{Check, Look, Report, ids};
 
@@ -32,15 +33,10 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     report.extend([Check::pass(ids::CALLER, format!("{} in {}", caller.arn, aws.region()))]);
     let (cluster, issuer) = match cluster {
         Ok(found) => found,
-        Err(error) if matches!(error.code, ErrorCode::ClusterNotFound | ErrorCode::ClusterNotActive) => {
-            let check = Check::fail(ids::CLUSTER, error.message.clone());
-            report.extend([match error.hint {
-                Some(hint) => check.hint(hint),
-                None => check,
-            }]);
+        Err(error) => {
+            report.extend([verify::no_cluster(error)?]);
             return Ok(report);
         }
-        Err(error) => return Err(error),
     };
     let kubernetes = match context.kubernetes(&cluster, &args.aws, &args.kube).await {
         Err(error) if error.code == ErrorCode::Usage => return Err(error),
@@ -59,9 +55,7 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     let account = installed.as_ref().map_or(args.name.clone(), |installed| installed.service_account.clone());
     let wanted = Needs {
         permissions: needs(&cluster, installed.as_ref(), &ids),
-        second: installed
-            .as_ref()
-            .and_then(|installed| Some((installed.assume_role.clone()?, installed.assume_role_external_id.clone()))),
+        second: installed.as_ref().and_then(second),
         zones: true,
         install: None,
         make: None,
@@ -97,6 +91,12 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     report.extend(workload);
     report.extend(records);
     Ok(report)
+}
+
+/// The role of another account, which it assumes with its own.
+fn second(installed: &Installed) -> Option<Hop> {
+    let role = installed.assume_role.as_ref()?.parse().ok()?;
+    Some(Hop { role, external_id: installed.assume_role_external_id.clone() })
 }
 
 /// The role of an ExternalDNS that others installed.

@@ -1,5 +1,6 @@
 //! `verify iamserviceaccount`.
 
+use futures::future::join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::verify;
@@ -24,40 +25,52 @@ pub(crate) async fn run(context: &Context, args: &Iamserviceaccount) -> Result<E
 
 async fn report(context: &Context, args: &Iamserviceaccount) -> Result<Report> {
     let aws = context.aws(&args.aws).await?;
-    let caller = aws.caller().await?;
-    let (cluster, issuer) = context.cluster(&args.aws, &args.cluster.cluster).await?;
+    let (caller, cluster) = join(aws.caller(), context.cluster(&args.aws, &args.cluster.cluster)).await;
+    let mut report = Report::default();
+    report.extend([Check::pass(ids::CALLER, format!("{} in {}", caller?.arn, aws.region()))]);
+    let (cluster, issuer) = match cluster {
+        Ok(found) => found,
+        Err(error) => {
+            report.extend([verify::no_cluster(error)?]);
+            return Ok(report);
+        }
+    };
     let kubernetes = match context.kubernetes(&cluster, &args.aws, &args.kube).await {
         Err(error) if error.code == ErrorCode::Usage => return Err(error),
         connected => look(connected)?,
     };
     let observer = Observer { aws, kubernetes, cluster: &cluster, issuer: &issuer, live: args.how.live };
-    let mut report = Report::default();
-    report.extend([
-        Check::pass(ids::CALLER, format!("{} in {}", caller.arn, aws.region())),
-        match &observer.kubernetes {
-            Ok(_) => Check::pass(ids::CLUSTER, format!("{}, issuer {issuer}", cluster.arn)),
-            Err(why) => {
-                Check::skip(ids::CLUSTER, format!("{}, whose Kubernetes API can't be read: {why}", cluster.arn))
-            }
-        },
-    ]);
+    report.extend([match &observer.kubernetes {
+        Ok(_) => Check::pass(ids::CLUSTER, format!("{}, issuer {issuer}", cluster.arn)),
+        Err(why) => Check::skip(ids::CLUSTER, format!("{}, whose Kubernetes API can't be read: {why}", cluster.arn)),
+    }]);
     let all = accounts(args, &observer).await?;
-    if all.is_empty() {
-        return Err(Error::new(ErrorCode::NotFound, "no service account with an IAM role was found").hint(format!(
-            "irsactl get iamserviceaccount --cluster {} --region {} lists them",
-            cluster.name,
-            aws.region()
-        )));
-    }
     let several = all.len() > 1;
     let chains = stream::iter(&all).map(async |(namespace, name)| {
-        let checks = observer.irsa((namespace, name), Needs::default()).await?.checks();
-        let of = several.then(|| format!("{namespace}/{name}"));
-        Ok(checks.into_iter().map(|check| Check { service_account: of.clone(), ..check }).collect::<Vec<_>>())
+        let irsa = observer.irsa((namespace, name), Needs::default()).await?;
+        Ok::<_, Box<Error>>((format!("{namespace}/{name}"), irsa))
     });
-    let chains: Result<Vec<Vec<Check>>> = chains.buffered(AT_ONCE).try_collect().await;
-    report.extend(chains?.into_iter().flatten());
+    let chains: Vec<_> = chains.buffered(AT_ONCE).try_collect().await?;
+    let mut found = chains.into_iter().filter(|(_, irsa)| irsa.exists()).peekable();
+    if found.peek().is_none() {
+        return Err(none(args, &cluster.name, aws.region()));
+    }
+    for (full, irsa) in found {
+        let of = several.then_some(full);
+        report.extend(irsa.checks().into_iter().map(|check| Check { service_account: of.clone(), ..check }));
+    }
     Ok(report)
+}
+
+fn none(args: &Iamserviceaccount, cluster: &str, region: &str) -> Box<Error> {
+    let which = match (&args.namespace, args.name.get()) {
+        (Some(namespace), Some(name)) => format!(" {namespace}/{name}"),
+        (None, Some(name)) => format!(" {name}"),
+        (Some(namespace), None) => format!(" of namespace {namespace}"),
+        (None, None) => String::new(),
+    };
+    Error::new(ErrorCode::NotFound, format!("no service account{which} with an IAM role was found"))
+        .hint(format!("irsactl get iamserviceaccount --cluster {cluster} --region {region} lists them"))
 }
 
 /// Which service accounts: the one that is named, or those that have a stack or an annotation.

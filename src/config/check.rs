@@ -10,12 +10,13 @@ use super::schema::{API_VERSION, Iam, KIND, Metadata, ObjectMeta, Root, ServiceA
 use super::{ClusterConfig, Entry, merged};
 use crate::iam::arn::{check_name, check_policy, check_role};
 use crate::iam::policy::PolicyDocument;
+use crate::iam::trust::AUDIENCE;
 use crate::iam::wellknown::WellKnown;
 use crate::names::{
     check_cluster, check_namespace, check_region, check_service_account, check_subject_pattern, is_label_key,
     is_label_value,
 };
-use crate::plan::iamserviceaccount::{MANAGED_BY, ROLE_ANNOTATION};
+use crate::plan::iamserviceaccount::{AUDIENCE_ANNOTATION, MANAGED_BY, ROLE_ANNOTATION};
 use crate::stack::tags::check_user_tags;
 
 /// The value of [`MANAGED_BY`] on a ServiceAccount that irsactl or eksctl made.
@@ -181,7 +182,10 @@ pub fn check_label(key: &str, value: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// Says what was expected, or that the annotation is ours.
-pub fn check_annotation(key: &str, _: &str) -> Result<(), String> {
+pub fn check_annotation(key: &str, value: &str) -> Result<(), String> {
+    if key == AUDIENCE_ANNOTATION && value != AUDIENCE {
+        return Err(format!("`{key}` must be {AUDIENCE}: STS takes no other tokens"));
+    }
     if key == ROLE_ANNOTATION {
         return Err(format!(
             "`{key}` is set by irsactl; --attach-role-arn, in a file attachRoleARN, names a role of yours"

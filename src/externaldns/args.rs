@@ -307,7 +307,7 @@ impl Installed {
         let mut names: Vec<_> = self.arguments.names().collect();
         names.sort_unstable();
         for pair in names.windows(2) {
-            let once = Flag::find(pair[0]).is_some_and(|flag| flag.kind != Kind::List);
+            let once = Flag::find(pair[0]).is_some_and(|flag| flag.kind_in(self.rules()) != Kind::List);
             if once && pair[0] == pair[1] {
                 findings.push(Finding::fatal(format!("--{} is given twice: ExternalDNS exits at once", pair[0])));
             }

@@ -80,7 +80,7 @@ impl<'a> Extra<'a> {
         let Some(flag) = Flag::find(name) else { return Ok(()) };
         let whole = match flag.kind {
             Kind::Switch => value.is_none_or(|value| !negated && ["true", "false"].contains(&value)),
-            Kind::Value | Kind::List => !negated && value.is_some(),
+            Kind::Value | Kind::List | Kind::ListSince(_) => !negated && value.is_some(),
         };
         if !whole {
             let form =

@@ -1,7 +1,7 @@
 //! The command-line flags of ExternalDNS, and which versions have them.
 
 use super::version::{NEWEST, Version};
-use Kind::{List, Switch, Value};
+use Kind::{List, ListSince, Switch, Value};
 
 /// How a flag takes its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Kind {
     Value,
     /// `--flag=value`, any number of times; commas are part of the value.
     List,
+    /// A value before this release, 22 for v0.22, and a list from it on.
+    ListSince(u16),
 }
 
 /// A flag of ExternalDNS.
@@ -30,10 +32,27 @@ pub struct Flag {
 impl Flag {
     /// The flag of that name, without `--`.
     pub fn find(name: &str) -> Option<Self> {
-        let row = FLAGS.iter().find(|(flag, ..)| *flag == name)?;
-        let (name, kind, since, until) = *row;
+        Self::all().find(|flag| flag.name == name)
+    }
+
+    /// Every flag that some version has, those of other DNS providers excepted.
+    pub fn all() -> impl Iterator<Item = Self> {
         let version = |(minor, patch)| Version::new(minor, patch);
-        Some(Self { name, kind, since: version(since), until: until.map(version) })
+        FLAGS.iter().map(move |&(name, kind, since, until)| Self {
+            name,
+            kind,
+            since: version(since),
+            until: until.map(version),
+        })
+    }
+
+    /// How `version` takes its value: as a switch, a value or a list. A value given twice makes the process exit.
+    pub fn kind_in(self, version: Version) -> Kind {
+        match self.kind {
+            ListSince(minor) if version < Version::new(minor, 0) => Value,
+            ListSince(_) => List,
+            kind => kind,
+        }
     }
 }
 
@@ -145,8 +164,8 @@ const FLAGS: &[Row] = &[
     ("exclude-unschedulable", Switch, (17, 0), None),
     ("expose-internal-ipv6", Switch, (17, 0), None),
     ("force-default-targets", Switch, (18, 0), None),
-    ("fqdn-target-template", List, (21, 0), None),
-    ("fqdn-template", List, (0, 0), None),
+    ("fqdn-target-template", ListSince(22), (21, 0), None),
+    ("fqdn-template", ListSince(22), (0, 0), None),
     ("gateway-label-filter", Value, (0, 0), None),
     ("gateway-listener-sets", Switch, (21, 0), None),
     ("gateway-name", Value, (16, 0), None),
@@ -192,7 +211,7 @@ const FLAGS: &[Row] = &[
     ("skipper-routegroup-groupversion", Value, (0, 0), None),
     ("source", List, (0, 0), None),
     ("target-net-filter", List, (0, 0), None),
-    ("target-template", List, (21, 0), None),
+    ("target-template", ListSince(22), (21, 0), None),
     ("traefik-disable-legacy", Switch, (14, 1), Some((19, 0))),
     ("traefik-disable-new", Switch, (14, 1), None),
     ("traefik-enable-legacy", Switch, (19, 0), None),

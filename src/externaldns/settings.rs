@@ -523,7 +523,7 @@ impl Settings {
         for text in &self.extra_args {
             let extra = Extra::parse(text)?;
             extra.check(self.version)?;
-            let once = Flag::find(extra.name).is_some_and(|flag| flag.kind != Kind::List);
+            let once = Flag::find(extra.name).is_some_and(|flag| flag.kind_in(self.version) != Kind::List);
             if !given.insert(extra.name) && once {
                 return Err(format!("--extra-arg=--{}: ExternalDNS exits where it is given twice", extra.name));
             }
@@ -1039,6 +1039,8 @@ mod tests {
         let twice = |text: &str| vec![text.to_owned(), text.to_owned()];
         assert!(refusal(|s| s.extra_args = twice("--events")).contains("twice"));
         assert!(warnings(|s| s.extra_args = twice("--managed-record-types=A")).is_empty());
+        assert!(warnings(|s| s.extra_args = twice("--fqdn-template=a.b")).is_empty());
+        assert!(refusal_of("0.21.0", |s| s.extra_args = twice("--fqdn-template=a.b")).contains("twice"));
         assert!(!extra("--txt-encrypt-aes-key=secret").contains("secret"));
         assert!(
             refusal_of("0.18.0", |s| s.extra_args = vec!["--events-emit=RecordReady".to_owned()]).contains("v0.19.0")

@@ -47,6 +47,11 @@ impl<'a> Reader<'a> {
         Self { aws, stacks: None, roles: None }
     }
 
+    /// By their names, and without the roles that stacks made.
+    pub(crate) fn stacks_only(aws: &'a Aws) -> Self {
+        Self { roles: Some(HashMap::new()), ..Self::by_name(aws) }
+    }
+
     /// For as many service accounts. A listing that the caller may not make is done without.
     pub(crate) async fn new(aws: &'a Aws, many: usize) -> Result<Self> {
         let mut reader = Self::by_name(aws);

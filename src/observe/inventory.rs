@@ -63,7 +63,7 @@ pub(crate) async fn read(context: &Context, args: &Get, cluster: &str) -> Result
     Ok(Seen { stacks, template, failure, roles, policies, ..seen })
 }
 
-/// All stacks and roles, listed side by side; their policies, which are a long listing, only where they are printed.
+/// All stacks and roles, listed side by side; their policies, which are the longest listing, not for the short table.
 async fn all(context: &Context, aws: &Aws) -> Result<Found> {
     let policies =
         async { if context.ui.output() == Output::Table { Ok(Vec::new()) } else { aws.roles_with_policies().await } };
@@ -135,7 +135,7 @@ impl Found {
     }
 }
 
-/// The cluster, for one service account the provider of its issuer, and the ServiceAccounts.
+/// The cluster, the provider of its issuer, and its ServiceAccounts.
 async fn in_cluster(context: &Context, aws: &Aws, args: &Get, name: &str) -> Result<Seen> {
     let cluster = aws.cluster(name).await?;
     let mut seen = Seen::new(&cluster.account, &cluster.partition);
@@ -147,10 +147,10 @@ async fn in_cluster(context: &Context, aws: &Aws, args: &Get, name: &str) -> Res
         let kubernetes = context.kubernetes(&cluster, &args.aws, &args.kube).await?;
         service_accounts(&kubernetes, args.namespace.as_deref(), args.name.get()).await
     };
-    // Of lists, `verify` tells it for the whole cluster.
+    // In place of the policies: a list costs four calls to AWS, however it is printed.
     let one = args.namespace.is_some() && args.name.get().is_some();
     let provider = async {
-        match seen.issuer.as_ref().filter(|_| one) {
+        match seen.issuer.as_ref().filter(|_| one || context.ui.output() == Output::Table) {
             Some((_, arn)) => aws.oidc_provider(arn).await.map(|found| provider_problem(arn, found.as_ref())),
             None => Ok(None),
         }

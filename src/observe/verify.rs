@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::iamserviceaccount::Reader;
 use crate::aws::Aws;
 use crate::aws::eks::Cluster;
-use crate::aws::iam::RoleWithPolicies;
+use crate::aws::iam::Role;
 use crate::cli::policy::SHARED_POLICY;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
@@ -19,9 +19,9 @@ use crate::iam::arn::Arn;
 use crate::iam::policy::{Need, PolicyDocument};
 use crate::iam::trust::{AUDIENCE, Issuer};
 use crate::k8s::{Kind, Kubernetes, Review};
-use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, annotation};
+use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
 use crate::stack::tags;
-use crate::verify::chain::{Irsa, Live};
+use crate::verify::chain::{Hop, Irsa, Live};
 use crate::verify::permissions::{Holder, Lack, Policies, judged};
 use crate::verify::workload::Workload;
 use crate::verify::{Commands, Look};
@@ -50,8 +50,8 @@ pub(crate) struct Observer<'a> {
 pub(crate) struct Needs {
     /// Permissions.
     pub(crate) permissions: Vec<Need>,
-    /// A role that is assumed with the first, and its external id.
-    pub(crate) second: Option<(String, Option<String>)>,
+    /// A role that is assumed with the first.
+    pub(crate) second: Option<Hop>,
     /// List the hosted zones with the role.
     pub(crate) zones: bool,
     /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
@@ -64,15 +64,15 @@ pub(crate) struct Needs {
 
 /// What was read of a role.
 struct Seen {
-    role: Look<Option<RoleWithPolicies>>,
+    role: Look<Option<Role>>,
     lacking: Look<Vec<Lack>>,
-    boundary: Option<PolicyDocument>,
+    policies: Option<Policies>,
 }
 
 impl Seen {
-    fn of(role: Look<Option<RoleWithPolicies>>) -> Self {
+    fn of(role: Look<Option<Role>>) -> Self {
         let lacking = role.as_ref().map(|_| Vec::new()).map_err(Clone::clone);
-        Self { role, lacking, boundary: None }
+        Self { role, lacking, policies: None }
     }
 }
 
@@ -86,6 +86,21 @@ pub(crate) fn look<T>(result: Result<T>) -> Result<Look<T>> {
         Err(error) if matches!(error.code, ErrorCode::Interrupted | ErrorCode::Timeout) => Err(error),
         Err(error) => Ok(Err(reason(&error))),
     }
+}
+
+/// What AWS said where it refuses.
+///
+/// # Errors
+/// Where it couldn't be asked.
+fn refusal(error: Box<Error>) -> Result<String> {
+    match error.code {
+        ErrorCode::AccessDenied | ErrorCode::RoleNotUsable => Ok(reason(&error)),
+        _ => Err(error),
+    }
+}
+
+fn far(role: &str) -> String {
+    format!("{role} is of another account or partition, whose IAM can't be read from here")
 }
 
 fn reason(error: &Error) -> String {
@@ -110,7 +125,7 @@ impl Observer<'_> {
     /// The chain of one service account.
     pub(crate) async fn irsa(&self, (namespace, name): (&str, &str), needs: Needs) -> Result<Irsa> {
         let provider_arn = self.issuer.provider_arn(&self.cluster.partition, &self.cluster.account);
-        let reader = Reader::by_name(self.aws);
+        let reader = Reader::stacks_only(self.aws);
         let kind = &Kind::SERVICE_ACCOUNT;
         let (provider, stack, object, association) = join4(
             self.aws.oidc_provider(&provider_arn),
@@ -134,7 +149,7 @@ impl Observer<'_> {
             association: look(association)?,
             role: Ok(None),
             lacking: Ok(Vec::new()),
-            boundary: None,
+            policies: None,
             install: needs.install.clone(),
             make: needs.make.clone(),
             pods: Ok(Vec::new()),
@@ -144,7 +159,7 @@ impl Observer<'_> {
         let role_arn = irsa.role_arn();
         let (twins, role, pods, live) = join4(
             self.twins(&irsa),
-            self.role(role_arn.as_deref(), irsa.stack.as_ref().ok().and_then(Option::as_ref), &needs.permissions),
+            self.role(role_arn.as_deref(), &needs.permissions),
             self.in_cluster(async |kubernetes| {
                 kubernetes.list(&Kind::POD, Some(namespace), None, Some(&selector)).await
             }),
@@ -152,7 +167,7 @@ impl Observer<'_> {
         )
         .await;
         irsa.twins = twins?;
-        Seen { role: irsa.role, lacking: irsa.lacking, boundary: irsa.boundary } = role?;
+        Seen { role: irsa.role, lacking: irsa.lacking, policies: irsa.policies } = role?;
         let ended = |pod: &Value| ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == **phase);
         irsa.pods = pods?.map(|pods| pods.into_iter().filter(|pod| !ended(pod)).collect());
         irsa.live = live?;
@@ -171,55 +186,52 @@ impl Observer<'_> {
     }
 
     /// The role, and what it lacks of the needs.
-    async fn role(&self, arn: Option<&str>, stack: Option<&ObservedStack>, needs: &[Need]) -> Result<Seen> {
+    async fn role(&self, arn: Option<&str>, needs: &[Need]) -> Result<Seen> {
         let Some(arn) = arn else { return Ok(Seen::of(Ok(None))) };
         let parsed = match arn.parse::<Arn>() {
-            Ok(parsed) if parsed.account == self.cluster.account => parsed,
-            Ok(parsed) => {
-                let why = format!("role {arn} is of account {}, whose IAM can't be read from here", parsed.account);
-                return Ok(Seen::of(Err(why)));
-            }
+            Ok(parsed) if self.is_near(&parsed) => parsed,
+            Ok(_) => return Ok(Seen::of(Err(far(arn)))),
             Err(problem) => return Ok(Seen::of(Err(problem))),
         };
-        let known = stack.and_then(|found| found.role.clone()).filter(|found| found.role.arn == arn);
-        let read = async {
-            match known {
-                Some(found) => Ok(Ok(Some(found))),
-                None => look(self.aws.role_with_policies(parsed.name(), &[]).await),
-            }
-        };
-        let (role, simulated) = join(read, self.aws.simulate(arn, needs)).await;
-        let mut seen = Seen::of(role?);
-        let Ok(Some(found)) = &seen.role else { return Ok(seen) };
+        let (role, simulated) = join(self.aws.role(parsed.name()), self.aws.simulate(arn, needs)).await;
+        let mut seen = Seen::of(look(role)?);
+        let Ok(Some(role)) = &seen.role else { return Ok(seen) };
         let simulated = look(simulated)?.map(|refusals| refusals.into_iter().map(Lack::from).collect::<Vec<_>>());
         if simulated.as_ref().is_ok_and(Vec::is_empty) {
             return Ok(seen);
         }
-        let policies = look(self.policies(found).await)?;
+        let policies = look(self.policies(role).await)?;
         seen.lacking = judged(simulated, policies.as_ref().map(|all| all.lacking(needs)).map_err(Clone::clone));
-        seen.boundary = policies.ok().and_then(|all| all.boundary);
+        seen.policies = policies.ok();
         Ok(seen)
     }
 
     /// All policies of a role, and its boundary.
-    async fn policies(&self, found: &RoleWithPolicies) -> Result<Policies> {
-        let managed = found.attached.iter().map(async |(_, arn)| {
-            let policy = self.aws.policy(arn).await?;
-            Ok(policy.map(|policy| (Holder::Managed(arn.clone()), policy.document)))
-        });
-        let inline = found.others_inline.iter().map(async |name| {
-            let document = self.aws.inline_policy(&found.role.name, name).await?;
-            Ok(document.map(|document| (Holder::Inline(name.clone()), document)))
-        });
+    async fn policies(&self, role: &Role) -> Result<Policies> {
+        let managed = async {
+            let arns = self.aws.attached_policies(&role.name).await?.into_iter().map(|(_, arn)| arn);
+            let documents = arns.map(async |arn| {
+                let policy = self.aws.policy(&arn).await?;
+                Ok(policy.map(|policy| (Holder::Managed(arn), policy.document)))
+            });
+            try_join_all(documents).await
+        };
+        let inline = async {
+            let names = self.aws.inline_policies(&role.name).await?.into_iter();
+            let documents = names.map(async |name| {
+                let document = self.aws.inline_policy(&role.name, &name).await?;
+                Ok(document.map(|document| (Holder::Inline(name), document)))
+            });
+            try_join_all(documents).await
+        };
         let boundary = async {
-            match &found.role.boundary {
+            match &role.boundary {
                 Some(arn) => self.aws.policy(arn).await,
                 None => Ok(None),
             }
         };
-        let (managed, inline, boundary) = try_join3(try_join_all(managed), try_join_all(inline), boundary).await?;
-        let known = found.inline.iter().map(|(name, document)| (Holder::Inline(name.clone()), document.clone()));
-        let held = managed.into_iter().chain(inline).flatten().chain(known).collect();
+        let (managed, inline, boundary) = try_join3(managed, inline, boundary).await?;
+        let held = managed.into_iter().chain(inline).flatten().collect();
         Ok(Policies { held, boundary: boundary.map(|policy| policy.document) })
     }
 
@@ -235,23 +247,46 @@ impl Observer<'_> {
             Ok(token) => token,
             Err(why) => return Ok(Live::Impossible(why)),
         };
-        let tried = look(self.attempt(role, &token, needs).await)?;
-        Ok(match tried {
-            Ok(what) => Live::Works(what),
-            Err(said) => Live::Refused(said),
-        })
+        match self.attempt(role, &token, needs).await {
+            Ok(live) => Ok(live),
+            Err(error) => Ok(Live::Impossible(look::<()>(Err(error))?.err().unwrap_or_default())),
+        }
     }
 
-    async fn attempt(&self, role: &str, token: &str, needs: &Needs) -> Result<String> {
-        let mut assumed = self.aws.assume_role_with_web_identity(role, token, "irsactl").await?;
-        if let Some((second, external_id)) = &needs.second {
-            assumed = assumed.assume_role(second, external_id.as_deref()).await?;
+    async fn attempt(&self, role: &str, token: &str, needs: &Needs) -> Result<Live> {
+        let mut assumed = match self.aws.assume_role_with_web_identity(role, token, "irsactl").await {
+            Ok(assumed) => assumed,
+            Err(error) => return refusal(error).map(Live::Refused),
+        };
+        if let Some(hop) = &needs.second {
+            assumed = match assumed.assume_role(&hop.role.to_string(), hop.external_id.as_deref()).await {
+                Ok(assumed) => assumed,
+                Err(error) => {
+                    let said = refusal(error)?;
+                    return Ok(Live::HopRefused { hop: hop.clone(), said, trust: self.trust(&hop.role).await? });
+                }
+            };
         }
+        let works = "STS exchanges a token of the ServiceAccount for the role";
         if !needs.zones {
-            return Ok("STS exchanges a token of the ServiceAccount for the role".to_owned());
+            return Ok(Live::Works(works.to_owned()));
         }
-        let zones = assumed.zones().await?.len();
-        Ok(format!("STS exchanges a token of the ServiceAccount for the role, which lists {zones} hosted zones"))
+        match assumed.zones().await {
+            Ok(zones) => Ok(Live::Works(format!("{works}, which lists {} hosted zones", zones.len()))),
+            Err(error) => Ok(Live::ZonesRefused { hop: needs.second.clone(), said: refusal(error)? }),
+        }
+    }
+
+    fn is_near(&self, role: &Arn) -> bool {
+        role.account == self.cluster.account && role.partition == self.cluster.partition.as_str()
+    }
+
+    /// Whom a role trusts.
+    async fn trust(&self, role: &Arn) -> Result<Look<Option<PolicyDocument>>> {
+        if !self.is_near(role) {
+            return Ok(Err(far(&role.to_string())));
+        }
+        Ok(look(self.aws.role(role.name()).await)?.map(|found| found.map(|found| found.trust)))
     }
 
     /// The installation of ExternalDNS of a namespace and name, with all Deployments as read before.

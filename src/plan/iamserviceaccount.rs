@@ -11,6 +11,7 @@ use crate::aws::cloudformation::{self, Stack};
 /// A role as IAM has it.
 pub use crate::aws::iam::RoleWithPolicies as ObservedRole;
 use crate::error::{Error, ErrorCode, Result};
+use crate::iam::trust::AUDIENCE;
 use crate::k8s::diff::{conflicting_owners, differences};
 use crate::stack::events::Failure;
 use crate::stack::status::Health;
@@ -20,6 +21,8 @@ use crate::stack::{tags, template};
 pub const ROLE_OUTPUT: &str = template::ROLE;
 /// The annotation that names the role (amazon-eks-pod-identity-webhook).
 pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
+/// The annotation that gives the pods' tokens another audience (amazon-eks-pod-identity-webhook).
+pub const AUDIENCE_ANNOTATION: &str = "eks.amazonaws.com/audience";
 /// The label by which tools know what they made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
@@ -380,6 +383,11 @@ pub fn is_ours(service_account: &Value) -> bool {
 /// A label of a Kubernetes object.
 pub fn label<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
     object.get("metadata")?.get("labels")?.get(key)?.as_str()
+}
+
+/// The audience of the tokens that the pods of a ServiceAccount get, where STS doesn't take it.
+pub fn wrong_audience(service_account: &Value) -> Option<&str> {
+    annotation(service_account, AUDIENCE_ANNOTATION).filter(|audience| *audience != AUDIENCE)
 }
 
 /// An annotation of a Kubernetes object.

@@ -56,7 +56,9 @@ pub fn add_stack(
     };
     let mut reason = match Health::of(&found.stack.status) {
         Health::Deleting => "it is being deleted: waits for it".to_owned(),
-        _ => format!("it holds the role {}", if role.is_empty() { "that is gone" } else { &role }),
+        Health::InProgress => format!("it is {}", found.stack.status),
+        _ if role.is_empty() => "its role is gone, or was never made".to_owned(),
+        _ => format!("it holds the role {role}"),
     };
     if found.stack.protected {
         reason += "; its termination protection is taken off";

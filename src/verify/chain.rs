@@ -1,19 +1,23 @@
 //! The links from the issuer to the role that a pod assumes: what every user of IRSA needs.
 
-use serde_json::{Value, json};
+mod mends;
 
-use super::permissions::{Holder, Lack, Why, statements};
+use serde_json::Value;
+
+use mends::{list_policies, put_policy, set_trust};
+
+use super::permissions::{Lack, Policies, Why};
 use super::{Check, Commands, Look, ids, unless_after};
 use crate::aws::eks::Association;
-use crate::aws::iam::{Provider, Role, RoleWithPolicies};
+use crate::aws::iam::{Provider, Role};
 use crate::externaldns::reproduce::quoted;
 use crate::iam::arn::{Arn, Partition};
-use crate::iam::policy::{Need, PolicyDocument, is_denied};
+use crate::iam::policy::{Need, PolicyDocument, assume_role_trust, external_dns};
 use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
-use crate::iam::wellknown::WellKnown;
-use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation};
+use crate::plan::iamserviceaccount::{
+    AUDIENCE_ANNOTATION, ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, wrong_audience,
+};
 use crate::stack::status::Health;
-use crate::stack::template::{self, INLINE};
 
 /// What was read about one service account.
 #[derive(Clone, Debug)]
@@ -41,11 +45,11 @@ pub struct Irsa {
     /// The Pod Identity association that overrides IRSA.
     pub association: Look<Option<Association>>,
     /// The role, where one is known and in the cluster's account.
-    pub role: Look<Option<RoleWithPolicies>>,
+    pub role: Look<Option<Role>>,
     /// The permissions that the pods need and the role lacks.
     pub lacking: Look<Vec<Lack>>,
-    /// The document of its permissions boundary, where it has one that can be read.
-    pub boundary: Option<PolicyDocument>,
+    /// Its policies, where it lacks permissions and they can be read.
+    pub policies: Option<Policies>,
     /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
     pub install: Option<String>,
     /// The command that makes the role, where there is none.
@@ -58,6 +62,15 @@ pub struct Irsa {
     pub live: Live,
 }
 
+/// A role that is assumed with the pods' role, for zones of another account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// The role.
+    pub role: Arn,
+    /// What its trust policy may ask for.
+    pub external_id: Option<String>,
+}
+
 /// What came of the exchange.
 #[derive(Clone, Debug)]
 pub enum Live {
@@ -65,13 +78,34 @@ pub enum Live {
     LeftOut,
     /// It couldn't be tried.
     Impossible(String),
-    /// STS, or Route53 after it, said no.
+    /// STS refuses the role to the token.
     Refused(String),
+    /// STS refuses the second role to the first.
+    HopRefused {
+        /// The second role.
+        hop: Hop,
+        /// What STS said.
+        said: String,
+        /// Whom the second role trusts, where that can be read; none where there is no such role.
+        trust: Look<Option<PolicyDocument>>,
+    },
+    /// The list of zones is refused to the last role; to the second one, where there are two.
+    ZonesRefused {
+        /// The second role.
+        hop: Option<Hop>,
+        /// What Route53 said.
+        said: String,
+    },
     /// It works; what was done with it.
     Works(String),
 }
 
 impl Irsa {
+    /// False where there is neither a ServiceAccount nor a stack for it.
+    pub fn exists(&self) -> bool {
+        !matches!((&self.stack, &self.service_account), (Ok(None), Ok(None)))
+    }
+
     /// `namespace/name`.
     pub fn full(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
@@ -99,48 +133,6 @@ impl Irsa {
     /// The role that the pods should have: the stack's, else the one that the ServiceAccount names.
     pub fn role_arn(&self) -> Option<String> {
         self.made().or_else(|| self.named()).map(|arn| arn.trim().to_owned())
-    }
-
-    /// Brings stack, role and ServiceAccount back to what they should be; none without a stack.
-    fn repair(&self) -> Option<String> {
-        let found = self.stack()?;
-        if self.install.is_some() {
-            return self.install.clone();
-        }
-        let facts = template::read(&found.template).ok()?;
-        let known: Vec<_> = WellKnown::ALL
-            .into_iter()
-            .filter(|known| known.policies().iter().any(|(id, _)| facts.inline.contains_key(id)))
-            .map(WellKnown::key)
-            .collect();
-        let arns = facts.managed_arns();
-        let what = if !arns.is_empty() {
-            format!("--attach-policy-arn {}", arns.join(","))
-        } else if !known.is_empty() {
-            format!("--well-known-policy {}", known.join(","))
-        } else {
-            format!("--attach-policy {}", quoted(&facts.inline.get(INLINE)?.to_string()))
-        };
-        Some(format!("irsactl update iamserviceaccount {} {what} --approve", self.place()))
-    }
-
-    fn place(&self) -> String {
-        format!("{} --namespace {} --name {}", self.commands.place(), self.namespace, self.name)
-    }
-
-    /// Has the ServiceAccount name the role.
-    fn annotate(&self, role: &str) -> String {
-        let install = self.install.as_deref().and_then(|command| command.strip_suffix(" --approve"));
-        self.repair().unwrap_or_else(|| match install {
-            Some(install) => format!("{install} --role-arn {role} --approve"),
-            None => format!("irsactl create iamserviceaccount {} --attach-role-arn {role} --approve", self.place()),
-        })
-    }
-
-    /// Makes a role where there is none.
-    fn make(&self) -> String {
-        let help = || format!("irsactl create iamserviceaccount --help shows how {} gets one", self.full());
-        self.repair().or_else(|| self.make.clone()).unwrap_or_else(help)
     }
 
     /// All links, in their order.
@@ -198,10 +190,10 @@ impl Irsa {
         };
         match &self.role {
             Err(why) => Check::skip(id, why),
-            Ok(Some(found)) if found.role.arn == arn => Check::pass(id, arn),
+            Ok(Some(found)) if found.arn == arn => Check::pass(id, arn),
             Ok(Some(found)) => {
-                Check::fail(id, format!("there is no role {arn}, the one of that name is {}", found.role.arn))
-                    .hint(self.annotate(&found.role.arn))
+                Check::fail(id, format!("there is no role {arn}, the one of that name is {}", found.arn))
+                    .hint(self.annotate(&found.arn))
             }
             Ok(None) => Check::fail(id, format!("role {arn} doesn't exist")).hint(self.make()),
         }
@@ -210,7 +202,7 @@ impl Irsa {
     fn check_trust(&self) -> Check {
         let id = ids::TRUST_POLICY;
         let found = match &self.role {
-            Ok(Some(found)) => &found.role,
+            Ok(Some(found)) => found,
             Ok(None) => return Check::skip(id, "there is no role"),
             Err(why) => return Check::skip(id, why),
         };
@@ -249,7 +241,7 @@ impl Irsa {
             }
         }
         let of = |why: &Why| lacking.iter().filter(|lack| lack.why == *why).collect::<Vec<_>>();
-        let mut findings: Vec<_> = reasons.into_iter().map(|why| self.lacks(&found.role, why, &of(why))).collect();
+        let mut findings: Vec<_> = reasons.into_iter().map(|why| self.lacks(found, why, &of(why))).collect();
         let unsure = of(&Why::Conditional);
         if !unsure.is_empty() {
             findings.push(Check::warn(id, format!("only under conditions: {}", named(&unsure))));
@@ -272,62 +264,6 @@ impl Irsa {
             }
         };
         Check::fail(ids::PERMISSIONS, format!("the role may not {}{because}", named(lacking))).hint(hint)
-    }
-
-    /// Allows what is lacking: by what the stack says where that is missing or irsactl looks after it, else beside it.
-    fn allow(&self, role: &str, lacking: &[&Lack]) -> String {
-        let attached = |arn: &String| {
-            let found = self.role.as_ref().ok().and_then(Option::as_ref);
-            found.is_some_and(|found| found.attached.iter().any(|(_, other)| other == arn))
-        };
-        let complete = self.install.is_none() && self.of_stack().iter().all(attached);
-        self.repair().filter(|_| !complete).unwrap_or_else(|| {
-            let document = json!({"Version": "2012-10-17", "Statement": statements(needs(lacking))});
-            format!(
-                "aws iam put-role-policy --role-name {role} --policy-name {}-needs --policy-document {}",
-                self.name,
-                quoted(&document.to_string())
-            )
-        })
-    }
-
-    /// ARNs of the managed policies that the stack attaches.
-    fn of_stack(&self) -> Vec<String> {
-        let facts = self.stack().and_then(|found| template::read(&found.template).ok());
-        facts.map(|facts| facts.managed_arns()).unwrap_or_default()
-    }
-
-    /// Takes a policy away that denies what is needed; one that irsactl looks after is brought back to what it should be.
-    fn undo(&self, role: &str, holder: &Holder) -> String {
-        match holder {
-            Holder::Inline(name) => {
-                format!("aws iam delete-role-policy --role-name {role} --policy-name {}", quoted(name))
-            }
-            Holder::Managed(arn) => match &self.install {
-                Some(install) if self.of_stack().contains(arn) => install.clone(),
-                _ => format!("aws iam detach-role-policy --role-name {role} --policy-arn {arn}"),
-            },
-        }
-    }
-
-    /// Has the permissions boundary allow what is lacking; one of AWS's, or one that denies it, can only go.
-    fn widen(&self, role: &Role, lacking: &[&Lack]) -> String {
-        let own = role.boundary.as_deref().filter(|arn| arn.contains(&format!(":{}:", self.account)));
-        let denies = |document: &PolicyDocument| needs(lacking).any(|need| is_denied(&[document], need));
-        match (own, self.boundary.as_ref().filter(|document| !denies(document))) {
-            (Some(arn), Some(document)) => format!(
-                "aws iam create-policy-version --policy-arn {arn} --set-as-default --policy-document {}",
-                quoted(&document.and(statements(needs(lacking))).to_json())
-            ),
-            _ => format!("aws iam delete-role-permissions-boundary --role-name {}", role.name),
-        }
-    }
-
-    fn organisation(&self) -> String {
-        format!(
-            "aws organizations list-policies-for-target --target-id {} --filter SERVICE_CONTROL_POLICY",
-            self.account
-        )
     }
 
     fn check_service_account(&self) -> Check {
@@ -353,12 +289,26 @@ impl Irsa {
             let message = format!("{full} names role {named}, and its stack made {expected}");
             return self.with_annotation(Check::fail(id, message));
         }
+        if let Some(audience) = wrong_audience(object) {
+            let message = format!("{full}: {AUDIENCE_ANNOTATION} is {audience}, and STS takes {AUDIENCE} only");
+            let mend = format!(
+                "kubectl annotate serviceaccount {} --namespace {} {AUDIENCE_ANNOTATION}-",
+                self.name, self.namespace
+            );
+            return Check::fail(id, message).hint(match &self.restart {
+                Some(restart) => format!("{mend} && {restart}"),
+                None => mend,
+            });
+        }
         match named.parse::<Arn>() {
-            Err(problem) => Check::fail(id, format!("the annotation of {full}: {problem}")),
-            Ok(arn) if arn.kind() != "role" => Check::fail(id, format!("{full} names {named}, which is no role")),
+            Err(problem) => Check::fail(id, format!("the annotation of {full}: {problem}")).hint(self.make()),
+            Ok(arn) if arn.kind() != "role" => {
+                Check::fail(id, format!("{full} names {named}, which is no role")).hint(self.make())
+            }
             Ok(arn) if arn.partition != self.partition.as_str() => {
                 let message = format!("{full} names a role of partition {}, not {}", arn.partition, self.partition);
-                self.with_annotation(Check::fail(id, message))
+                let mended = Arn { partition: self.partition.to_string(), ..arn };
+                Check::fail(id, message).hint(self.annotate(&mended.to_string()))
             }
             Ok(arn) if arn.account != self.account => {
                 Check::warn(id, format!("{full} names a role of account {}, not {}", arn.account, self.account))
@@ -368,10 +318,7 @@ impl Irsa {
     }
 
     fn with_annotation(&self, check: Check) -> Check {
-        match self.role_arn() {
-            Some(role) => check.hint(self.annotate(&role)),
-            None => check,
-        }
+        check.hint(self.role_arn().map_or_else(|| self.make(), |role| self.annotate(&role)))
     }
 
     fn check_association(&self) -> Check {
@@ -423,18 +370,48 @@ impl Irsa {
             Live::LeftOut => Check::skip(id, "left out by --live=false"),
             Live::Impossible(why) => Check::skip(id, why),
             Live::Works(what) => Check::pass(id, what),
-            Live::Refused(said) => Check::fail(
-                id,
-                format!(
-                    "every link looks intact, and AWS refuses: {said}; look for a service or resource control policy \
-                     of the organisation (SCP, RCP)"
-                ),
-            )
-            .hint(format!(
-                "aws organizations list-policies-for-target --target-id {} --filter SERVICE_CONTROL_POLICY",
-                self.account
-            )),
+            Live::HopRefused { hop, said, trust } => self.check_hop(hop, said, trust),
+            Live::ZonesRefused { hop: Some(hop), said } => {
+                let message = format!("STS gives the pods {}, which may not list hosted zones: {said}", hop.role);
+                let document = external_dns(&self.partition, &[]);
+                Check::fail(id, message).hint(self.at(&hop.role, put_policy(hop.role.name(), &self.name, &document)))
+            }
+            Live::Refused(said) | Live::ZonesRefused { said, .. } => {
+                let message = format!(
+                    "every link looks intact, and AWS refuses: {said}; look for a service or resource control policy of \
+                     the organisation (SCP, RCP)"
+                );
+                Check::fail(id, message).hint(self.organisation())
+            }
         }
+    }
+
+    /// The second role must trust the first.
+    fn check_hop(&self, hop: &Hop, said: &str, trust: &Look<Option<PolicyDocument>>) -> Check {
+        let Hop { role, external_id } = hop;
+        let first = self.role_arn().unwrap_or_default();
+        let needed = assume_role_trust(&first, external_id.as_deref());
+        let statements = needed.0["Statement"].as_array().cloned().unwrap_or_default();
+        let (found, hint) = match trust {
+            Ok(Some(found)) => {
+                let whole = found.and(statements).to_json();
+                (format!("its trust policy is {}", found.to_json()), set_trust(role.name(), &whole))
+            }
+            Ok(None) => {
+                let create = format!("aws iam create-role --role-name {}", role.name());
+                let document = quoted(&needed.to_json());
+                ("there is no such role".to_owned(), format!("{create} --assume-role-policy-document {document}"))
+            }
+            Err(why) => (
+                why.clone(),
+                format!("in account {}, have the trust policy of {role} allow: {}", role.account, needed.to_json()),
+            ),
+        };
+        let message = format!(
+            "STS gives the pods {first}, and refuses {role} to it: {said}; {found}, and must allow {needed}",
+            needed = needed.to_json()
+        );
+        Check::fail(ids::ASSUME_ROLE, message).hint(hint)
     }
 }
 
@@ -445,14 +422,6 @@ fn needs<'a>(lacking: &'a [&Lack]) -> impl Iterator<Item = &'a Need> {
 fn named(lacking: &[&Lack]) -> String {
     let texts: Vec<_> = needs(lacking).map(|need| format!("{} on {}", need.action, need.resource)).collect();
     texts.join(", ")
-}
-
-fn set_trust(role: &str, document: &str) -> String {
-    format!("aws iam update-assume-role-policy --role-name {role} --policy-document {}", quoted(document))
-}
-
-fn list_policies(role: &str) -> String {
-    format!("aws iam list-role-policies --role-name {role}")
 }
 
 /// The role that the webhook gave to a pod.

@@ -432,7 +432,7 @@ fn m15_listing_many_costs_no_more_calls_than_listing_few() {
     calls.sort_unstable();
     assert_eq!((none, many), (0, 12));
     assert_eq!(calls, few);
-    // Cluster, stacks, roles, and what the roles are allowed.
+    // Cluster, provider, stacks, roles.
     assert!(calls.len() <= 4, "{calls:?}");
 }
 
@@ -504,4 +504,25 @@ fn a_stack_of_another_cluster_is_left_alone() {
     }
     assert_eq!(states(&sandbox.run(&format!("{GET} -o json")).ok()), NOTHING);
     assert_eq!(sandbox.stack_status(&name), "CREATE_COMPLETE");
+}
+
+#[test]
+fn an_audience_or_a_pattern_that_keeps_the_pods_out_is_told() {
+    let sandbox = Sandbox::lease();
+    let create = |rest: &str| format!("{CREATE} web --attach-policy-arn {S3} {rest}");
+    sandbox
+        .run(&create("--annotations eks.amazonaws.com/audience=foo"))
+        .exits(2)
+        .says(&["eks.amazonaws.com/audience", "must be sts.amazonaws.com"]);
+    sandbox.run(&create("--subject-pattern app-*")).ok().shows(&["leaves default/web itself out"]);
+    sandbox.run(&create("--approve")).ok();
+    let audience = json!({"metadata": {"annotations": {"eks.amazonaws.com/audience": "foo"}}});
+    sandbox.patch("/api/v1/namespaces/default/serviceaccounts/web", &audience);
+    let rows = sandbox.run(&format!("{GET} -o json")).ok().json();
+    assert_eq!(rows[0]["status"]["state"], "drifted");
+    assert!(rows[0]["status"]["drift"].to_string().contains("found foo, needed sts.amazonaws.com"), "{rows}");
+    let verify = "verify iamserviceaccount --cluster eksdemo1 --namespace default --name web -o json";
+    let report = sandbox.run(verify).exits(4).json();
+    let broken: Vec<_> = report["checks"].as_array().unwrap().iter().filter(|it| it["status"] == "fail").collect();
+    assert_eq!((broken.len(), &broken[0]["id"]), (1, &json!("service-account")), "{report}");
 }

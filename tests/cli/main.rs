@@ -34,3 +34,6 @@ mod update_file;
 mod verify_chain;
 mod verify_dns;
 mod verify_workload;
+
+/// What the sandbox is told: nothing beyond the ordinary.
+const SANDBOX_ENV: &[(&str, &str)] = &[];

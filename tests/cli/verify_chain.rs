@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::aws::{name_of, role_arn, wait};
+use crate::support::aws::{S3, name_of, role_arn, wait};
 use crate::support::{Run, Sandbox, until};
 
 const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve";
@@ -45,7 +45,10 @@ impl std::ops::Deref for Dns {
 
 impl Dns {
     fn install(flags: &str) -> Self {
-        let sandbox = Sandbox::lease();
+        Self::on(Sandbox::lease(), flags)
+    }
+
+    fn on(sandbox: Sandbox, flags: &str) -> Self {
         sandbox.run(&format!("{INSTALL} {flags}")).ok();
         let issuer = sandbox.fact("issuer").trim_start_matches("https://").to_owned();
         let role_arn = role_arn(&sandbox.stack(STACK).unwrap()).to_owned();
@@ -68,12 +71,6 @@ impl Dns {
 
     fn delete_provider(&self, arn: &str) {
         wait(self.iam().delete_open_id_connect_provider().open_id_connect_provider_arn(arn).send()).unwrap();
-    }
-
-    fn delete_role(&self) {
-        let (iam, role) = (self.iam(), self.role());
-        wait(iam.detach_role_policy().role_name(role).policy_arn(POLICY).send()).unwrap();
-        wait(iam.delete_role().role_name(role).send()).unwrap();
     }
 
     /// A trust policy with this condition.
@@ -105,7 +102,13 @@ impl Dns {
     /// Makes this the policy's document.
     fn set_policy(&self, statements: &Value) {
         let document = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
-        let request = self.iam().create_policy_version().policy_arn(POLICY).policy_document(document);
+        let iam = self.iam();
+        let versions = wait(iam.list_policy_versions().policy_arn(POLICY).send()).unwrap().versions.unwrap();
+        for old in versions.iter().filter(|version| !version.is_default_version) {
+            let id = old.version_id.clone().unwrap();
+            wait(iam.delete_policy_version().policy_arn(POLICY).version_id(id).send()).unwrap();
+        }
+        let request = iam.create_policy_version().policy_arn(POLICY).policy_document(document);
         wait(request.set_as_default(true).send()).unwrap();
     }
 
@@ -131,7 +134,9 @@ impl Dns {
         self.delete(&format!("{PODS}/{old}"));
         until("a new pod", || {
             let new = self.pod();
-            (new != old && self.object(&format!("{PODS}/{new}"))["status"]["phase"] == "Running").then_some(())
+            let conditions = self.object(&format!("{PODS}/{new}"))["status"]["conditions"].clone();
+            let ready = |it: &Value| it["type"] == "Ready" && it["status"] == "True";
+            (new != old && conditions.as_array().is_some_and(|all| all.iter().any(ready))).then_some(())
         });
     }
 
@@ -254,7 +259,7 @@ fn the_trust_policy() {
 #[test]
 fn the_permissions() {
     let dns = Dns::install("");
-    let zone = "arn:aws:route53:::hostedzone/Z0123456789ABCDEFGHIJ";
+    let zone = "arn:aws:route53:::hostedzone/Z0421873X5K9QJ2VH7RW";
     let allow = |action: &[&str], resource: &str| json!({"Effect": "Allow", "Action": action, "Resource": resource});
     let (change, list) = ("route53:ChangeResourceRecordSets", "route53:ListResourceRecordSets");
     let all = json!([
@@ -273,18 +278,27 @@ fn the_permissions() {
         other[0]["Resource"] = json!("arn:aws:route53:::hostedzone/ZOTHER");
         dns.set_policy(&other);
     });
-    dns.broken("permissions", &[&on_zone(change), "a statement denies it"], "aws iam delete-role-policy ", || {
-        dns.put_inline(&json!({"Effect": "Deny", "Action": change, "Resource": "*"}));
-    });
     dns.broken(
         "permissions",
-        &["permissions boundary", "AmazonS3ReadOnlyAccess"],
-        "aws iam delete-role-permissions-boundary ",
+        &[&on_zone(change), "its inline policy audit denies it"],
+        "aws iam delete-role-policy ",
         || {
-            let request = dns.iam().put_role_permissions_boundary().role_name(dns.role());
-            wait(request.permissions_boundary(crate::support::aws::S3).send()).unwrap();
+            dns.put_inline(&json!({"Effect": "Deny", "Action": change, "Resource": "*"}));
         },
     );
+    dns.broken("permissions", &[&on_zone(change), "AllowExternalDNSUpdates denies it"], "irsactl ", || {
+        let mut denied = all.as_array().unwrap().clone();
+        denied.push(json!({"Effect": "Deny", "Action": change, "Resource": zone}));
+        dns.set_policy(&json!(denied));
+    });
+    let bound = |arn: &str| {
+        wait(dns.iam().put_role_permissions_boundary().role_name(dns.role()).permissions_boundary(arn).send()).unwrap();
+    };
+    let boundary = dns.create_policy("boundary");
+    let says = [&on_zone(change), "permissions boundary", &boundary];
+    dns.broken("permissions", &says, "aws iam create-policy-version ", || bound(&boundary));
+    let says = [&on_zone(change), "permissions boundary", S3];
+    dns.broken("permissions", &says, "aws iam delete-role-permissions-boundary ", || bound(S3));
 }
 
 #[test]
@@ -317,7 +331,7 @@ fn the_service_account() {
 fn the_role() {
     let dns = Dns::install("");
     let role = dns.role_arn.clone();
-    dns.broken("role", &[&format!("role {role} doesn't exist")], "irsactl ", || dns.delete_role());
+    dns.broken("role", &[&format!("role {role} doesn't exist")], "irsactl ", || delete_role(&dns, dns.role()));
 }
 
 #[test]
@@ -343,6 +357,61 @@ fn what_the_pods_got() {
     });
 }
 
+/// Has the role `zones` trust this role with an external id.
+fn set_trust(sandbox: &Sandbox, role: &str, external_id: &str) {
+    let statement = json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": role},
+        "Condition": {"StringEquals": {"sts:ExternalId": external_id}}});
+    let document = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+    let request = sandbox.iam().update_assume_role_policy().role_name("zones").policy_document(document);
+    wait(request.send()).unwrap();
+}
+
+#[test]
+fn the_second_role() {
+    let zones = "arn:aws:iam::123456789012:role/zones";
+    let sandbox = Sandbox::lease();
+    sandbox.create_role("zones");
+    sandbox.attach("zones", "arn:aws:iam::aws:policy/AmazonRoute53FullAccess");
+    let flags = format!("--aws-assume-role {zones} --aws-assume-role-external-id secret7");
+    sandbox.run(&format!("{INSTALL} --aws-only {flags}")).ok();
+    let role_arn = role_arn(&sandbox.stack(STACK).unwrap()).to_owned();
+    set_trust(&sandbox, &role_arn, "secret7");
+    let dns = Dns::on(sandbox, &flags);
+    dns.works("the installation");
+    let trust = |external_id: &str| set_trust(&dns, &role_arn, external_id);
+    let first = dns.role_arn.as_str();
+    dns.broken(
+        "assume-role",
+        &["refuses", zones, "secret8", "must allow", "secret7", first],
+        "aws iam update-assume-role-policy --role-name zones ",
+        || {
+            trust("secret8");
+        },
+    );
+    dns.broken("permissions", &["sts:AssumeRole on arn:aws:iam::123456789012:role/zones"], "irsactl ", || {
+        wait(dns.iam().delete_role_policy().role_name(dns.role()).policy_name(format!("{STACK}-Policy1")).send())
+            .unwrap();
+    });
+    let detach = || {
+        let policy = "arn:aws:iam::aws:policy/AmazonRoute53FullAccess";
+        wait(dns.iam().detach_role_policy().role_name("zones").policy_arn(policy).send()).unwrap();
+    };
+    dns.broken(
+        "assume-role",
+        &[zones, "may not list hosted zones", "route53:ListHostedZones"],
+        "aws iam put-role-policy --role-name zones ",
+        detach,
+    );
+    wait(dns.iam().delete_role_policy().role_name("zones").policy_name("external-dns").send()).unwrap();
+    wait(dns.iam().delete_role().role_name("zones").send()).unwrap();
+    let create = dns.finding("assume-role", "fail", &[zones, "there is no such role"]);
+    assert!(create.starts_with("aws iam create-role --role-name zones "), "{create}");
+    dns.follow(&create);
+    let put = dns.finding("assume-role", "fail", &[zones, "may not list hosted zones"]);
+    dns.follow(&put);
+    dns.works("the second role");
+}
+
 #[test]
 fn sts_has_the_last_word() {
     let dns = Dns::install("");
@@ -351,4 +420,214 @@ fn sts_has_the_last_word() {
     dns.finding("assume-role", "fail", &["every link looks intact", "Not authorized", "SCP", "RCP"]);
     dns.heal();
     dns.works("the organisation allowed it");
+}
+
+#[test]
+fn a_proof_changes_nothing() {
+    let dns = Dns::install("");
+    let posts = || {
+        let events = dns.kube_events().into_iter();
+        let posts = events.filter(|event| !["get", "list", "watch"].contains(&event["verb"].as_str().unwrap()));
+        let text = |event: &Value, key: &str| event["objectRef"][key].as_str().unwrap_or_default().to_owned();
+        posts.map(|event| format!("{}/{}", text(&event, "resource"), text(&event, "subresource"))).collect::<Vec<_>>()
+    };
+    let exchanges = || dns.aws_calls().iter().filter(|call| call.starts_with("sts:AssumeRole")).count();
+    for line in [VERIFY, "verify iamserviceaccount --cluster eksdemo1"] {
+        dns.forget_calls();
+        dns.run(line).ok();
+        assert_eq!(dns.writes(), [""; 0], "{line}");
+        let found = posts();
+        assert!(found.contains(&"serviceaccounts/token".to_owned()), "{line}: {found:?}");
+        let harmless = ["serviceaccounts/token", "subjectaccessreviews/", "selfsubjectaccessreviews/"];
+        assert!(found.iter().all(|post| harmless.contains(&post.as_str())), "{line}: {found:?}");
+        assert_eq!(exchanges(), 1, "{line}");
+
+        dns.forget_calls();
+        let run = dns.run(&format!("{line} --live=false -o json")).ok();
+        let left_out = ("assume-role".to_owned(), "skip".to_owned());
+        assert!(statuses(&run).contains(&left_out), "{}", run.stdout);
+        assert!(!posts().contains(&"serviceaccounts/token".to_owned()), "{line}: {:?}", posts());
+        assert_eq!((exchanges(), dns.writes()), (0, Vec::new()), "{line}");
+    }
+}
+
+#[test]
+fn what_can_not_be_read_is_no_proof() {
+    let dns = Dns::install("");
+    let skipped = |run: &Run| {
+        let checks = run.json()["checks"].as_array().unwrap().clone();
+        let skips = checks.iter().filter(|check| check["status"] == "skip");
+        let text = |check: &Value, key: &str| check[key].as_str().unwrap().to_owned();
+        skips.map(|check| (text(check, "id"), text(check, "message"))).collect::<Vec<_>>()
+    };
+    for (denied, ids) in [
+        ("iam:GetOpenIDConnectProvider", vec!["oidc-provider"]),
+        ("iam:GetRole", vec!["role", "trust-policy", "permissions"]),
+        ("eks:ListPodIdentityAssociations", vec!["pod-identity"]),
+        ("cloudformation:*", vec![]),
+        ("iam:SimulatePrincipalPolicy", vec![]),
+        ("iam:GetPolicy*", vec![]),
+        ("iam:SimulatePrincipalPolicy iam:GetPolicy*", vec!["permissions"]),
+        ("iam:SimulatePrincipalPolicy iam:ListAttachedRolePolicies", vec!["permissions"]),
+        ("iam:SimulatePrincipalPolicy iam:ListRolePolicies", vec!["permissions"]),
+    ] {
+        for action in denied.split(' ') {
+            dns.fault(&json!({"deny": action}));
+        }
+        let run = dns.run(&format!("{VERIFY} -o json")).ok();
+        let skips = skipped(&run);
+        assert!(skips.iter().map(|(id, _)| id.as_str()).eq(ids), "{denied}: {skips:#?}");
+        for (id, message) in skips {
+            let permission = denied.split(' ').next().unwrap();
+            assert!(message.contains(permission), "{denied}: {id}: {message}");
+        }
+        dns.heal();
+    }
+    // Another broken link is found all the same.
+    dns.fault(&json!({"deny": "iam:GetOpenIDConnectProvider"}));
+    dns.annotate(&Value::Null);
+    let run = dns.run(&format!("{VERIFY} -o json")).exits(4);
+    assert!(statuses(&run).contains(&("service-account".to_owned(), "fail".to_owned())), "{}", run.stdout);
+    dns.heal();
+    dns.annotate(&json!(dns.role_arn));
+}
+
+#[test]
+fn waiting_ends_with_the_repair() {
+    let dns = Dns::install("");
+    dns.annotate(&Value::Null);
+    let start = std::time::Instant::now();
+    dns.run(&format!("{VERIFY} --wait --timeout 3s")).exits(4).shows(&["The broken link is service-account"]);
+    assert!(start.elapsed().as_secs_f64() < 6.0);
+    let mut command = dns.command(format!("{VERIFY} --wait --timeout 60s").split(' '));
+    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    dns.annotate(&json!(dns.role_arn));
+    let start = std::time::Instant::now();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("DNS works"), "{said}");
+    assert!(start.elapsed().as_secs_f64() < 5.0, "{:?}", start.elapsed());
+}
+
+#[test]
+fn it_is_told_in_plain_text() {
+    let dns = Dns::install("");
+    let run = dns.run(VERIFY).ok().shows(&["✓ caller ", "✓ assume-role ", "\nDNS works\n"]);
+    assert!(!run.stdout.contains('\u{1b}') && run.stderr.is_empty(), "{run:?}");
+    dns.annotate(&Value::Null);
+    let mut command = dns.command(VERIFY.split(' '));
+    let run = Run::of(command.env("NO_COLOR", "1").env("CLICOLOR_FORCE", "1")).exits(4);
+    let run = run.shows(&["✗ service-account ", "hint: irsactl ", "The broken link is service-account"]);
+    assert!(!run.stdout.contains('\u{1b}'), "{run:?}");
+
+    let run = dns.run("verify external-dns --cluster other -o json").exits(4);
+    assert_eq!(run.json()["checks"][1]["id"], "cluster");
+    assert_eq!(statuses(&run)[1].1, "fail");
+    dns.run("verify iamserviceaccount --cluster other -o json").exits(4);
+}
+
+/// Deletes a role with all that hangs on it.
+fn delete_role(sandbox: &Sandbox, role: &str) {
+    let iam = sandbox.iam();
+    for policy in wait(iam.list_attached_role_policies().role_name(role).send()).unwrap().attached_policies.unwrap() {
+        wait(iam.detach_role_policy().role_name(role).policy_arn(policy.policy_arn.unwrap()).send()).unwrap();
+    }
+    for policy in wait(iam.list_role_policies().role_name(role).send()).unwrap().policy_names {
+        wait(iam.delete_role_policy().role_name(role).policy_name(policy).send()).unwrap();
+    }
+    wait(iam.delete_role().role_name(role).send()).unwrap();
+}
+
+/// Failing checks, as (service account, id, hint).
+fn failures(run: &Run) -> Vec<(String, String, String)> {
+    let document = run.json();
+    let checks = document["checks"].as_array().unwrap().iter().filter(|check| check["status"] == "fail");
+    let text = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    checks.map(|check| (text(check, "serviceAccount"), text(check, "id"), text(check, "hint"))).collect()
+}
+
+#[test]
+fn service_accounts_one_or_all() {
+    let sandbox = Sandbox::lease();
+    let verify = "verify iamserviceaccount --cluster eksdemo1 -o json";
+    sandbox.run(verify).fails("not-found", &["no service account", "irsactl get iamserviceaccount --cluster eksdemo1"]);
+    let names = ["a", "b", "c", "d", "e"];
+    let policies =
+        ["--attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess", "--well-known-policy ebsCSIController"];
+    for (name, policy) in names.iter().zip(policies.iter().cycle()) {
+        let line =
+            format!("create iamserviceaccount --cluster eksdemo1 --name {name} --namespace web {policy} --approve");
+        sandbox.run(&line).ok();
+    }
+    let run = sandbox.run(verify).ok();
+    let ids: Vec<_> = statuses(&run).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids[..10], CHAIN);
+    assert_eq!(ids.len(), 2 + 5 * 8, "caller and cluster once");
+    assert!(statuses(&run).iter().all(|(_, status)| status == "pass"), "{}", run.stdout);
+
+    let account = |name: &str| format!("/api/v1/namespaces/web/serviceaccounts/{name}");
+    let role = |name: &str| {
+        let annotation = sandbox.object(&account(name))["metadata"]["annotations"][ANNOTATION].clone();
+        name_of(annotation.as_str().unwrap()).to_owned()
+    };
+    let (b, d) = (role("b"), role("d"));
+    sandbox.patch(&account("a"), &json!({"metadata": {"annotations": {ANNOTATION: null}}}));
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
+    let request = sandbox.iam().update_assume_role_policy().role_name(&b).policy_document(trust.to_string());
+    wait(request.send()).unwrap();
+    sandbox.delete(&account("c"));
+    delete_role(&sandbox, &d);
+    let found = failures(&sandbox.run(verify).exits(4));
+    let named: Vec<_> = found.iter().map(|(who, id, _)| (who.as_str(), id.as_str())).collect();
+    let wanted =
+        [("web/a", "service-account"), ("web/b", "trust-policy"), ("web/c", "service-account"), ("web/d", "role")];
+    assert_eq!(named, wanted);
+    let text = sandbox.run("verify iamserviceaccount --cluster eksdemo1").exits(4);
+    text.shows(&["web/a\n", "web/e\n", "Broken links: "]);
+
+    for ((_, id, hint), name) in found.iter().zip(names) {
+        let one = format!("{verify} --namespace web --name {name}");
+        let alone = sandbox.run(&one).exits(4);
+        let said: Vec<_> = failures(&alone).into_iter().map(|(who, id, hint)| (who, (id, hint))).collect();
+        assert_eq!(said, [(String::new(), (id.clone(), hint.clone()))], "{name}");
+        sandbox.follow(hint);
+        sandbox.run(&format!("{one} --wait --timeout 60s --strict")).ok();
+    }
+    sandbox.run(verify).ok();
+    let absent = format!("{verify} --namespace web --name x");
+    sandbox.run(&absent).fails("not-found", &["no service account web/x", "irsactl get iamserviceaccount"]);
+    sandbox.run(&format!("{verify} --namespace other")).fails("not-found", &["of namespace other"]);
+}
+
+#[test]
+fn roles_that_no_stack_made() {
+    let sandbox = Sandbox::lease();
+    sandbox.run("utils associate-iam-oidc-provider --cluster eksdemo1 --approve").ok();
+    sandbox.create_role("made-by-hand");
+    let arn = "arn:aws:iam::123456789012:role/made-by-hand";
+    let annotate = |role: &str| {
+        let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "app", "namespace": "default",
+            "annotations": {ANNOTATION: role}}});
+        sandbox.delete("/api/v1/namespaces/default/serviceaccounts/app");
+        sandbox.create("/api/v1/namespaces/default/serviceaccounts", &object);
+    };
+    let verify = "verify iamserviceaccount --cluster eksdemo1 --namespace default --name app -o json";
+    let mends = |link: &str, hint: &str| {
+        let found = failures(&sandbox.run(verify).exits(4));
+        assert!(found.len() == 1 && found[0].1 == link && found[0].2.starts_with(hint), "{link}: {found:#?}");
+        sandbox.follow(&found[0].2);
+        sandbox.run(&format!("{verify} --wait --timeout 60s --strict")).ok();
+    };
+    annotate(arn);
+    mends("trust-policy", "aws iam update-assume-role-policy --role-name made-by-hand ");
+    annotate(&format!("{arn} "));
+    mends("service-account", "irsactl create iamserviceaccount ");
+    annotate(&arn.replace("arn:aws:", "arn:aws-cn:"));
+    mends("service-account", "irsactl create iamserviceaccount ");
+    annotate("arn:aws:iam::111122223333:role/theirs");
+    let run = sandbox.run(&format!("{verify} --live=false")).ok();
+    assert!(statuses(&run).contains(&("service-account".to_owned(), "warn".to_owned())), "{}", run.stdout);
+    assert!(statuses(&run).contains(&("trust-policy".to_owned(), "skip".to_owned())), "{}", run.stdout);
 }

@@ -65,10 +65,24 @@ impl Sandbox {
 
     fn iam_command<'a>(&self, operation: &str, of: &dyn Fn(&str) -> &'a str) {
         let iam = self.iam();
+        if operation == "create-policy-version" {
+            let request = iam.create_policy_version().policy_arn(of("--policy-arn")).set_as_default(true);
+            return wait(request.policy_document(of("--policy-document")).send()).map(drop).unwrap();
+        }
         let role = of("--role-name");
         match operation {
             "update-assume-role-policy" => {
                 let request = iam.update_assume_role_policy().role_name(role);
+                wait(request.policy_document(of("--policy-document")).send()).map(drop).unwrap();
+            }
+            "create-role" => {
+                let request = iam.create_role().role_name(role);
+                wait(request.assume_role_policy_document(of("--assume-role-policy-document")).send())
+                    .map(drop)
+                    .unwrap();
+            }
+            "put-role-policy" => {
+                let request = iam.put_role_policy().role_name(role).policy_name(of("--policy-name"));
                 wait(request.policy_document(of("--policy-document")).send()).map(drop).unwrap();
             }
             "delete-role-policy" => {

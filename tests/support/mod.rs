@@ -201,6 +201,7 @@ fn start() -> Server {
     let up = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sandbox/up");
     let mut process = Command::new(up)
         .arg("--json")
+        .envs(crate::SANDBOX_ENV.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
