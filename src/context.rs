@@ -32,6 +32,11 @@ impl Context {
         self.aws.get_or_try_init(|| Aws::connect(&options, self.wait.clone())).await
     }
 
+    /// The region, once it is known.
+    pub(crate) fn region(&self) -> Option<&str> {
+        self.aws.get().map(Aws::region)
+    }
+
     /// The cluster, which must be usable, and its issuer.
     pub(crate) async fn cluster(&self, args: &shared::Aws, name: &str) -> Result<(Cluster, Issuer)> {
         let cluster = self.aws(args).await?.cluster(name).await?;

@@ -34,7 +34,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use cli::{Cli, Command};
 use context::Context;
-use error::{Error, ErrorCode, Result};
+use error::{Error, ErrorCode, Result, shell_word};
 use ui::{Output, Ui};
 use wait::Wait;
 
@@ -54,11 +54,10 @@ pub fn main() -> u8 {
     start_log(cli.global.verbose);
     let output = cli.global.output.unwrap_or_default();
     let ui = Ui::new(output, cli.global.quiet, cli.global.verbose > 0);
-    match start(&cli, &ui) {
+    match start(&cli, &ui, &arguments) {
         Ok(exit) => exit.code(),
         Err(error) if ui::is_broken_pipe(&error) => 0,
         Err(error) => {
-            let error = error.with_command(&arguments);
             ui.error(&error);
             error.code.exit_code()
         }
@@ -171,7 +170,7 @@ fn start_log(verbose: u8) {
     tracing_subscriber::registry().with(lines).with(filter).init();
 }
 
-fn start(cli: &Cli, ui: &Ui) -> Result<Exit> {
+fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {
     match &cli.command {
         Command::Completion(args) => return commands::completion::run(ui, args.shell),
         Command::Version => return commands::version::run(ui),
@@ -187,8 +186,32 @@ fn start(cli: &Cli, ui: &Ui) -> Result<Exit> {
         let cancel = CancellationToken::new();
         tokio::spawn(watch_signals(cancel.clone(), ui.clone()));
         let wait = Wait::new(cancel, timeout(&cli.command));
-        dispatch(&cli.command, &Context::new(ui.clone(), wait), cli.global.output).await
+        let context = Context::new(ui.clone(), wait);
+        let result = dispatch(&cli.command, &context, cli.global.output).await;
+        result.map_err(|error| match same_command(arguments, context.region()) {
+            Some(command) => error.with_command(&command),
+            None => error,
+        })
     })
+}
+
+/// The process's own command, as a shell reads it, with its region and approved; none where it reads stdin, which is
+/// used up.
+fn same_command(arguments: &[OsString], region: Option<&str>) -> Option<String> {
+    let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    if words.iter().any(|word| *word == "-" || *word == "-f-" || word.ends_with("=-")) {
+        return None;
+    }
+    let mut command = words.iter().fold("irsactl".to_owned(), |command, word| command + " " + &shell_word(word));
+    // A file names its region.
+    let named = value_of(arguments, &["--region", "-r", "--config-file", "-f"]).is_some();
+    if let Some(region) = region.filter(|_| !named) {
+        command += &format!(" --region {region}");
+    }
+    if !words.iter().any(|word| word.starts_with("--approve")) {
+        command += " --approve";
+    }
+    Some(command)
 }
 
 /// The first signal ends the run between calls, the second at once.
@@ -254,5 +277,33 @@ async fn dispatch(command: &Command, context: &Context, output: Option<Output>) 
         }
         Command::Completion(args) => commands::completion::run(&context.ui, args.shell),
         Command::Version => commands::version::run(&context.ui),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_completed_for_its_hint() {
+        let same = |words: &[&str]| {
+            let arguments: Vec<_> = ["/usr/bin/irsactl"].iter().chain(words).map(OsString::from).collect();
+            same_command(&arguments, Some("us-west-2"))
+        };
+        for (words, expected) in [
+            (
+                &["--tags=a=it's", "--label-filter", "a in (b)"][..],
+                r"'--tags=a=it'\''s' --label-filter 'a in (b)' --region us-west-2 --approve",
+            ),
+            (&["--approve", "-r", "us-east-1"], "--approve -r us-east-1"),
+            (&["--region=us-east-1"], "--region=us-east-1 --approve"),
+            (&["-f", "cluster.yaml"], "-f cluster.yaml --approve"),
+            (&["-fcluster.yaml", "--approve"], "-fcluster.yaml --approve"),
+        ] {
+            assert_eq!(same(words), Some(format!("irsactl {expected}")));
+        }
+        for words in [&["-f", "-"][..], &["-f-"], &["--config-file=-"], &["--attach-policy", "-"]] {
+            assert_eq!(same(words), None, "stdin is used up: {words:?}");
+        }
     }
 }

@@ -108,7 +108,7 @@ pub struct Create {
     #[arg(long, value_name = "NAME", value_parser = values::role_name)]
     pub role_name: Option<String>,
 
-    /// Path of the role
+    /// Path of the role; with a file, of the roles of all its entries
     #[arg(long, value_name = "PATH", value_parser = values::iam_path)]
     pub role_path: Option<String>,
 
@@ -120,7 +120,7 @@ pub struct Create {
     #[arg(long, value_name = "PATTERN", value_parser = values::subject_pattern)]
     pub subject_pattern: Option<String>,
 
-    /// Protect the stack from deletion
+    /// Protect the stack from deletion; with a file, the stacks of all its entries
     #[arg(long)]
     pub termination_protection: bool,
 

@@ -40,14 +40,28 @@ pub struct Create {
 #[command(after_help = "\
 Examples:
   irsactl utils associate-iam-oidc-provider --cluster eksdemo1
-  irsactl utils associate-iam-oidc-provider --cluster eksdemo1 --approve")]
+  irsactl utils associate-iam-oidc-provider --cluster eksdemo1 --approve
+  irsactl utils associate-iam-oidc-provider -f cluster.yaml --approve")]
+#[command(mut_arg("cluster", |arg| arg.required_unless_present("argument")))]
 pub struct AssociateOidcProvider {
+    /// EKS cluster (the same as --cluster)
+    #[arg(value_name = "CLUSTER", value_parser = values::cluster, conflicts_with_all = ["cluster", "config_file"])]
+    argument: Option<String>,
+
     #[command(flatten)]
-    pub target: shared::Target,
+    target: shared::Target,
     #[command(flatten)]
     pub tags: shared::Tags,
     #[command(flatten)]
     pub plan: shared::Plan,
     #[command(flatten)]
     pub aws: shared::Aws,
+}
+
+impl AssociateOidcProvider {
+    /// The cluster, given in either way, or the file.
+    pub fn target(&self) -> shared::Target {
+        let shared::Target { cluster, config_file } = self.target.clone();
+        shared::Target { cluster: cluster.or_else(|| self.argument.clone()), config_file }
+    }
 }

@@ -12,7 +12,7 @@ use crate::stack::tags;
 /// Creates the IAM OIDC provider of the cluster's issuer, or adds the audience that it lacks.
 pub(crate) async fn run(context: &Context, args: &AssociateOidcProvider) -> Result<Exit> {
     tags::check_user_tags(&args.tags.tags).map_err(|e| Error::usage(format!("--tags: {e}")))?;
-    let target = target::read(&args.target, &args.aws, &[("--tags", !args.tags.tags.is_empty())])?;
+    let target = target::read(&args.target(), &args.aws, &[("--tags", !args.tags.tags.is_empty())])?;
     let user = target.config.as_ref().map_or(args.tags.tags.as_slice(), |config| config.tags.as_slice());
     if let Some(config) = target.config.as_ref().filter(|config| config.with_oidc == Some(false)) {
         return Err(Error::usage(format!("{}: iam.withOIDC is false", config.file))
@@ -30,6 +30,10 @@ pub(crate) async fn run(context: &Context, args: &AssociateOidcProvider) -> Resu
         found.as_ref(),
         &tags::cluster_tags(&cluster.name, crate::VERSION, user),
     ));
+    if let Some(provider) = &found {
+        let command = format!("aws iam tag-open-id-connect-provider --open-id-connect-provider-arn {arn}");
+        plan.note_tags(&format!("provider {}", provider.url), &command, &provider.tags, user);
+    }
     plan.outputs.provider_arn = Some(arn.clone());
     match run::plan(context, &args.plan, plan, aws, None).await? {
         Ended::Shown(exit) => Ok(exit),

@@ -1,5 +1,7 @@
 //! `create iamserviceaccount`: one by flags, or those of a ClusterConfig.
 
+use std::collections::HashSet;
+
 use futures::future::{try_join, try_join_all, try_join4};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
@@ -20,10 +22,11 @@ use crate::iam::wildcard::matches;
 use crate::k8s::Kubernetes;
 use crate::observe;
 use crate::observe::iamserviceaccount::{Objects, Reader, objects_of};
+use crate::observe::policy::Named;
 use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed};
 use crate::plan::{Action, Plan, StackSpec, provider};
-use crate::stack::tags;
 use crate::stack::template::RoleSpec;
+use crate::stack::{names, tags};
 use crate::ui::Ui;
 
 /// Gives service accounts an IAM role, or brings both to what is asked for.
@@ -31,9 +34,10 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     let target = target::read(&args.target, &args.aws, &beside_file(args))?;
     let entries = target.entries(&args.selection, || of_flags(args))?;
     let aws = context.aws(&target.aws).await?;
-    let ((reader, found), seen) =
+    let ((reader, mut found), seen) =
         try_join(aws_halves(aws, &target.cluster, &entries), observe(context, args, &target, aws, &entries)).await?;
     let Seen { cluster, issuer, provider_arn, provider: found_provider, kubernetes, objects } = seen;
+    tell_apart(&cluster.name, &entries, &mut found);
 
     let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
     plan.outputs.provider_arn = Some(provider_arn.clone());
@@ -100,10 +104,8 @@ fn beside_file(args: &Create) -> Vec<(&'static str, bool)> {
     given.extend([
         ("--attach-role-arn", args.attach_role_arn.is_some()),
         ("--role-name", args.role_name.is_some()),
-        ("--role-path", args.role_path.is_some()),
         ("--role-only", args.role_only),
         ("--subject-pattern", args.subject_pattern.is_some()),
-        ("--termination-protection", args.termination_protection),
     ]);
     given
 }
@@ -143,6 +145,16 @@ pub(super) async fn aws_halves<'a>(
     Ok((reader, halves))
 }
 
+/// No two new stacks get one name (`a-b/c` and `a/b-c`): the later entry's is hashed.
+fn tell_apart(cluster: &str, entries: &[Entry], found: &mut [(String, Observed)]) {
+    let mut taken = HashSet::new();
+    for (entry, (stack_name, observed)) in entries.iter().zip(found).filter(|(entry, _)| entry.role_arn.is_none()) {
+        if !taken.insert(stack_name.clone()) && observed.stack.is_none() {
+            *stack_name = names::hashed(cluster, &entry.namespace, &entry.name);
+        }
+    }
+}
+
 /// The policies' ARNs, completed for the cluster's account.
 pub(super) fn policies(arns: &[String], cluster: &Cluster) -> Result<Vec<String>> {
     arns.iter().map(|arn| cluster.policy_arn(arn)).collect()
@@ -156,26 +168,19 @@ pub(super) async fn check_policies(
     entries: &[Entry],
     cluster: &Cluster,
 ) -> Result<()> {
-    let unique = |arns: Vec<String>| {
-        let mut arns = arns;
-        arns.sort_unstable();
-        arns.dedup();
-        policies(&arns, cluster)
-    };
-    let attached =
-        unique(entries.iter().flat_map(|entry| entry.managed_policies.clone().unwrap_or_default()).collect())?;
-    let boundaries = unique(entries.iter().filter_map(|entry| entry.boundary.clone()).collect())?;
-    let (attach, bound) = if target.config.is_some() {
-        ("attachPolicyARNs", "permissionsBoundary")
-    } else {
-        ("--attach-policy-arn", "--permissions-boundary")
-    };
-    try_join(
-        observe::policy::check_exist(aws, ui, attach, &attached),
-        observe::policy::check_exist(aws, ui, bound, &boundaries),
-    )
-    .await
-    .map(drop)
+    let mut named = Vec::new();
+    for entry in entries {
+        let place = target.place(entry);
+        let uses = [
+            ("attachPolicyARNs", "--attach-policy-arn", entry.managed_policies.as_deref().unwrap_or_default()),
+            ("permissionsBoundary", "--permissions-boundary", entry.boundary.as_slice()),
+        ];
+        for (key, flag, arns) in uses {
+            let place = place.as_ref().map_or_else(|| flag.to_owned(), |place| format!("{place} {key}"));
+            named.extend(policies(arns, cluster)?.into_iter().map(|arn| Named { place: place.clone(), arn }));
+        }
+    }
+    observe::policy::check_exist(aws, ui, &named).await
 }
 
 /// Fails where an entry uses a role of others that doesn't let it in.
@@ -283,4 +288,31 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
         lines.push(format!("pods of {} that run already get the role when they are restarted", names.join(", ")));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d5_of_two_new_stacks_with_one_name_the_later_is_hashed() {
+        let entry = |namespace: &str, name: &str| Entry {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            ..Entry::default()
+        };
+        let role = Some("arn:aws:iam::111122223333:role/r".to_owned());
+        let entries = [
+            Entry { role_arn: role, ..entry("a-b-c", "d") },
+            entry("a-b", "c-d"),
+            entry("a", "b-c-d"),
+            entry("a", "other"),
+        ];
+        let plain = |entry: &Entry| names::plain("c", &entry.namespace, &entry.name);
+        let mut found: Vec<_> = entries.iter().map(|entry| (plain(entry), Observed::default())).collect();
+        tell_apart("c", &entries, &mut found);
+        let names: Vec<_> = found.into_iter().map(|(name, _)| name).collect();
+        let expected = [plain(&entries[0]), plain(&entries[1]), names::hashed("c", "a", "b-c-d"), plain(&entries[3])];
+        assert_eq!(names, expected, "an entry with a role of others makes no stack");
+    }
 }

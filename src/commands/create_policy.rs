@@ -18,7 +18,7 @@ use crate::stack::tags;
 pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     if !args.zone_id_filter.is_empty() && args.name == SHARED_POLICY {
         return Err(Error::usage(format!("--zone-id-filter would narrow {SHARED_POLICY}, which others share"))
-            .hint(format!("give the policy a name: irsactl create policy {SHARED_POLICY}-team --zone-id-filter …")));
+            .hint(format!("give the policy a name: {}", with_name_of_its_own(args))));
     }
     tags::check_user_tags(&args.tags.tags).map_err(|e| Error::usage(format!("--tags: {e}")))?;
     let aws = context.aws(&args.aws).await?;
@@ -36,6 +36,10 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     let others = observe::policy::others(aws, &desired, found.as_ref(), None).await?;
     let mut plan = Plan::new(None, aws.region(), &caller.account);
     plan.push(policy::step(&desired, found.as_ref(), others.as_deref())?);
+    if let Some(policy) = &found {
+        let command = format!("aws iam tag-policy --policy-arn {}", policy.arn);
+        plan.note_tags(&format!("policy {}", policy.name), &command, &policy.tags, &args.tags.tags);
+    }
     plan.outputs.policy_arn = Some(desired.arn.clone());
     let ui = &context.ui;
     match run::plan(context, &args.plan, plan, aws, None).await? {
@@ -45,4 +49,10 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
             Ok(Exit::Success)
         }
     }
+}
+
+fn with_name_of_its_own(args: &Create) -> String {
+    let region = args.aws.region.iter().map(|region| format!(" --region {region}")).collect::<String>();
+    let zones = args.zone_id_filter.join(",");
+    format!("irsactl create policy {SHARED_POLICY}-team --zone-id-filter {zones}{region} --approve")
 }

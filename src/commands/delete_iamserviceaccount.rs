@@ -19,7 +19,7 @@ use crate::k8s::Kubernetes;
 use crate::observe::iamserviceaccount::{Place, Reader, objects_of};
 use crate::plan::Plan;
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_OUTPUT};
-use crate::plan::removal::{StackRemoval, add_service_account, add_stack, names_a_role_of_ours};
+use crate::plan::removal::{StackRemoval, add_service_account, add_stack, external_role, names_a_role_of_ours};
 use crate::stack::tags;
 
 /// Removes both halves of service accounts with an IAM role: one by flags, those of a file, or those that it doesn't name.
@@ -51,8 +51,15 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
             role_arn: cfn.role_arn.as_deref(),
         };
         add(&mut plan, removal, one, place.stack.as_ref(), object.as_ref())?;
-        if plan.changes == before {
-            not_found(context, aws, &target.cluster, one).await?;
+        if plan.changes > before {
+            continue;
+        }
+        match object.as_ref().and_then(external_role) {
+            Some(role) => plan.note(format!(
+                "ServiceAccount {service_account} is external: its annotation names role {role}, which others made; it \
+                 is left alone"
+            )),
+            None => not_found(context, aws, &target.cluster, one).await?,
         }
     }
     match run::plan(context, &args.plan, plan, aws, kubernetes.as_ref()).await? {

@@ -26,6 +26,7 @@ use crate::iam::policy::{
 use crate::k8s::{Kind, Kubernetes};
 use crate::observe;
 use crate::observe::externaldns::{Account, InCluster};
+use crate::observe::policy::Named;
 use crate::plan::externaldns::{self as installation, Desired, Observed, guards, records};
 use crate::plan::iamserviceaccount::{self as entry, DesiredObject, DesiredRole};
 use crate::plan::{Plan, RoleSource, StackSpec, policy, provider};
@@ -316,7 +317,10 @@ async fn given(
     let cluster = &account.cluster;
     let complete = |arn: &String| cluster.policy_arn(arn);
     let attached: Vec<_> = args.role.attach_policy_arn.iter().map(complete).collect::<Result<_>>()?;
-    let boundary: Vec<_> = args.role.permissions_boundary.iter().map(complete).collect::<Result<_>>()?;
+    let boundary = args.role.permissions_boundary.iter().map(complete);
+    let boundary: Vec<_> = boundary
+        .map(|arn| Ok(Named { place: "--permissions-boundary".to_owned(), arn: arn? }))
+        .collect::<Result<_>>()?;
     let role = async {
         match &args.role.role_arn {
             Some(role) => {
@@ -329,7 +333,7 @@ async fn given(
     };
     let (documents, (), ()) = try_join3(
         observe::policy::documents(aws, &context.ui, "--attach-policy-arn", &attached),
-        observe::policy::check_exist(aws, &context.ui, "--permissions-boundary", &boundary),
+        observe::policy::check_exist(aws, &context.ui, &boundary),
         role,
     )
     .await?;

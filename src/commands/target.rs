@@ -24,15 +24,26 @@ impl Target {
     /// The service accounts that the file names and the globs let through, or the one of the flags.
     ///
     /// # Errors
-    /// `Usage` for a file without a list of them, and for globs that match nothing.
+    /// `Usage` for a file without a list of them, for globs that match nothing, and for a name that is too long.
     pub(super) fn entries(
         &self,
         selection: &shared::Selection,
         of_flags: impl FnOnce() -> Result<Entry>,
     ) -> Result<Vec<Entry>> {
-        let Some(config) = &self.config else { return Ok(vec![of_flags()?]) };
+        let Some(config) = &self.config else {
+            let entry = of_flags()?;
+            entry.check_owner().map_err(Error::usage)?;
+            return Ok(vec![entry]);
+        };
         let filter = Filter::new(&selection.include, &selection.exclude)?;
         Ok(filter.part(config.entries()?.to_vec(), Entry::identity)?.0)
+    }
+
+    /// Where an entry of the file stands, for messages; none where flags say it.
+    pub(super) fn place(&self, entry: &Entry) -> Option<String> {
+        let config = self.config.as_ref()?;
+        let index = config.service_accounts.iter().flatten().position(|other| other.place == entry.place)?;
+        Some(format!("{}:{}: iam.serviceAccounts[{index}] ({})", config.file, entry.place, entry.identity()))
     }
 }
 

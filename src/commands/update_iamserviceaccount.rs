@@ -1,6 +1,7 @@
 //! `update iamserviceaccount`: one by flags, or those of a ClusterConfig. What isn't named stays as it is.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use futures::future::{try_join, try_join_all, try_join3};
 
@@ -13,7 +14,7 @@ use crate::aws::eks::Cluster;
 use crate::cli::iamserviceaccount::Update;
 use crate::config::Entry;
 use crate::context::Context;
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result, shell_word};
 use crate::iam::trust::{Issuer, Subject, trust_policy};
 use crate::k8s::FIELD_MANAGER;
 use crate::k8s::diff::is_field_of;
@@ -97,9 +98,13 @@ fn no_stack(cluster: &str, names: &[String]) -> Box<Error> {
 
 fn how_to_make(args: &Update, target: &Target, region: &str, names: &[String]) -> String {
     match &args.target.config_file {
+        // What came from stdin is used up.
+        Some(file) if file == Path::new("-") => {
+            "the same file with create in place of update makes what is missing".to_owned()
+        }
         Some(file) => format!(
             "this makes what is missing: irsactl create iamserviceaccount --config-file {} --include {} --approve",
-            file.display(),
+            shell_word(&file.to_string_lossy()),
             names.join(",")
         ),
         None => format!(

@@ -4,9 +4,10 @@ use crate::Exit;
 use crate::cli::verify::How;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
-use crate::observe::verify::PAUSE;
+use crate::k8s::Kind;
+use crate::observe::verify::{Observer, PAUSE};
 use crate::ui::report;
-use crate::verify::{Check, Report, ids};
+use crate::verify::{Check, Report, Status, ids};
 
 /// Looks, again and again with `--wait`, and reports the last look.
 pub(super) async fn run(
@@ -34,7 +35,8 @@ pub(super) async fn run(
     if ui.output().is_document() {
         ui.document(&report)?;
     } else {
-        ui.print(&report::text(&report, works))?;
+        let seen = report.checks.iter().all(|check| check.status != Status::Skip);
+        ui.print(&report::text(&report, if seen { works } else { "No broken link was found" }))?;
     }
     Ok(if holds(&report, how) { Exit::Success } else { Exit::Broken })
 }
@@ -52,6 +54,23 @@ pub(super) fn no_cluster(error: Box<Error>) -> Result<Check> {
         Some(hint) => check.hint(hint),
         None => check,
     })
+}
+
+/// The check of the cluster, whose API answered, or can't be read; then with what gives the caller access.
+pub(super) async fn cluster(context: &Context, observer: &Observer<'_>, unread: Option<&str>) -> Check {
+    let arn = &observer.cluster.arn;
+    let Some(why) = unread else { return Check::pass(ids::CLUSTER, format!("{arn}, issuer {}", observer.issuer)) };
+    let check = Check::skip(ids::CLUSTER, format!("{arn}, whose Kubernetes API can't be read: {why}"));
+    match access(context, observer).await {
+        Some(hint) => check.hint(hint),
+        None => check,
+    }
+}
+
+async fn access(context: &Context, observer: &Observer<'_>) -> Option<String> {
+    let kubernetes = observer.kubernetes.as_ref().ok()?;
+    let error = kubernetes.list(&Kind::SERVICE_ACCOUNT, None, None, None).await.err()?;
+    context.explain_access(error, &observer.cluster.name).await.hint.clone()
 }
 
 fn holds(report: &Report, how: &How) -> bool {

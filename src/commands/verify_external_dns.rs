@@ -6,13 +6,11 @@ use serde_json::Value;
 use super::verify;
 use crate::Exit;
 use crate::aws::Aws;
-use crate::aws::eks::Cluster;
 use crate::cli::verify::ExternalDns;
 use crate::context::Context;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
-use crate::iam::trust::Issuer;
-use crate::k8s::{Kind, Kubernetes};
+use crate::k8s::Kind;
 use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
 use crate::verify::chain::Hop;
@@ -43,9 +41,10 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
         connected => look(connected)?,
     };
     let observer = Observer { aws, kubernetes, cluster: &cluster, issuer: &issuer, live: args.how.live };
-    let (deployments, zones) = join(deployments(context, &observer), aws.zones()).await;
+    let (deployments, zones) = join(deployments(&observer), aws.zones()).await;
     let (deployments, zones) = (deployments?, look(zones)?);
-    report.extend([cluster_check(&cluster, &issuer, &observer, &deployments)]);
+    let unread = deployments.as_ref().err().map(String::as_str);
+    report.extend([verify::cluster(context, &observer, unread).await]);
     let deployment = deployments.clone().map(|all| all.into_iter().find(|it| is(it, &args.namespace, &args.name)));
     let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
     let ids = match (&installed, &zones) {
@@ -57,9 +56,8 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
         permissions: needs(&cluster, installed.as_ref(), &ids),
         second: installed.as_ref().and_then(second),
         zones: true,
-        install: None,
-        make: None,
         restart: Some(format!("kubectl --namespace {} rollout restart deployment/{}", args.namespace, args.name)),
+        ..Needs::default()
     };
     let who = (args.namespace.as_str(), args.name.as_str());
     let in_route53 = async {
@@ -114,19 +112,6 @@ fn is(deployment: &Value, namespace: &str, name: &str) -> bool {
     deployment["metadata"]["namespace"] == namespace && deployment["metadata"]["name"] == name
 }
 
-async fn deployments(context: &Context, observer: &Observer<'_>) -> Result<Look<Vec<Value>>> {
-    let read = async |kubernetes: &Kubernetes| match kubernetes.list(&Kind::DEPLOYMENT, None, None, None).await {
-        Ok(all) => Ok(all),
-        Err(error) => Err(context.explain_access(error, &observer.cluster.name).await),
-    };
-    observer.in_cluster(read).await
-}
-
-fn cluster_check(cluster: &Cluster, issuer: &Issuer, observer: &Observer<'_>, answer: &Look<Vec<Value>>) -> Check {
-    match (&observer.kubernetes, answer) {
-        (Ok(_), Ok(_)) => Check::pass(ids::CLUSTER, format!("{}, issuer {issuer}", cluster.arn)),
-        (Err(why), _) | (_, Err(why)) => {
-            Check::skip(ids::CLUSTER, format!("{}, whose Kubernetes API can't be read: {why}", cluster.arn))
-        }
-    }
+async fn deployments(observer: &Observer<'_>) -> Result<Look<Vec<Value>>> {
+    observer.in_cluster(async |kubernetes| kubernetes.list(&Kind::DEPLOYMENT, None, None, None).await).await
 }

@@ -40,10 +40,6 @@ async fn report(context: &Context, args: &Iamserviceaccount) -> Result<Report> {
         connected => look(connected)?,
     };
     let observer = Observer { aws, kubernetes, cluster: &cluster, issuer: &issuer, live: args.how.live };
-    report.extend([match &observer.kubernetes {
-        Ok(_) => Check::pass(ids::CLUSTER, format!("{}, issuer {issuer}", cluster.arn)),
-        Err(why) => Check::skip(ids::CLUSTER, format!("{}, whose Kubernetes API can't be read: {why}", cluster.arn)),
-    }]);
     let all = accounts(args, &observer).await?;
     let several = all.len() > 1;
     let chains = stream::iter(&all).map(async |(namespace, name)| {
@@ -51,6 +47,8 @@ async fn report(context: &Context, args: &Iamserviceaccount) -> Result<Report> {
         Ok::<_, Box<Error>>((format!("{namespace}/{name}"), irsa))
     });
     let chains: Vec<_> = chains.buffered(AT_ONCE).try_collect().await?;
+    let unread = chains.first().and_then(|(_, irsa)| irsa.service_account.as_ref().err()).map(String::as_str);
+    report.extend([verify::cluster(context, &observer, unread).await]);
     let mut found = chains.into_iter().filter(|(_, irsa)| irsa.exists()).peekable();
     if found.peek().is_none() {
         return Err(none(args, &cluster.name, aws.region()));

@@ -124,6 +124,9 @@ fn entry(index: usize, raw: &Spanned<ServiceAccount>, shared: &Tags, problems: &
         place: place.into(),
     };
     permissions(&path, place, &entry, problems);
+    if let Err(problem) = entry.check_owner() {
+        problems.push(Problem::new(place, format!("{path}.metadata: {problem}")));
+    }
     entry
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use crate::error::{Error, Result};
 use crate::iam::policy::PolicyDocument;
 use crate::iam::wellknown::WellKnown;
+use crate::stack::tags::check_owner;
 
 mod check;
 pub use check::{check_annotation, check_label};
@@ -91,6 +92,14 @@ impl Entry {
     pub fn identity(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
+
+    /// Checks that its stack, where it has one, can be tagged with its identity.
+    ///
+    /// # Errors
+    /// Says how long that may be.
+    pub fn check_owner(&self) -> Result<(), String> {
+        if self.role_arn.is_some() { Ok(()) } else { check_owner(&self.namespace, &self.name) }
+    }
 }
 
 impl ClusterConfig {
@@ -117,7 +126,7 @@ fn merged(shared: &[(String, String)], own: &[(String, String)]) -> Vec<(String,
 }
 
 /// Reads a `ClusterConfig` in YAML or JSON. `file` names it in messages. Sections that are not
-/// about IAM may hold anything.
+/// about IAM may hold anything, but are known by their names.
 ///
 /// # Errors
 /// `Usage` with every mistake that was found as a cause: its place, what was expected, and the

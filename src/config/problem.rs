@@ -107,7 +107,7 @@ fn unknown_key(problem: impl Fn(String) -> Problem, key: &str, known: &[&str]) -
 }
 
 /// The key that was probably meant: the same in another case, or a few letters away.
-pub(super) fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let lower = key.to_lowercase();
     let far = (key.chars().count() / 3).max(1);
     let distance = |known: &str| {

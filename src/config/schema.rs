@@ -1,8 +1,7 @@
 //! What may be written in a `ClusterConfig` (the eksctl config file schema), as types.
 //!
-//! `metadata` and `iam` know their keys, case-exact. Other sections belong to eksctl and are
-//! skipped, whatever their names, so that those of its next version do no harm; but what looks like
-//! a misspelt key of ours is refused.
+//! Keys are known, case-exact: those of a file, of `metadata` and of `iam`. The other sections of a file belong to eksctl
+//! and may hold anything.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +11,7 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
-use super::problem::{Problem, nearest};
+use super::problem::Problem;
 use crate::iam::wellknown::WellKnown;
 
 /// What `apiVersion` must be.
@@ -134,7 +133,7 @@ impl<'de> Visitor<'de> for RootVisitor {
                 "iam" if root.may_be_ours() => root.iam = map.next_value()?,
                 other => {
                     if root.may_be_ours() {
-                        refuse_misspelt(other)?;
+                        check_key(other)?;
                     }
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -144,15 +143,48 @@ impl<'de> Visitor<'de> for RootVisitor {
     }
 }
 
-const OURS: &[&str] = &["apiVersion", "kind", "metadata", "iam"];
+/// The keys of a file: ours first, then the sections of eksctl.
+const KEYS: &[&str] = &[
+    "apiVersion",
+    "kind",
+    "metadata",
+    "iam",
+    "kubernetesNetworkConfig",
+    "autoModeConfig",
+    "remoteNetworkConfig",
+    "iamIdentityMappings",
+    "identityProviders",
+    "accessConfig",
+    "vpc",
+    "addons",
+    "addonsConfig",
+    "privateCluster",
+    "nodeGroups",
+    "managedNodeGroups",
+    "fargateProfiles",
+    "availabilityZones",
+    "localZones",
+    "cloudWatch",
+    "secretsEncryption",
+    "status",
+    "gitops",
+    "git",
+    "karpenter",
+    "outpost",
+    "zonalShiftConfig",
+    "upgradePolicy",
+    "capabilities",
+    "deletionProtection",
+    "controlPlaneScalingConfig",
+];
 
-fn refuse_misspelt<E: serde::de::Error>(key: &str) -> Result<(), E> {
+fn check_key<E: serde::de::Error>(key: &str) -> Result<(), E> {
     match key {
-        "serviceAccounts" => return Err(E::unknown_field(key, &["iam.serviceAccounts"])),
-        "withOIDC" => return Err(E::unknown_field(key, &["iam.withOIDC"])),
-        _ => {}
+        "serviceAccounts" => Err(E::unknown_field(key, &["iam.serviceAccounts"])),
+        "withOIDC" => Err(E::unknown_field(key, &["iam.withOIDC"])),
+        known if KEYS.contains(&known) => Ok(()),
+        _ => Err(E::unknown_field(key, KEYS)),
     }
-    if nearest(key, OURS).is_some() { Err(E::unknown_field(key, OURS)) } else { Ok(()) }
 }
 
 /// Reads the one document of a file.

@@ -44,7 +44,7 @@ metadata:
   tags: {team: platform, cost: 42}
 nodeGroups: [{name: ng-1, maxPodsPerNode: .inf, ? [a] : !x b}]
 vpc: {id: "0"}
-anythingNew: &policy {withOIDCs: [1]}
+capabilities: &policy {withOIDCs: [1]}
 iam:
   withOIDC: true
   vpcResourceControllerPolicy: false
@@ -194,6 +194,9 @@ fn keys_are_exact_and_the_nearest_is_named() {
     for (text, expected) in [
         (with_head("iam: {withOidc: true}\n"), "4:7: unknown key `withOidc` → `withOIDC`"),
         (with_head("IAM: {withOIDC: true}\n"), "4:1: unknown key `IAM` → `iam`"),
+        (with_head("iamIdentityMapping: []\n"), "4:1: unknown key `iamIdentityMapping` → `iamIdentityMappings`"),
+        (with_head("vpc: {x: y}\nmanagedNodegroup: []\n"), "5:1: unknown key `managedNodegroup` → `managedNodeGroups`"),
+        (with_head("foo: bar\n"), "4:1: unknown key `foo`; there are apiVersion, kind, metadata, iam,"),
         (with_head("serviceAccounts: []\n"), "4:1: unknown key `serviceAccounts` → `iam.serviceAccounts`"),
         (HEAD.replace("region:", "regoin:"), "3:21: unknown key `regoin` → `region`"),
         (HEAD.replace("kind:", "Kind:"), "2:1: unknown key `Kind` → `kind`"),
@@ -270,6 +273,15 @@ fn values_are_checked_where_they_stand() {
         (entry("attachPolicy: {}"), "[0].attachPolicy", "the policy has no Statement"),
         (entry("attachPolicy: text"), "[0].attachPolicy", "the policy is not a JSON object"),
         (entry("roleOnly: false"), "iam.serviceAccounts[0]", "gives no permissions"),
+        (
+            entries(&format!(
+                "  - {{metadata: {{name: {}, namespace: {}}}, attachPolicyARNs: [policy/X]}}\n",
+                "a".repeat(253),
+                "n".repeat(63)
+            )),
+            "[0].metadata",
+            "has 317 characters",
+        ),
         (entry("attachPolicyARNs: [], wellKnownPolicies: {externalDNS: false}"), "[0]", "gives no permissions"),
         (
             entry(&format!("attachRoleARN: {arn}, attachPolicyARNs: [policy/X], roleOnly: true")),
@@ -302,8 +314,8 @@ fn role_names_and_shared_tags_are_looked_at_together() {
 #[test]
 fn what_is_not_one_document_of_the_right_shape_is_refused() {
     let deep = "a: ".to_owned() + &"[".repeat(100_000);
-    let bomb: String = (1..12).fold("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, level| {
-        text + &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(","))
+    let bomb: String = (1..12).fold("vpc:\n  a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned(), |text, level| {
+        text + &format!("  a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(","))
     });
     for (text, expected) in [
         (String::new(), "the file is empty"),

@@ -290,7 +290,7 @@ pub(crate) async fn check_trust(
     };
     let Some(role) = role.filter(|role| role.arn == role_arn) else {
         return Err(Error::new(ErrorCode::NotFound, format!("there is no role {role_arn}"))
-            .hint("aws iam list-roles --query Roles[].Arn lists the roles that there are"));
+            .hint("aws iam list-roles --query 'Roles[].Arn' lists the roles that there are"));
     };
     match verdict(&role.trust, issuer, provider_arn, namespace, name) {
         Verdict::Allows { warnings, .. } => {

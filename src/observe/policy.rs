@@ -1,5 +1,7 @@
 //! A managed policy, and who else uses it.
 
+use std::collections::HashSet;
+
 use crate::aws::Aws;
 use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
@@ -56,28 +58,62 @@ pub(crate) async fn documents(aws: &Aws, ui: &Ui, flag: &str, arns: &[String]) -
     Ok(futures::future::try_join_all(reads).await?.into_iter().flatten().collect())
 }
 
-fn missing(flag: &str, arn: &str) -> Box<Error> {
-    Error::new(ErrorCode::NotFound, format!("{flag}: there is no policy {arn}"))
-        .hint("aws iam list-policies lists the policies that there are")
+const LIST_POLICIES: &str = "aws iam list-policies --query 'Policies[].Arn' lists the policies that there are";
+
+fn missing(place: &str, arn: &str) -> Box<Error> {
+    Error::new(ErrorCode::NotFound, no_policy(place, arn)).hint(LIST_POLICIES)
+}
+
+fn no_policy(place: &str, arn: &str) -> String {
+    format!("{place}: there is no policy {arn}")
 }
 
 fn unreadable(flag: &str, arn: &str, error: &Error) -> String {
     format!("{flag}: whether there is a policy {arn} can't be read: {error}")
 }
 
-/// Fails where one of these managed policies doesn't exist.
-pub(crate) async fn check_exist(aws: &Aws, ui: &Ui, flag: &str, arns: &[String]) -> Result<()> {
-    let checks = arns.iter().map(|arn| async move {
+/// A managed policy that a flag or a file names.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    /// The flag, or the place in the file.
+    pub(crate) place: String,
+    /// The policy.
+    pub(crate) arn: String,
+}
+
+/// The most places that are told at once.
+const MOST: usize = 20;
+
+/// Fails where one of these managed policies doesn't exist, with every place that names such a one.
+pub(crate) async fn check_exist(aws: &Aws, ui: &Ui, named: &[Named]) -> Result<()> {
+    let mut first_uses: Vec<_> = named.iter().collect();
+    first_uses.sort_by_key(|named| &named.arn);
+    first_uses.dedup_by_key(|named| &named.arn);
+    let checks = first_uses.into_iter().map(|Named { place, arn }| async move {
         match aws.policy_exists(arn).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(missing(flag, arn)),
+            Ok(exists) => Ok((!exists).then_some(arn)),
             // Attaching tells, where looking isn't allowed.
             Err(error) if error.code == ErrorCode::AccessDenied => {
-                ui.warn(&unreadable(flag, arn, &error));
-                Ok(())
+                ui.warn(&unreadable(place, arn, &error));
+                Ok(None)
             }
             Err(error) => Err(error),
         }
     });
-    futures::future::try_join_all(checks).await.map(drop)
+    let gone: HashSet<_> = futures::future::try_join_all(checks).await?.into_iter().flatten().collect();
+    let lost: Vec<_> = named.iter().filter(|named| gone.contains(&named.arn)).collect();
+    match lost.as_slice() {
+        [] => Ok(()),
+        [only] => Err(missing(&only.place, &only.arn)),
+        many => Err(all_missing(many)),
+    }
+}
+
+fn all_missing(lost: &[&Named]) -> Box<Error> {
+    let mut error = Error::new(ErrorCode::NotFound, "there are no such policies").hint(LIST_POLICIES);
+    error.causes.extend(lost.iter().take(MOST).map(|Named { place, arn }| no_policy(place, arn)));
+    if lost.len() > MOST {
+        error.causes.push(format!("{} more places", lost.len() - MOST));
+    }
+    error
 }

@@ -299,12 +299,14 @@ impl Observer<'_> {
         let deployment = deployments.clone().map(|all| all.into_iter().find(of_place));
         let all = deployments.iter().flatten().filter(|it| !of_place(it)).filter_map(Installed::from_deployment);
         let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
-        let (version, (rights, unserved), pods) = join3(
-            self.in_cluster(async |kubernetes| kubernetes.version().await),
-            self.rights(installed.as_ref()),
-            self.pods(installed.as_ref()),
-        )
-        .await;
+        let seen = match (&deployment, &installed) {
+            (Err(why), _) => Err(why.clone()),
+            (_, None) => Err("there is no ExternalDNS".to_owned()),
+            (_, Some(installed)) => Ok(installed),
+        };
+        let (version, (rights, unserved), pods) =
+            join3(self.in_cluster(async |kubernetes| kubernetes.version().await), self.rights(&seen), self.pods(&seen))
+                .await;
         let pods = pods?;
         let log = match (&pods, &installed) {
             (Ok(pods), Some(installed)) => self.log(pods, installed).await?,
@@ -349,9 +351,12 @@ impl Observer<'_> {
     /// Whether its ServiceAccount may read what its sources need, and which APIs are missing.
     async fn rights(
         &self,
-        installed: Option<&Installed>,
+        installed: &Look<&Installed>,
     ) -> (Result<Look<Vec<(Review, bool)>>>, Result<Look<Vec<(String, String, String)>>>) {
-        let Some(installed) = installed else { return (Ok(Ok(Vec::new())), Ok(Ok(Vec::new()))) };
+        let installed = match installed {
+            Ok(installed) => *installed,
+            Err(why) => return (Ok(Err(why.clone())), Ok(Err(why.clone()))),
+        };
         let settings = settings(self.aws.region(), installed);
         let reviews = reviews(&rbac::rules(&settings), installed.arguments.get("namespace"));
         let (namespace, account) = (installed.namespace.as_str(), installed.service_account.as_str());
@@ -370,8 +375,11 @@ impl Observer<'_> {
         .await
     }
 
-    async fn pods(&self, installed: Option<&Installed>) -> Result<Look<Vec<Value>>> {
-        let Some(installed) = installed else { return Ok(Ok(Vec::new())) };
+    async fn pods(&self, installed: &Look<&Installed>) -> Result<Look<Vec<Value>>> {
+        let installed = match installed {
+            Ok(installed) => *installed,
+            Err(why) => return Ok(Err(why.clone())),
+        };
         let labels: Vec<_> = installed.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let selector = labels.join(",");
         self.in_cluster(async |kubernetes| kubernetes.pods(&installed.namespace, &selector).await).await

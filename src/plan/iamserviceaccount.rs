@@ -281,7 +281,7 @@ fn changed_stack(spec: &Arc<StackSpec>, found: &ObservedStack, update: impl Fn(O
         return update(op).because("replaced, because its role is gone");
     }
     let mut diff = template::differences(&found.template, &spec.template);
-    diff.extend(tags::differences(&found.stack.tags, &tags::merged(&found.stack.tags, &spec.tags)));
+    diff.extend(tags::differences(&found.stack.tags, &spec.tags_on(&found.stack.tags)));
     let protect = spec.protected && !found.stack.protected;
     let op = match (diff.is_empty(), protect) {
         (true, false) => return Step::unchanged("Stack", &spec.name),

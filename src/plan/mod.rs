@@ -15,8 +15,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::aws::cloudformation::Action as StackAction;
+use crate::error::shell_word;
 use crate::iam::policy::PolicyDocument;
 use crate::k8s::Kind;
+use crate::stack::tags;
 use crate::stack::template::{self, RoleSpec, inline_policies, read, template};
 use diff::Change;
 
@@ -155,8 +157,10 @@ pub struct StackSpec {
     pub service_account: String,
     /// Its template.
     pub template: Value,
-    /// All its tags.
+    /// Its tags.
     pub tags: Vec<(String, String)>,
+    /// Tags of users that aren't among `tags` go; otherwise they stay.
+    pub takes_tags_back: bool,
     /// To be protected from deletion; otherwise its protection is left as it is.
     pub protected: bool,
     /// The trust policy of its role.
@@ -184,7 +188,7 @@ pub struct Cfn {
 }
 
 impl StackSpec {
-    /// The stack of a role, under `name`, with all its `tags`.
+    /// The stack of a role, under `name`, with all its `tags`: it is told as a whole.
     pub fn new(role: RoleSpec, name: String, tags: Vec<(String, String)>, protected: bool) -> Self {
         let template = template(&role, &name);
         let managed_policies = template::read(&template).unwrap_or_default().managed_arns();
@@ -195,6 +199,7 @@ impl StackSpec {
             name,
             template,
             tags,
+            takes_tags_back: true,
             protected,
             trust: PolicyDocument(trust.unwrap_or_default()),
             // Those that a well-known policy stands for, too.
@@ -229,9 +234,16 @@ impl StackSpec {
             name,
             template,
             tags,
+            takes_tags_back: false,
             protected,
             cfn: Cfn::default(),
         })
+    }
+
+    /// The tags that a stack with these ones gets.
+    pub fn tags_on(&self, existing: &[(String, String)]) -> Vec<(String, String)> {
+        let combine = if self.takes_tags_back { tags::replaced } else { tags::merged };
+        combine(existing, &self.tags)
     }
 
     /// The same stack, worked on in this way.
@@ -348,6 +360,25 @@ impl Plan {
     /// Adds what people should know.
     pub fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    /// Says how a thing that exists gets the user's tags that it lacks: they are set at its creation only. `command` is
+    /// AWS's, which tags it.
+    pub fn note_tags(
+        &mut self,
+        what: &str,
+        command: &str,
+        existing: &BTreeMap<String, String>,
+        wanted: &[(String, String)],
+    ) {
+        let lacking = wanted.iter().filter(|(key, value)| existing.get(key) != Some(value));
+        let words: Vec<_> = lacking.map(|(key, value)| shell_word(&format!("Key={key},Value={value}"))).collect();
+        if !words.is_empty() {
+            self.note(format!(
+                "{what} exists and keeps its tags, which are set at creation only; this tags it: {command} --tags {}",
+                words.join(" ")
+            ));
+        }
     }
 
     /// The step of that id.

@@ -170,6 +170,11 @@ pub fn names_a_role_of_ours(service_account: &Value) -> bool {
     named && (is_ours(service_account) || is_annotated_by_us(service_account))
 }
 
+/// The role of others that others gave a ServiceAccount, which isn't ours to take away.
+pub fn external_role(service_account: &Value) -> Option<&str> {
+    annotation(service_account, ROLE_ANNOTATION).filter(|_| !names_a_role_of_ours(service_account))
+}
+
 fn is_annotated_by_us(service_account: &Value) -> bool {
     is_field_of(service_account, &["metadata", "annotations", ROLE_ANNOTATION], FIELD_MANAGER)
 }

@@ -19,7 +19,12 @@ pub const EKSCTL_FORMAT: &str = "0.231.0";
 
 /// How many tags AWS takes on a stack or role.
 const MOST: usize = 50;
+/// How long the value of a tag may be, in characters.
+const LONGEST_VALUE: usize = 256;
 const OURS: [&str; 5] = [CLUSTER, LEGACY_CLUSTER, EKSCTL_VERSION, IRSACTL_VERSION, SERVICE_ACCOUNT];
+
+/// How the keys begin that eksctl and irsactl set.
+const TOOLS: [&str; 3] = ["alpha.eksctl.io/", "eksctl.cluster.k8s.io/", "irsactl.dev/"];
 
 /// Tags as AWS lists them: key and value.
 pub type Tags = [(String, String)];
@@ -57,6 +62,21 @@ pub fn value<'a>(tags: &'a Tags, key: &str) -> Option<&'a str> {
     tags.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
 }
 
+/// Checks that the tag of a service account's stack can hold `NAMESPACE/NAME`, or it wouldn't be found again.
+///
+/// # Errors
+/// Says how long it may be.
+pub fn check_owner(namespace: &str, name: &str) -> Result<(), String> {
+    let length = namespace.len() + 1 + name.len();
+    if length <= LONGEST_VALUE {
+        return Ok(());
+    }
+    Err(format!(
+        "NAMESPACE/NAME `{namespace}/{name}` has {length} characters: the tag by which its stack is found holds at most \
+         {LONGEST_VALUE}"
+    ))
+}
+
 /// The namespace and name of the service account that a stack or role is for.
 pub fn owner(tags: &Tags) -> Option<(String, String)> {
     let (namespace, name) = value(tags, SERVICE_ACCOUNT)?.split_once('/')?;
@@ -74,6 +94,13 @@ pub fn cluster(tags: &Tags) -> Option<&str> {
 pub fn merged(existing: &Tags, wanted: &Tags) -> Vec<(String, String)> {
     let kept = existing.iter().filter(|(key, _)| !is_reserved(key) && value(wanted, key).is_none());
     kept.chain(wanted).cloned().collect()
+}
+
+/// `existing` tags with those of `wanted` in place of all of the user's: a creation states the whole. What the tools keep
+/// for themselves stays.
+pub fn replaced(existing: &Tags, wanted: &Tags) -> Vec<(String, String)> {
+    let tools = existing.iter().filter(|(key, _)| TOOLS.iter().any(|tool| key.starts_with(tool)));
+    merged(&tools.cloned().collect::<Vec<_>>(), wanted)
 }
 
 /// What changing `current` tags into `desired` ones means for the user. Versions of tools and AWS's
@@ -128,7 +155,7 @@ pub fn check_user_tags(tags: &Tags) -> Result<(), String> {
     for (index, (key, value)) in tags.iter().enumerate() {
         let problem = |what: &str| Err(format!("the tag `{key}={value}` {what}"));
         let valid = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c));
-        if key.is_empty() || key.chars().count() > 128 || value.chars().count() > 256 {
+        if key.is_empty() || key.chars().count() > 128 || value.chars().count() > LONGEST_VALUE {
             return problem("has a key that is not 1 to 128 characters long, or a value of more than 256");
         }
         if !valid(key) || !valid(value) {
@@ -187,6 +214,18 @@ mod tests {
     }
 
     #[test]
+    fn a_creation_takes_back_tags_of_users_only() {
+        let existing = pairs(&[("team", "a"), ("alpha.eksctl.io/x", "y"), ("aws:z", "z"), (IRSACTL_VERSION, "0")]);
+        let all = replaced(&existing, &tags("cluster", "n", "s", "1", &pairs(&[("cost", "1")])));
+        assert_eq!((value(&all, "team"), value(&all, "aws:z")), (None, None));
+        for (key, wanted) in [("alpha.eksctl.io/x", "y"), (IRSACTL_VERSION, "1"), ("cost", "1"), (CLUSTER, "cluster")] {
+            assert_eq!(value(&all, key), Some(wanted));
+        }
+        let told: Vec<_> = differences(&existing, &all).into_iter().map(|change| change.path).collect();
+        assert!(told.contains(&"/Tags/team".to_owned()) && !told.contains(&"/Tags/aws:z".to_owned()), "{told:?}");
+    }
+
+    #[test]
     fn versions_are_no_difference() {
         let current = pairs(&[(EKSCTL_VERSION, "0.100.0"), ("a/b", "1"), ("gone", "x"), ("aws:x", "y")]);
         let desired = pairs(&[(EKSCTL_VERSION, EKSCTL_FORMAT), (IRSACTL_VERSION, "1"), ("a/b", "2"), ("new", "n")]);
@@ -209,6 +248,13 @@ mod tests {
             assert_eq!(owner(&pairs(&[(SERVICE_ACCOUNT, bad)])), None, "{bad}");
         }
         assert_eq!(owner(&[]), None);
+    }
+
+    #[test]
+    fn a_service_account_must_fit_into_its_tag() {
+        assert!(check_owner(&"n".repeat(63), &"a".repeat(192)).is_ok());
+        let refused = check_owner(&"n".repeat(63), &"a".repeat(193)).unwrap_err();
+        assert!(refused.contains("has 257 characters") && refused.contains("at most 256"), "{refused}");
     }
 
     #[test]

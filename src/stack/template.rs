@@ -88,6 +88,17 @@ fn well_known(spec: &RoleSpec) -> impl Iterator<Item = WellKnown> {
     WellKnown::ALL.into_iter().filter(|known| spec.well_known.contains(known))
 }
 
+/// A policy may be named twice, as `policy/NAME` and by its ARN.
+fn each_once(items: impl IntoIterator<Item = Value>) -> Vec<Value> {
+    let mut once = Vec::new();
+    for item in items {
+        if !once.contains(&item) {
+            once.push(item);
+        }
+    }
+    once
+}
+
 fn role(spec: &RoleSpec) -> Value {
     let mut properties = Map::new();
     let mut set = |key: &str, value: Value| properties.insert(key.to_owned(), value);
@@ -100,7 +111,7 @@ fn role(spec: &RoleSpec) -> Value {
     let trust = trust_policy(&spec.issuer, &spec.partition, &spec.account, Some(&spec.subject()));
     set("AssumeRolePolicyDocument", trust.0);
     let known = well_known(spec).filter_map(WellKnown::managed).map(managed_by_aws);
-    let managed: Vec<Value> = spec.managed_policies.iter().map(|arn| json!(arn)).chain(known).collect();
+    let managed = each_once(spec.managed_policies.iter().map(|arn| json!(arn)).chain(known));
     if !managed.is_empty() {
         set("ManagedPolicyArns", Value::Array(managed));
     }
@@ -405,7 +416,7 @@ fn statement_changes(path: &str, old: &Value, new: &Value, found: &mut Vec<Chang
 #[must_use]
 pub fn with_managed_policies(current: &Value, arns: &[String]) -> Value {
     let known = attached(current).into_iter().filter(is_well_known);
-    with_attached(current, arns.iter().map(|arn| json!(arn)).chain(known).collect())
+    with_attached(current, each_once(arns.iter().map(|arn| json!(arn)).chain(known)))
 }
 
 /// The template with exactly these well-known policies for the role, as they are now; all else stays as it is.
@@ -594,7 +605,12 @@ mod tests {
         let template =
             template(&RoleSpec { managed_policies: arns.clone(), inline: Some(get_star()), ..spec() }, STACK);
         assert_eq!(ids(&template), ["Policy1", "Role1"]);
-        assert_eq!(template["Resources"]["Role1"]["Properties"]["ManagedPolicyArns"], json!(arns));
+        let attached = "/Resources/Role1/Properties/ManagedPolicyArns";
+        assert_eq!(template.pointer(attached), Some(&json!(arns)));
+        let twice: Vec<_> = arns.iter().chain(&arns).cloned().collect();
+        assert_eq!(with_managed_policies(&template, &twice), template, "each is attached once");
+        let spec = RoleSpec { managed_policies: twice, ..spec() };
+        assert_eq!(super::template(&spec, STACK).pointer(attached), Some(&json!(arns)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::aws::{S3, wait};
+use crate::support::aws::{S3, name_of, role_arn, tags, wait};
 use crate::support::{Run, Sandbox};
 
 const NOTHING: [&str; 0] = [];
@@ -140,4 +140,143 @@ fn the_provider_of_a_file_s_cluster_is_made() {
     let sandbox = Sandbox::lease();
     run_with(&sandbox, "utils associate-iam-oidc-provider --approve", CONFIG).ok();
     assert!(sandbox.aws_writes().contains(&"iam:CreateOpenIDConnectProvider".to_owned()));
+}
+
+/// A file with these entries.
+fn entries(list: &str) -> String {
+    let head = &CONFIG[..CONFIG.find("  - metadata:").unwrap()];
+    format!("{head}{list}")
+}
+
+#[test]
+fn d5_two_new_entries_with_one_stack_name_get_stacks_of_their_own() {
+    let sandbox = Sandbox::lease();
+    let one = |namespace: &str, name: &str| {
+        format!("  - {{metadata: {{namespace: {namespace}, name: {name}}}, attachPolicyARNs: [{S3}]}}\n")
+    };
+    let file = entries(&(one("a-b", "c") + &one("a", "b-c")));
+    let plan = run_with(&sandbox, "create iamserviceaccount -o json", &file).ok().changes();
+    let stacks: Vec<_> = plan.iter().filter_map(|step| step.strip_prefix("create Stack ")).collect();
+    let plain = "eksctl-eksdemo1-addon-iamserviceaccount-a-b-c";
+    assert!(stacks[0] == plain && stacks[1].starts_with(&format!("{plain}-")), "{stacks:?}");
+    run_with(&sandbox, "create iamserviceaccount --approve", &file).ok();
+    run_with(&sandbox, "create iamserviceaccount --approve", &file).ok().shows(&["Nothing to do"]);
+    for path in ["a-b/serviceaccounts/c", "a/serviceaccounts/b-c"] {
+        let account = sandbox.object(&format!("/api/v1/namespaces/{path}"));
+        assert!(account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"].is_string(), "{path}");
+    }
+}
+
+#[test]
+fn flags_that_no_file_can_say_hold_for_all_its_entries() {
+    let sandbox = Sandbox::lease();
+    let file = entries(&format!(
+        "  - {{metadata: {{name: a}}, attachPolicyARNs: [{S3}], roleOnly: true}}\n  \
+         - {{metadata: {{name: b}}, attachPolicyARNs: [{S3}, {S3}], roleOnly: true}}\n"
+    ));
+    let line = "create iamserviceaccount --role-path /team/ --termination-protection --approve";
+    run_with(&sandbox, line, &file).ok();
+    for name in ["a", "b"] {
+        let stack = sandbox.stack(&format!("eksctl-eksdemo1-addon-iamserviceaccount-default-{name}")).unwrap();
+        assert_eq!(stack.enable_termination_protection(), Some(true), "{name}");
+        assert!(role_arn(&stack).contains(":role/team/"), "{name}");
+    }
+    run_with(&sandbox, line, &file).ok().shows(&["Nothing to do"]);
+}
+
+#[test]
+fn policies_that_are_not_there_are_all_told_at_their_places() {
+    let sandbox = Sandbox::lease();
+    let entry = |name: &str, keys: &str| format!("  - {{metadata: {{name: {name}}}, {keys}}}\n");
+    let good = entry("good", &format!("attachPolicyARNs: [{S3}]"));
+    let bad = entry("bad", &format!("attachPolicyARNs: [policy/Gone], permissionsBoundary: {S3}x"));
+    let missing = |name: &str| format!("there is no policy arn:aws:iam::123456789012:policy/{name}");
+    let refused = run_with(&sandbox, "create iamserviceaccount", &entries(&(good.clone() + &bad))).exits(1);
+    let place = "cluster.yaml:12:5: iam.serviceAccounts[1] (default/bad)";
+    refused.says(&[
+        &format!("{place} attachPolicyARNs: {}", missing("Gone")),
+        &format!("{place} permissionsBoundary: there is no policy {S3}x"),
+    ]);
+    let one = entries(&(good + &entry("bad", "attachPolicyARNs: [policy/Gone]")));
+    let line = "create iamserviceaccount --include default/bad";
+    run_with(&sandbox, line, &one).exits(1).says(&["iam.serviceAccounts[1] (default/bad) attachPolicyARNs: "]);
+    let flags = "--attach-policy-arn policy/Gone,policy/Lost --permissions-boundary policy/Edge";
+    sandbox.run(&format!("create iamserviceaccount a --cluster eksdemo1 {flags}")).exits(1).says(&[
+        &format!("--attach-policy-arn: {}", missing("Gone")),
+        &format!("--attach-policy-arn: {}", missing("Lost")),
+        &format!("--permissions-boundary: {}", missing("Edge")),
+    ]);
+    assert_eq!(sandbox.writes(), NOTHING);
+}
+
+#[test]
+fn a_creation_takes_tags_back_and_an_update_keeps_them() {
+    let sandbox = Sandbox::lease();
+    let file = entries(&format!("  - {{metadata: {{name: a}}, attachPolicyARNs: [{S3}], tags: {{cost: \"1\"}}}}\n"));
+    let stack = "eksctl-eksdemo1-addon-iamserviceaccount-default-a";
+    run_with(&sandbox, "create iamserviceaccount --approve", &file).ok();
+    sandbox.run("update iamserviceaccount a --cluster eksdemo1 --tags more=x --approve").ok();
+    let before = sandbox.stack(stack).unwrap();
+    for (key, value) in [("team", "web"), ("cost", "1"), ("more", "x")] {
+        assert_eq!(tags(&before).get(key), Some(&value), "{key}");
+    }
+    let smaller = file.replace(", tags: {cost: \"1\"}", "");
+    let plan = run_with(&sandbox, "create iamserviceaccount --approve", &smaller).ok();
+    let plan = plan.shows(&["/Tags/cost: 1 → (none)", "/Tags/more: x → (none)"]);
+    assert!(!plan.stdout.contains("/Tags/team"), "the file's own stays: {}", plan.stdout);
+    let after = sandbox.stack(stack).unwrap();
+    let mut keys: Vec<_> = tags(&after).into_keys().collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "alpha.eksctl.io/cluster-name",
+            "alpha.eksctl.io/eksctl-version",
+            "alpha.eksctl.io/iamserviceaccount-name",
+            "eksctl.cluster.k8s.io/v1alpha1/cluster-name",
+            "irsactl.dev/version",
+            "team"
+        ]
+    );
+    run_with(&sandbox, "create iamserviceaccount --approve", &smaller).ok().shows(&["Nothing to do"]);
+}
+
+#[test]
+fn a_policy_named_twice_is_attached_once() {
+    let sandbox = Sandbox::lease();
+    let arn = sandbox.create_policy("mine");
+    let line =
+        format!("create iamserviceaccount a --cluster eksdemo1 --role-only --attach-policy-arn policy/mine,{arn}");
+    sandbox.run(&format!("{line} --approve")).ok();
+    let stack = sandbox.stack("eksctl-eksdemo1-addon-iamserviceaccount-default-a").unwrap();
+    assert_eq!(sandbox.attached(name_of(role_arn(&stack))), ["mine"]);
+    sandbox.run(&format!("{line} --approve")).ok().shows(&["Nothing to do"]);
+    let update = line.replace("create", "update");
+    sandbox.run(&format!("{update} --approve")).ok().shows(&["Nothing to do"]);
+}
+
+#[test]
+fn what_came_from_stdin_is_not_offered_as_a_file() {
+    let sandbox = Sandbox::lease();
+    let path = sandbox.file("cluster.yaml", CONFIG);
+    let output = sandbox
+        .command(["update", "iamserviceaccount", "-f", "-"])
+        .stdin(std::fs::File::open(&path).unwrap())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("the same file with create") && !said.contains("--config-file -"), "{said}");
+    run_with(&sandbox, "update iamserviceaccount", CONFIG)
+        .exits(1)
+        .says(&[&format!("create iamserviceaccount --config-file {}", path.display())]);
+}
+
+#[test]
+fn unknown_keys_of_a_file_are_refused_before_any_call() {
+    let sandbox = Sandbox::lease();
+    let misspelt = CONFIG.replace("nodeGroups:", "nodeGroup:");
+    run_with(&sandbox, "create iamserviceaccount", &misspelt)
+        .exits(2)
+        .says(&["cluster.yaml:7:1: unknown key `nodeGroup`", "did you mean `nodeGroups`?"]);
+    assert_eq!(sandbox.aws_calls(), NOTHING);
 }

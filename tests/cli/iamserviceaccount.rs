@@ -447,7 +447,7 @@ fn a_role_with_policies_of_others_is_deleted_with_consent_only() {
     sandbox.run(&format!("{DELETE} web --approve")).exits(1).says(&[
         "others attached: theirs",
         &detach,
-        "--detach-foreign-policies",
+        "irsactl delete iamserviceaccount --cluster eksdemo1 web --approve --region us-west-2 --detach-foreign-policies",
     ]);
     assert_eq!(sandbox.writes(), NOTHING);
     sandbox.run(&format!("{DELETE} web --approve --detach-foreign-policies")).ok();

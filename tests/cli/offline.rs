@@ -189,7 +189,14 @@ fn wrong_usage_is_refused_before_any_call() {
         ("install external-dns --cluster c --timeout soon", "--timeout"),
         ("install external-dns --cluster c --tags novalue", "--tags"),
         ("install external-dns --cluster c --tags aws:x=y", "--tags"),
-        ("create policy --zone-id-filter Z0123456789", "AllowExternalDNSUpdates"),
+        (
+            "create policy --zone-id-filter Z0123456789,Z9876543210 --region us-east-1",
+            "irsactl create policy AllowExternalDNSUpdates-team --zone-id-filter Z0123456789,Z9876543210 --region \
+             us-east-1 --approve",
+        ),
+        ("utils associate-iam-oidc-provider", "--cluster"),
+        ("utils associate-iam-oidc-provider c --cluster c", "cannot be used with"),
+        ("utils associate-iam-oidc-provider c -f c.yaml", "cannot be used with"),
         ("create iamserviceaccount --cluster c --attach-policy-arn policy/x", "--name"),
         ("delete iamserviceaccount --cluster c", "--name"),
         ("frobnicate", "frobnicate"),

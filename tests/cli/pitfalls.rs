@@ -119,7 +119,8 @@ fn row_9_the_label_of_helm_is_not_stolen_and_delete_leaves_its_serviceaccount() 
     assert_eq!(sandbox.object(&path("default", "web"))["metadata"]["annotations"], json!({"theirs": "1"}));
     create_foreign(&sandbox, "helm", &json!({ROLE: role}));
     sandbox.forget_calls();
-    sandbox.run(&format!("{DELETE} helm --approve")).ok().says(&["no iamserviceaccount default/helm found"]);
+    let external = format!("default/helm is external: its annotation names role {role}, which others made");
+    sandbox.run(&format!("{DELETE} helm --approve")).ok().shows(&[&external, "left alone", "Nothing to do"]);
     assert_eq!(sandbox.writes(), NOTHING);
 }
 

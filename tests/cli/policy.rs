@@ -192,3 +192,26 @@ fn the_provider_works_without_the_right_to_tag_the_cluster() {
     sandbox.heal();
     sandbox.run(&format!("{ASSOCIATE} --approve")).ok().shows(&["Nothing to do"]);
 }
+
+#[test]
+fn tags_for_what_exists_are_told_with_the_command_that_sets_them() {
+    let sandbox = Sandbox::lease();
+    sandbox.run("create policy --tags team=dns --approve").ok();
+    sandbox.run(&format!("{} --tags team=dns --approve", ASSOCIATE.replace("--cluster ", ""))).ok();
+    sandbox.forget_calls();
+    let arn = policy_arn(SHARED);
+    for (line, command) in [
+        ("create policy", format!("aws iam tag-policy --policy-arn {arn}")),
+        (
+            ASSOCIATE,
+            format!("aws iam tag-open-id-connect-provider --open-id-connect-provider-arn {}", provider(&sandbox)),
+        ),
+    ] {
+        let words = line.split(' ').chain(["--tags", "team=dns,Owner=Jane Doe", "--approve"]);
+        let run = Run::of(&mut sandbox.command(words)).ok();
+        run.shows(&["tags, which are set at creation only", &format!("{command} --tags 'Key=Owner,Value=Jane Doe'\n")]);
+        let run = sandbox.run(&format!("{line} --tags team=dns --approve")).ok();
+        assert!(!run.stdout.contains("note:"), "{}", run.stdout);
+    }
+    assert_eq!(sandbox.writes(), [""; 0]);
+}

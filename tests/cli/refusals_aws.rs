@@ -30,7 +30,8 @@ pub fn refused(sandbox: &Sandbox, line: &str, code: &str, parts: &[&str]) -> Run
     assert_eq!(sandbox.writes(), [""; 0], "{line}");
     for flag in parts.iter().filter(|part| CONSENTS.contains(part)) {
         let hint = run.error()["hint"].as_str().unwrap().to_owned();
-        assert!(hint.ends_with(&format!("irsactl {line} --approve -o json {flag}")), "{hint}");
+        let region = sandbox.fact("region");
+        assert!(hint.ends_with(&format!("irsactl {line} --approve -o json --region {region} {flag}")), "{hint}");
     }
     run
 }

@@ -20,14 +20,14 @@ fn accounts(namespace: &str) -> String {
 }
 
 /// A user of the account that may do everything in AWS and is nobody in the cluster.
-struct User {
+pub struct User {
     arn: String,
     key: String,
     secret: String,
 }
 
 impl User {
-    fn new(sandbox: &Sandbox, name: &str) -> Self {
+    pub fn new(sandbox: &Sandbox, name: &str) -> Self {
         let iam = aws_sdk_iam::Client::new(&sandbox.aws());
         RUNTIME.block_on(async {
             let user = iam.create_user().user_name(name).send().await.unwrap().user.unwrap();
@@ -48,7 +48,7 @@ impl User {
         RUNTIME.block_on(request.send()).unwrap();
     }
 
-    fn run(&self, sandbox: &Sandbox, line: &str) -> Run {
+    pub fn run(&self, sandbox: &Sandbox, line: &str) -> Run {
         let mut command = sandbox.command(line.split_whitespace());
         Run::of(command.env("AWS_ACCESS_KEY_ID", &self.key).env("AWS_SECRET_ACCESS_KEY", &self.secret))
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::aws::{S3, name_of, role_arn, wait};
+use crate::support::aws::{NewStack, S3, name_of, role_arn, wait};
 use crate::support::{Run, Sandbox, until};
 
 const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve";
@@ -159,7 +159,7 @@ impl Dns {
             checks.iter().filter(|check| ["fail", "warn"].iter().any(|it| check["status"] == **it)).collect();
         assert!(bad.len() == 1 && bad[0]["id"] == link && bad[0]["status"] == status, "{link}: {bad:#?}");
         let skips = checks.iter().filter(|check| check["status"] == "skip");
-        for skipped in skips {
+        for skipped in skips.filter(|check| !is_far(check)) {
             assert!(skipped["message"].as_str().unwrap().starts_with("follows from"), "{link}: {skipped:#}");
         }
         let message = bad[0]["message"].as_str().unwrap();
@@ -173,8 +173,15 @@ impl Dns {
     #[track_caller]
     fn works(&self, after: &str) {
         let run = self.run(&format!("{VERIFY} --wait --timeout 60s --strict -o json"));
-        assert!(statuses(&run).iter().all(|(_, status)| status == "pass"), "after {after}: {}", run.stdout);
+        let document = run.json();
+        let mut checks = document["checks"].as_array().unwrap().iter();
+        assert!(checks.all(|check| check["status"] == "pass" || is_far(check)), "after {after}: {}", run.stdout);
     }
+}
+
+/// What is in the account of the second role isn't the caller's to look at.
+fn is_far(check: &Value) -> bool {
+    check["message"].as_str().unwrap().starts_with("its zones are in another account")
 }
 
 /// The checks, as (id, status).
@@ -332,6 +339,18 @@ fn the_role() {
     let dns = Dns::install("");
     let role = dns.role_arn.clone();
     dns.broken("role", &[&format!("role {role} doesn't exist")], "irsactl ", || delete_role(&dns, dns.role()));
+    // The stack failed when it was made again.
+    let broken = json!({"Resources": {"Role1": {"Type": "AWS::IAM::Role", "Properties": {
+        "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}]},
+        "ManagedPolicyArns": ["arn:aws:iam::123456789012:policy/absent"]}}}});
+    dns.broken("role", &[STACK, "ROLLBACK_COMPLETE", "absent"], "irsactl ", || {
+        let stack = dns.stack(STACK).unwrap();
+        wait(dns.cloudformation().delete_stack().stack_name(STACK).send()).unwrap();
+        until("the stack is gone", || (dns.stack_status(STACK) == "gone").then_some(()));
+        let tags: Vec<_> = crate::support::aws::tags(&stack).into_iter().collect();
+        dns.create_stack(&NewStack { name: STACK, template: &broken, tags: &tags, protected: false });
+    });
 }
 
 #[test]
@@ -493,6 +512,39 @@ fn what_can_not_be_read_is_no_proof() {
 }
 
 #[test]
+fn without_the_cluster_the_half_in_aws_is_proven() {
+    let dns = Dns::install("");
+    let user = crate::refusals_kubernetes::User::new(&dns, "ops");
+    let passes = |run: &Run| {
+        let found = statuses(run).into_iter().filter(|(_, status)| status == "pass");
+        found.map(|(id, _)| id).collect::<Vec<_>>()
+    };
+    let in_aws = ["caller", "oidc-provider", "role", "trust-policy", "permissions", "pod-identity"];
+    for line in [VERIFY, "verify iamserviceaccount --cluster eksdemo1"] {
+        let run = user.run(&dns, &format!("{line} -o json")).ok();
+        assert_eq!(passes(&run), in_aws, "{line}: {}", run.stdout);
+        let cluster = &run.json()["checks"][1];
+        assert!(cluster["message"].as_str().unwrap().contains("know the caller"), "{cluster:#}");
+        assert!(cluster["hint"].as_str().unwrap().contains("aws eks create-access-entry --cluster-name eksdemo1"));
+        user.run(&dns, line).ok().shows(&["No broken link was found ("]);
+    }
+    dns.fault(&json!({"action": "DescribeCluster",
+        "replace": [["\"endpoint\": ?\"[^\"]*\"", "\"endpoint\": \"https://127.0.0.1:9\""]]}));
+    let run = dns.run(&format!("{VERIFY} -o json")).ok();
+    assert_eq!(passes(&run), in_aws, "{}", run.stdout);
+    assert!(run.json()["checks"][1]["message"].as_str().unwrap().contains("127.0.0.1:9"), "{}", run.stdout);
+    dns.delete_provider(&dns.provider());
+    assert_eq!(dns.run(VERIFY).code, 4);
+    dns.heal();
+
+    // An endpoint of AWS that doesn't answer is no refusal.
+    dns.run("utils associate-iam-oidc-provider --cluster eksdemo1 --approve").ok();
+    dns.fault(&json!({"action": "AssumeRoleWithWebIdentity", "drop": true}));
+    let run = dns.run(&format!("{VERIFY} -o json")).ok();
+    assert!(statuses(&run).contains(&("assume-role".to_owned(), "skip".to_owned())), "{}", run.stdout);
+}
+
+#[test]
 fn waiting_ends_with_the_repair() {
     let dns = Dns::install("");
     dns.annotate(&Value::Null);
@@ -630,4 +682,24 @@ fn roles_that_no_stack_made() {
     let run = sandbox.run(&format!("{verify} --live=false")).ok();
     assert!(statuses(&run).contains(&("service-account".to_owned(), "warn".to_owned())), "{}", run.stdout);
     assert!(statuses(&run).contains(&("trust-policy".to_owned(), "skip".to_owned())), "{}", run.stdout);
+}
+
+#[test]
+fn an_external_dns_that_others_installed() {
+    let dns = Dns::install("");
+    let deployment = "/apis/apps/v1/namespaces/external-dns/deployments/external-dns";
+    dns.patch(deployment, &json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}}));
+    let update = "irsactl update iamserviceaccount ";
+    dns.broken("service-account", &["no annotation"], update, || dns.annotate(&Value::Null));
+    dns.broken("trust-policy", &["found"], update, || {
+        dns.set_trust(&json!([dns.trust(&dns.equals("kubernetes", SUB))]));
+    });
+    dns.broken("permissions", &["route53:ListHostedZones"], update, || {
+        wait(dns.iam().detach_role_policy().role_name(dns.role()).policy_arn(POLICY).send()).unwrap();
+    });
+    dns.broken("permissions", &["route53:ListHostedZones"], "aws iam put-role-policy ", || {
+        dns.set_policy(
+            &json!([{"Effect": "Allow", "Action": "route53:*", "Resource": "arn:aws:route53:::hostedzone/*"}]),
+        );
+    });
 }

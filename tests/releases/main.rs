@@ -8,6 +8,7 @@ mod support;
 
 mod flags;
 mod install;
+mod logs;
 
 /// What the sandbox is told: to build and run all of [`RELEASES`].
 const SANDBOX_ENV: &[(&str, &str)] = &[("IRSACTL_SANDBOX_RELEASES", "all")];

@@ -23,7 +23,11 @@ impl Sandbox {
             ["aws", "iam", operation] => self.iam_command(operation, &of),
             ["aws", "route53", "change-resource-record-sets"] => {
                 assert_eq!(of("--hosted-zone-id"), PUBLIC_ZONE);
-                change(self, &serde_json::from_str(of("--change-batch")).unwrap());
+                let batch = match of("--change-batch") {
+                    "file:///dev/stdin" => here_document(hint),
+                    batch => batch,
+                };
+                change(self, &serde_json::from_str(batch).unwrap());
             }
             ["aws", "eks", "delete-pod-identity-association"] => {
                 assert_eq!(of("--region"), self.fact("region"));
@@ -95,6 +99,12 @@ impl Sandbox {
             _ => panic!("aws iam {operation}"),
         }
     }
+}
+
+/// What a command reads from its here-document.
+fn here_document(command: &str) -> &str {
+    let (_, document) = command.split_once(" <<'EOF'\n").unwrap();
+    document.strip_suffix("\nEOF").unwrap()
 }
 
 /// The words of a command as a shell sees them.

@@ -122,7 +122,7 @@ async fn change(spec: &StackSpec, id: &str, tools: &Tools<'_>, task: &Task) -> R
     let change = StackChange {
         name: id.to_owned(),
         template: spec.template.clone(),
-        tags: before.as_ref().map_or_else(|| spec.tags.clone(), |stack| tags::merged(&stack.tags, &spec.tags)),
+        tags: spec.tags_on(before.as_ref().map_or(&[], |stack| &stack.tags)),
         capabilities: before.as_ref().map(|stack| stack.capabilities.clone()).unwrap_or_default(),
         named_capability: needs_named_capability(&spec.template),
         role_arn: spec.cfn.role_arn.clone(),
