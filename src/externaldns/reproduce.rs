@@ -112,7 +112,7 @@ fn flag_words(region: &str, installed: &Installed, left_out: impl Fn(&str, &str)
     for (index, &(name, value)) in given.iter().enumerate() {
         let said = value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}"));
         let is_usual = usual.contains(&said) && !(name == "source" && other_sources);
-        let list = Flag::find(name).is_some_and(|flag| flag.kind == Kind::List);
+        let list = Flag::find(name).is_some_and(|flag| flag.kind_in(installed.rules()) == Kind::List);
         let said_later = !list && given[index + 1..].iter().any(|(other, _)| *other == name);
         if is_usual || said_later || KEPT.contains(&name) || left_out(name, value.unwrap_or_default()) {
             continue;

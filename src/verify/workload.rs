@@ -423,3 +423,178 @@ fn refused(deployment: &Value) -> Option<&str> {
     let refused = conditions(deployment).find(|it| it["type"] == "ReplicaFailure" && it["status"] == "True")?;
     refused["message"].as_str()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::externaldns::settings::Settings;
+    use crate::verify::Status;
+
+    const HEALTHY: &str = "level=info msg=\"All records are already up to date\"";
+
+    /// A working installation of this version with these extra arguments, whose log ends with these lines.
+    fn workload(version: &str, extra: &[&str], log: &[&str]) -> Workload {
+        let mut settings = Settings::new("us-west-2", "demo-1");
+        settings.version = version.parse().unwrap();
+        settings.extra_args = extra.iter().map(|&extra| extra.to_owned()).collect();
+        let container = json!({"name": "c", "image": format!("{REPOSITORY}:{version}"), "args": settings.args()});
+        let metadata = json!({"name": "external-dns", "namespace": "dns",
+            "labels": {"app.kubernetes.io/managed-by": "irsactl"}});
+        let deployment = json!({"metadata": metadata, "spec": {"template": {"spec": {"containers": [container]}}}});
+        let ready = json!([{"type": "Ready", "status": "True"}]);
+        Workload {
+            commands: Commands { cluster: "demo".to_owned(), region: "us-west-2".to_owned() },
+            namespace: "dns".to_owned(),
+            name: "external-dns".to_owned(),
+            role: Vec::new(),
+            others: Vec::new(),
+            installed: Installed::from_deployment(&deployment),
+            deployment: Ok(Some(deployment)),
+            minor: Some(35),
+            rights: Ok(Vec::new()),
+            unserved: Ok(Vec::new()),
+            pods: Ok(vec![json!({"metadata": {"name": "p"}, "status": {"conditions": ready}})]),
+            log: Ok(Some([&[HEALTHY], log].concat().join("\n"))),
+        }
+    }
+
+    /// The checks that don't pass, as `status id: message | hint`, with the place in hints left out.
+    fn found(workload: &Workload) -> Vec<String> {
+        let checks = workload.checks(&[]);
+        let ids: Vec<_> = checks.iter().map(|check| check.id).collect();
+        assert_eq!(ids, ["rbac", "deployment", "arguments", "pods", "logs"]);
+        let shown = |check: &Check| {
+            let hint = check.hint.as_deref().unwrap_or("nothing");
+            let hint = hint.replace(" --cluster demo --region us-west-2 --namespace dns --name external-dns", "");
+            format!("{} {}: {} | {hint}", check.status.as_str(), check.id, check.message)
+        };
+        checks.iter().filter(|check| check.status != Status::Pass).map(shown).collect()
+    }
+
+    #[test]
+    fn a_healthy_installation_has_nothing_to_look_at() {
+        for version in ["v0.18.0", "v0.20.0", "v0.21.0", "v0.22.0", "v0.23.0"] {
+            assert_eq!(found(&workload(version, &[], &[])), [""; 0], "{version}");
+        }
+    }
+
+    #[test]
+    fn versions_fit_the_cluster_and_the_tables() {
+        for version in ["v0.14.0", "v0.17.0"] {
+            let mut old = workload(version, &[], &[]);
+            old.minor = Some(32);
+            assert_eq!(found(&old), [""; 0], "{version}");
+            old.minor = Some(33);
+            let [check] = &found(&old)[..] else { panic!("{:?}", found(&old)) };
+            assert!(
+                check.starts_with(&format!("fail deployment: ExternalDNS {version} does not run on Kubernetes 1.33"))
+            );
+            assert!(check.ends_with("| irsactl install external-dns --approve"), "{check}");
+        }
+        let newer = found(&workload("v0.24.1", &["--flag-of-tomorrow"], &[]));
+        assert_eq!(newer.len(), 1, "{newer:?}");
+        assert!(newer[0].starts_with("warn deployment: ExternalDNS v0.24.1 is newer"), "{newer:?}");
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_is_not_there() {
+        let mut gone = workload("v0.23.0", &[], &[]);
+        (gone.deployment, gone.installed) = (Ok(None), None);
+        (gone.pods, gone.log) = (Ok(Vec::new()), Ok(None));
+        let status: Vec<_> = gone.checks(&[]).iter().map(|check| check.status).collect();
+        assert_eq!(status, [Status::Skip, Status::Fail, Status::Skip, Status::Skip, Status::Skip]);
+        let chain = || vec![Check::fail(ids::ROLE, "none"), Check::pass(ids::OIDC_PROVIDER, "there")];
+        assert_eq!(gone.unless_elsewhere(chain()), chain());
+
+        gone.others = vec![("kube-system".to_owned(), "dns".to_owned())];
+        let hint = gone.checks(&[])[1].hint.clone().unwrap();
+        assert!(hint.starts_with("irsactl verify") && hint.ends_with("--namespace kube-system --name dns"), "{hint}");
+        assert_eq!(gone.unless_elsewhere(chain())[0].status, Status::Skip);
+        // It was here, too.
+        gone.role = vec!["--least-privilege".to_owned()];
+        assert!(gone.checks(&[])[1].hint.as_deref().unwrap().ends_with("--least-privilege --approve"));
+        assert_eq!(gone.unless_elsewhere(chain()), chain());
+
+        let mut unreadable = workload("v0.23.0", &[], &[]);
+        unreadable.rights = Err("the caller may not create subjectaccessreviews".to_owned());
+        unreadable.log = Err("the caller may not get pods/log".to_owned());
+        let found = found(&unreadable);
+        assert!(found.len() == 2 && found.iter().all(|check| check.starts_with("skip")), "{found:?}");
+    }
+
+    #[test]
+    fn the_end_of_the_log_counts() {
+        let throttled = "level=error msg=\"Failed to do run once: soft error: Throttling: Rate exceeded\"";
+        let denied = "level=error msg=\"assumed-role/dns/1 is not authorized to perform: route53:ListHostedZones\"";
+        let token = "open /var/run/secrets/eks.amazonaws.com/serviceaccount/token: permission denied";
+        let region = "Could not find canonical hosted zone for domain x.elb.ap-east-2.amazonaws.com. This may be";
+        let again = "level=error msg=\"Failed to do run once: soft error (consecutive soft errors: 7)\"";
+        let install = "irsactl install external-dns";
+        for (version, log, expected) in [
+            ("v0.23.0", &[throttled][..], "warn logs: Route53 throttles".to_owned()),
+            ("v0.23.0", &[throttled, throttled, throttled], "fail logs: Route53 throttles".to_owned()),
+            ("v0.23.0", &[denied], "fail logs: the role lacks route53:ListHostedZones".to_owned()),
+            ("v0.23.0", &[denied, HEALTHY], String::new()),
+            ("v0.23.0", &[denied, again, again], format!("| {install} --approve")),
+            ("v0.23.0", &[again, again], "fail logs: 7 synchronisations in a row failed".to_owned()),
+            ("v0.23.0", &[token], "fail logs: the process can't read its ServiceAccount token".to_owned()),
+            // Said in every round, before its success.
+            ("v0.21.0", &[region, HEALTHY], "warn logs: this version doesn't know the region".to_owned()),
+            ("v0.21.0", &[region, HEALTHY], format!("| {install} --approve")),
+            ("v0.23.0", &[region, HEALTHY], "| nothing".to_owned()),
+            ("v0.23.0", &[region, HEALTHY, HEALTHY], String::new()),
+        ] {
+            let found = found(&workload(version, &[], log)).join("\n");
+            assert!(found.contains(&expected) && found.is_empty() == expected.is_empty(), "{log:?}: {found}");
+        }
+        let mut young = workload("v0.23.0", &[], &[]);
+        young.log = Ok(Some("level=info msg=\"Created Kubernetes client\"".to_owned()));
+        let wait = "irsactl verify external-dns --wait --strict --timeout 5m";
+        assert_eq!(found(&young), [format!("warn logs: it hasn't synchronised yet | {wait}")]);
+    }
+
+    #[test]
+    fn a_log_that_keeps_success_back_proves_nothing() {
+        let quiet = |log: &[&str]| {
+            let mut quiet = workload("v0.23.0", &["--log-level=error"], &[]);
+            quiet.log = Ok(Some(log.join("\n")));
+            found(&quiet)
+        };
+        assert!(quiet(&[])[0].starts_with("skip logs: its log level"));
+        let unsure = quiet(&["level=error msg=\"Throttling\"", "level=error msg=\"dial tcp sts.amazonaws.com\""]);
+        assert!(
+            unsure[0].starts_with("warn logs: ") && unsure[0].contains("keeps back whether that is over"),
+            "{unsure:?}"
+        );
+        let dry = found(&workload("v0.23.0", &["--dry-run"], &[]));
+        assert_eq!(dry[0], "fail arguments: --dry-run: no record is changed | irsactl install external-dns --approve");
+    }
+
+    #[test]
+    fn pods_that_were_restarted_or_are_refused_are_told() {
+        let last =
+            json!({"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-02T03:04:05Z"}});
+        let status = json!({"conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": "c", "ready": true, "restartCount": 3, "lastState": last}]});
+        let mut restarted = workload("v0.23.0", &[], &[]);
+        restarted.pods = Ok(vec![json!({"metadata": {"name": "p"}, "status": status})]);
+        let message = "pod p was restarted 3 times, last after exit code 137 (OOMKilled) at 2026-01-02T03:04:05Z";
+        let hint = "kubectl --namespace dns logs deployment/external-dns --previous";
+        assert_eq!(found(&restarted), [format!("warn pods: {message} | {hint}")]);
+
+        let mut refused = workload("v0.23.0", &[], &[]);
+        refused.pods = Ok(Vec::new());
+        if let Ok(Some(deployment)) = &mut refused.deployment {
+            let message =
+                "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0";
+            let failure = json!({"type": "ReplicaFailure", "status": "True", "message": message});
+            deployment["status"]["conditions"] = json!([failure]);
+        }
+        let found = found(&refused);
+        assert!(found[0].starts_with("fail deployment: ") && found[0].contains("exceeded quota"), "{found:?}");
+        assert!(found[0].ends_with("| kubectl --namespace dns describe resourcequota"), "{found:?}");
+        assert!(found[1].starts_with("skip pods: follows from deployment"), "{found:?}");
+    }
+}

@@ -52,14 +52,6 @@ impl Irsa {
         }
     }
 
-    /// A command that installs, with the role that the ServiceAccount names where no stack of ours makes one.
-    pub fn keeping_role(&self, install: &str) -> String {
-        match (&self.stack, self.named()) {
-            (Ok(None), Some(role)) => with_flag(install, &format!("--role-arn {}", role.trim())),
-            _ => install.to_owned(),
-        }
-    }
-
     /// Makes a role where there is none.
     pub(super) fn make(&self) -> String {
         let help = || format!("irsactl create iamserviceaccount --help shows how {} gets one", self.full());
