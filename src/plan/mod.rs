@@ -236,9 +236,11 @@ impl StackSpec {
         })
     }
 
-    /// The tags that a stack with these ones gets: those of users that aren't named go from one that is told as a whole.
+    /// The tags that a stack with these ones gets: those of users that aren't named go from a stack of ours that is told as
+    /// a whole. Of one that eksctl made, others may have set them.
     pub fn tags_on(&self, existing: &[(String, String)]) -> Vec<(String, String)> {
-        let combine = if self.whole { tags::replaced } else { tags::merged };
+        let combine =
+            if self.whole && tags::source(existing) == tags::Source::Irsactl { tags::replaced } else { tags::merged };
         combine(existing, &self.tags)
     }
 
