@@ -12,6 +12,7 @@ use super::settings::{Policy, Registry, Settings, ZoneType, abandoned_image};
 use super::version::{FLOOR, LEGACY_PREFIX, NEWEST};
 use crate::iam::policy::assume_role;
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_OUTPUT};
+use crate::stack::tags;
 use crate::stack::template::{self, INLINE};
 
 /// Options of `install external-dns` that are called as the flags of ExternalDNS that they set.
@@ -231,6 +232,10 @@ fn made_by_options(
     words.extend(made.role_path.map(|path| format!("--role-path {path}")));
     if let Some(boundary) = &made.boundary {
         words.push(format!("--permissions-boundary {}", boundary.as_str()?));
+    }
+    let tags: Vec<_> = tags::of_users(&found.stack.tags).map(|(key, value)| format!("{key}={value}")).collect();
+    if !tags.is_empty() {
+        words.push(format!("--tags {}", quoted(&tags.join(","))));
     }
     Some(words)
 }

@@ -103,6 +103,11 @@ pub fn replaced(existing: &Tags, wanted: &Tags) -> Vec<(String, String)> {
     merged(&tools.cloned().collect::<Vec<_>>(), wanted)
 }
 
+/// The tags that users gave.
+pub fn of_users(existing: &Tags) -> impl Iterator<Item = &(String, String)> {
+    existing.iter().filter(|(key, _)| !is_reserved(key) && !TOOLS.iter().any(|tool| key.starts_with(tool)))
+}
+
 /// What changing `current` tags into `desired` ones means for the user. Versions of tools and AWS's
 /// own tags don't count: a new release is no reason to update a stack.
 pub fn differences(current: &Tags, desired: &Tags) -> Vec<Change> {
