@@ -345,12 +345,16 @@ impl Observer<'_> {
             policy: None,
             shared: SHARED_POLICY,
         };
-        let kept = match facts.unusual_policy() {
-            Some(arn) => look(self.aws.policy(&arn).await)?.ok().flatten(),
-            None => None,
+        let unusual = facts.unusual_policy();
+        // One that irsactl keeps, or would make where it is gone.
+        let ours = match &unusual {
+            Some(arn) => look(self.aws.policy(arn).await)?
+                .is_ok_and(|found| found.is_none_or(|policy| policy.tags.contains_key(tags::IRSACTL_VERSION))),
+            None => false,
         };
-        let ours = kept.filter(|policy| policy.tags.contains_key(tags::IRSACTL_VERSION));
-        facts.policy = ours.as_ref().map(|policy| policy.name.as_str());
+        let of_account = format!(":{}:policy/", self.cluster.account);
+        let name = unusual.as_ref().and_then(|arn| arn.split_once(&of_account)).map(|(_, name)| name);
+        facts.policy = name.filter(|name| ours && !name.contains('/'));
         Ok(role_words(self.aws.region(), &self.cluster.name, &workload.name, &facts))
     }
 
