@@ -12,6 +12,7 @@ use super::settings::{Policy, Registry, Settings, ZoneType, abandoned_image};
 use super::version::{FLOOR, LEGACY_PREFIX, NEWEST};
 use crate::iam::policy::assume_role;
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_OUTPUT};
+use crate::stack::tags;
 use crate::stack::template::{self, INLINE};
 
 /// Options of `install external-dns` that are called as the flags of ExternalDNS that they set.
@@ -232,6 +233,9 @@ fn made_by_options(
     if let Some(boundary) = &made.boundary {
         words.push(format!("--permissions-boundary {}", boundary.as_str()?));
     }
+    words.extend(
+        tags::of_user(&found.stack.tags).map(|(key, value)| format!("--tags {}", quoted(&format!("{key}={value}")))),
+    );
     Some(words)
 }
 
@@ -364,6 +368,7 @@ mod tests {
         }
         let stack = crate::aws::cloudformation::Stack {
             outputs: [(ROLE_OUTPUT.to_owned(), "arn:aws:iam::1:role/dns".to_owned())].into(),
+            tags: tags::tags("demo", "dns", "external-dns", "1", &[("team".to_owned(), "the DNS".to_owned())]),
             ..Default::default()
         };
         ObservedStack { stack, template: json!({"Resources": resources}), role: None, failure: None }
@@ -378,7 +383,7 @@ mod tests {
             let facts = RoleFacts { stack: Some(stack), second, policy, ..usual };
             role_words("us-west-2", "demo", "external-dns", &facts).join(" ")
         };
-        let rest = "--role-name dns --permissions-boundary arn:aws:iam::1:policy/b";
+        let rest = "--role-name dns --permissions-boundary arn:aws:iam::1:policy/b --tags 'team=the DNS'";
         for (managed, kept, word) in [
             (json!([shared]), None, String::new()),
             (json!([format!("{own}/Shared-us-west-2-demo")]), None, "--least-privilege ".to_owned()),

@@ -96,10 +96,15 @@ pub fn merged(existing: &Tags, wanted: &Tags) -> Vec<(String, String)> {
     kept.chain(wanted).cloned().collect()
 }
 
+/// The tags that a user gave.
+pub fn of_user(tags: &Tags) -> impl Iterator<Item = &(String, String)> {
+    tags.iter().filter(|(key, _)| !is_reserved(key) && !is_of_tools(key))
+}
+
 /// `existing` tags with those of `wanted` in place of all of the user's: a creation states the whole. What the tools keep
 /// for themselves stays.
 pub fn replaced(existing: &Tags, wanted: &Tags) -> Vec<(String, String)> {
-    let tools = existing.iter().filter(|(key, _)| TOOLS.iter().any(|tool| key.starts_with(tool)));
+    let tools = existing.iter().filter(|(key, _)| is_of_tools(key));
     merged(&tools.cloned().collect::<Vec<_>>(), wanted)
 }
 
@@ -116,6 +121,10 @@ pub fn differences(current: &Tags, desired: &Tags) -> Vec<Change> {
         }
     }
     found
+}
+
+fn is_of_tools(key: &str) -> bool {
+    TOOLS.iter().any(|tool| key.starts_with(tool))
 }
 
 fn is_reserved(key: &str) -> bool {
