@@ -233,9 +233,10 @@ fn made_by_options(
     if let Some(boundary) = &made.boundary {
         words.push(format!("--permissions-boundary {}", boundary.as_str()?));
     }
-    words.extend(
-        tags::of_user(&found.stack.tags).map(|(key, value)| format!("--tags {}", quoted(&format!("{key}={value}")))),
-    );
+    let tags: Vec<_> = tags::of_users(&found.stack.tags).map(|(key, value)| format!("{key}={value}")).collect();
+    if !tags.is_empty() {
+        words.push(format!("--tags {}", quoted(&tags.join(","))));
+    }
     Some(words)
 }
 

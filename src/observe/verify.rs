@@ -20,6 +20,7 @@ use crate::iam::policy::{Need, PolicyDocument};
 use crate::iam::trust::{AUDIENCE, Issuer};
 use crate::k8s::{Kind, Kubernetes, Review};
 use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
+use crate::stack::status::Health;
 use crate::stack::tags;
 use crate::verify::chain::{Hop, Irsa, Live};
 use crate::verify::permissions::{Holder, Lack, Policies, judged};
@@ -332,8 +333,13 @@ impl Observer<'_> {
     /// The words of `install` that leave the IAM half of an installation as it is.
     pub(crate) async fn role_words(&self, irsa: &Irsa, workload: &Workload) -> Result<Vec<String>> {
         let named = irsa.service_account.as_ref().ok().and_then(Option::as_ref);
+        let stack = irsa.stack.as_ref().ok().and_then(Option::as_ref);
+        if stack.is_some_and(|found| matches!(Health::of(&found.stack.status), Health::Replace { .. })) {
+            // What it was to hold may be why it failed.
+            return Ok(Vec::new());
+        }
         let mut facts = RoleFacts {
-            stack: irsa.stack.as_ref().ok().and_then(Option::as_ref),
+            stack,
             named: named.and_then(|object| annotation(object, ROLE_ANNOTATION)),
             second: workload.installed.as_ref().and_then(|installed| installed.assume_role.as_deref()),
             policy: None,

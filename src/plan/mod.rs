@@ -159,8 +159,6 @@ pub struct StackSpec {
     pub template: Value,
     /// Its tags.
     pub tags: Vec<(String, String)>,
-    /// Tags of users that aren't among `tags` go; otherwise they stay.
-    pub takes_tags_back: bool,
     /// To be protected from deletion; otherwise its protection is left as it is.
     pub protected: bool,
     /// The trust policy of its role.
@@ -199,7 +197,6 @@ impl StackSpec {
             name,
             template,
             tags,
-            takes_tags_back: true,
             protected,
             trust: PolicyDocument(trust.unwrap_or_default()),
             // Those that a well-known policy stands for, too.
@@ -234,15 +231,16 @@ impl StackSpec {
             name,
             template,
             tags,
-            takes_tags_back: false,
             protected,
             cfn: Cfn::default(),
         })
     }
 
-    /// The tags that a stack with these ones gets.
+    /// The tags that a stack with these ones gets: those of users that aren't named go from a stack of ours that is told as
+    /// a whole. Of one that eksctl made, others may have set them.
     pub fn tags_on(&self, existing: &[(String, String)]) -> Vec<(String, String)> {
-        let combine = if self.takes_tags_back { tags::replaced } else { tags::merged };
+        let combine =
+            if self.whole && tags::source(existing) == tags::Source::Irsactl { tags::replaced } else { tags::merged };
         combine(existing, &self.tags)
     }
 

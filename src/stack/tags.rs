@@ -96,16 +96,16 @@ pub fn merged(existing: &Tags, wanted: &Tags) -> Vec<(String, String)> {
     kept.chain(wanted).cloned().collect()
 }
 
-/// The tags that a user gave.
-pub fn of_user(tags: &Tags) -> impl Iterator<Item = &(String, String)> {
-    tags.iter().filter(|(key, _)| !is_reserved(key) && !is_of_tools(key))
-}
-
 /// `existing` tags with those of `wanted` in place of all of the user's: a creation states the whole. What the tools keep
 /// for themselves stays.
 pub fn replaced(existing: &Tags, wanted: &Tags) -> Vec<(String, String)> {
-    let tools = existing.iter().filter(|(key, _)| is_of_tools(key));
+    let tools = existing.iter().filter(|(key, _)| TOOLS.iter().any(|tool| key.starts_with(tool)));
     merged(&tools.cloned().collect::<Vec<_>>(), wanted)
+}
+
+/// The tags that users gave.
+pub fn of_users(existing: &Tags) -> impl Iterator<Item = &(String, String)> {
+    existing.iter().filter(|(key, _)| !is_reserved(key) && !TOOLS.iter().any(|tool| key.starts_with(tool)))
 }
 
 /// What changing `current` tags into `desired` ones means for the user. Versions of tools and AWS's
@@ -121,10 +121,6 @@ pub fn differences(current: &Tags, desired: &Tags) -> Vec<Change> {
         }
     }
     found
-}
-
-fn is_of_tools(key: &str) -> bool {
-    TOOLS.iter().any(|tool| key.starts_with(tool))
 }
 
 fn is_reserved(key: &str) -> bool {

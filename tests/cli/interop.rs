@@ -83,10 +83,11 @@ fn c13_d3_what_eksctl_made_is_listed_kept_changed_and_deleted() {
     let role = made_by_eksctl(&sandbox, &template(&sandbox, &json!([S3])));
     assert_eq!(state(&sandbox), ("ready".to_owned(), "eksctl".to_owned()));
     sandbox.forget_calls();
-    sandbox.run(&format!("{CREATE} web --attach-policy-arn {S3} --approve")).ok().shows(&["Nothing to do"]);
+    let line = format!("{CREATE} web --approve");
+    sandbox.run(&format!("{line} --attach-policy-arn {S3}")).ok().shows(&["Nothing to do"]);
     assert_eq!(sandbox.writes(), NOTHING);
 
-    let change = format!("{CREATE} web --attach-policy-arn {DYNAMO} --tags a=b --approve");
+    let change = format!("{line} --attach-policy-arn {DYNAMO} --tags a=b");
     sandbox.run(&change).ok().shows(&["~ Stack", "ManagedPolicyArns", "/Tags/a: (none) → b", "1 to change"]);
     let found = sandbox.stack(STACK).unwrap();
     assert_eq!((role_arn(&found), sandbox.attached(name_of(&role))), (role.as_str(), vec![name_of(DYNAMO).to_owned()]));
@@ -188,7 +189,8 @@ fn eksctl_finds_updates_and_deletes_what_irsactl_made() {
     wait(set.change_set_name("updating-policy-0b5f4b0e").send()).unwrap();
     until("the update is done", || (sandbox.stack_status(STACK) == "UPDATE_COMPLETE").then_some(()));
     assert_eq!(state(&sandbox), ("ready".to_owned(), "irsactl".to_owned()));
-    sandbox.run(&format!("{CREATE} web --attach-policy-arn {DYNAMO} --detailed-exitcode")).ok();
+    let tags = "--tags team=web,meta=data";
+    sandbox.run(&format!("{CREATE} web --attach-policy-arn {DYNAMO} {tags} --detailed-exitcode")).ok();
 
     // `eksctl delete iamserviceaccount`: by id, and the ServiceAccount by its label.
     wait(sandbox.cloudformation().delete_stack().stack_name(found.stack_id().unwrap()).send()).unwrap();

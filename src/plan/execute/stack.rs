@@ -101,7 +101,7 @@ async fn converge(
         let message = format!("stack {} was changed by another run while this one waited for it", spec.name);
         return Err(Error::new(ErrorCode::Conflict, message).hint("run the same command again: it plans anew"));
     }
-    let tags = tags::differences(&found.tags, &tags::merged(&found.tags, &spec.tags));
+    let tags = tags::differences(&found.tags, &spec.tags_on(&found.tags));
     if differences(&template, &spec.template).is_empty() && tags.is_empty() {
         return finish(spec, Some(found), tools).await;
     }
