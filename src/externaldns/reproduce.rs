@@ -369,6 +369,7 @@ mod tests {
         }
         let stack = crate::aws::cloudformation::Stack {
             outputs: [(ROLE_OUTPUT.to_owned(), "arn:aws:iam::1:role/dns".to_owned())].into(),
+            tags: tags::tags("demo", "dns", "external-dns", "1", &[("team".to_owned(), "the DNS".to_owned())]),
             ..Default::default()
         };
         ObservedStack { stack, template: json!({"Resources": resources}), role: None, failure: None }
@@ -383,7 +384,7 @@ mod tests {
             let facts = RoleFacts { stack: Some(stack), second, policy, ..usual };
             role_words("us-west-2", "demo", "external-dns", &facts).join(" ")
         };
-        let rest = "--role-name dns --permissions-boundary arn:aws:iam::1:policy/b";
+        let rest = "--role-name dns --permissions-boundary arn:aws:iam::1:policy/b --tags 'team=the DNS'";
         for (managed, kept, word) in [
             (json!([shared]), None, String::new()),
             (json!([format!("{own}/Shared-us-west-2-demo")]), None, "--least-privilege ".to_owned()),
