@@ -10,7 +10,7 @@ use super::error::Refused;
 
 /// Pauses after a throttled call: short, so that no turn is lost, and longer where it goes on.
 fn pauses() -> impl Iterator<Item = Duration> {
-    [100; 20].into_iter().chain([300; 10]).chain(std::iter::repeat(1000)).map(Duration::from_millis)
+    [50; 20].into_iter().chain([300; 10]).chain(std::iter::repeat(1000)).map(Duration::from_millis)
 }
 
 /// What all stack operations of a run share. Retries of many calls at the same time would throttle each other, and
