@@ -458,12 +458,6 @@ impl Aws {
         Ok(())
     }
 
-    /// Deletes an inline policy of a role; one that is gone is no error.
-    pub async fn delete_inline_policy(&self, role: &str, name: &str) -> Result<()> {
-        let request = self.iam().delete_role_policy().role_name(role).policy_name(name);
-        found(self.send("iam:DeleteRolePolicy", &format!("{role}/{name}"), request.send()).await).map(drop)
-    }
-
     /// Attaches a managed policy to a role.
     pub async fn attach_policy(&self, role: &str, arn: &str) -> Result<()> {
         let request = self.iam().attach_role_policy().role_name(role).policy_arn(arn);

@@ -10,8 +10,11 @@ use super::error::Refused;
 
 /// Pauses after a throttled call: short, so that no turn is lost, and longer where it goes on.
 fn pauses() -> impl Iterator<Item = Duration> {
-    [50; 20].into_iter().chain([300; 10]).chain(std::iter::repeat(1000)).map(Duration::from_millis)
+    [50; 20].into_iter().chain([300; 10]).map(Duration::from_millis)
 }
+
+/// All pauses after these.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What all stack operations of a run share. Retries of many calls at the same time would throttle each other, and
 /// pauses that grow would leave turns unused: once AWS throttles, one call at a time tries for its turn.
@@ -32,14 +35,15 @@ impl Aws {
             }
         }
         let _turn = pace.turn.lock().await;
-        for pause in pauses() {
+        let mut pauses = pauses();
+        loop {
             match call().await {
                 Err(refused) if refused.is_throttled() => {
+                    let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
                     self.wait().pause(pause).await.map_err(|end| end.cause(refused.error.to_string()))?;
                 }
                 answer => return answer,
             }
         }
-        call().await
     }
 }

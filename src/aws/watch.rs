@@ -102,18 +102,6 @@ impl Aws {
         Err(Error::new(ErrorCode::Internal, "the pauses came to an end"))
     }
 
-    /// Waits for several operations, each with a result of its own, in their order. `progress` is told of each new
-    /// status.
-    pub async fn watch_stacks(
-        &self,
-        operations: &[Operation],
-        progress: impl Fn(&Stack),
-    ) -> Vec<Result<Option<Stack>>> {
-        let progress = &progress;
-        let waits = operations.iter().map(|operation| self.wait_stack(operation, progress));
-        futures::future::join_all(waits).await
-    }
-
     async fn pause_until(&self, time: Instant) -> Result<()> {
         let pause = time.saturating_duration_since(Instant::now());
         self.wait().pause(pause).await

@@ -50,15 +50,30 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
         let observed = Observed { namespace, service_account, ..observed };
         halves.push((desired(args, wanted, &target, &cluster, &issuer, stack_name)?, observed));
     }
-    try_join_all(halves.iter_mut().map(|(desired, observed)| reader.confirm(desired, observed))).await?;
-    drop(reader);
     for entry in &entries {
         note_pattern(&mut plan, entry);
     }
-    for (desired, observed) in halves {
-        entry::add(&mut plan, &desired, &observed, &[])?;
-    }
-    match run::plan(context, &args.plan, plan, aws, kubernetes.as_ref()).await? {
+    add_all(&mut plan, reader, halves).await?;
+    finish(context, &args.plan, plan, aws, kubernetes.as_ref()).await
+}
+
+/// Adds the steps of all entries, once what listings said of their roles is confirmed.
+pub(super) async fn add_all(plan: &mut Plan, reader: Reader<'_>, mut halves: Vec<(Desired, Observed)>) -> Result<()> {
+    try_join_all(halves.iter_mut().map(|(desired, observed)| reader.confirm(desired, observed))).await?;
+    // Of many entries, what was listed is large.
+    drop(reader);
+    halves.into_iter().try_for_each(|(desired, observed)| entry::add(plan, &desired, &observed, &[]).map(drop))
+}
+
+/// Takes the plan to its end, and reports it.
+pub(super) async fn finish(
+    context: &Context,
+    options: &shared::Plan,
+    plan: Plan,
+    aws: &Aws,
+    kubernetes: Option<&Kubernetes>,
+) -> Result<Exit> {
+    match run::plan(context, options, plan, aws, kubernetes).await? {
         Ended::Shown(exit) => Ok(exit),
         Ended::Done(plan) => {
             run::report(&context.ui, &plan, &lines(&plan))?;
@@ -87,14 +102,13 @@ struct Seen {
 async fn observe(context: &Context, args: &Create, target: &Target, aws: &Aws, entries: &[Entry]) -> Result<Seen> {
     let (cluster, issuer) = context.cluster(&target.aws, &target.cluster).await?;
     let provider_arn = issuer.provider_arn(&cluster.partition, &cluster.account);
-    let (provider, (), roles, (kubernetes, objects)) = try_join4(
+    let (provider, (), (), (kubernetes, objects)) = try_join4(
         aws.oidc_provider(&provider_arn),
         check_policies(aws, &context.ui, target, entries, &cluster),
-        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &cluster, &issuer))),
+        check_roles(context, aws, entries, &cluster, &issuer),
         objects(context, &args.kube, target, &cluster, entries),
     )
     .await?;
-    drop(roles);
     Ok(Seen { cluster, issuer, provider_arn, provider, kubernetes, objects })
 }
 
@@ -184,17 +198,20 @@ pub(super) async fn check_policies(
 }
 
 /// Fails where an entry uses a role of others that doesn't let it in.
-pub(super) async fn check_role(
+pub(super) async fn check_roles(
     context: &Context,
     aws: &Aws,
-    entry: &Entry,
+    entries: &[Entry],
     cluster: &Cluster,
     issuer: &Issuer,
 ) -> Result<()> {
-    let Some(role) = &entry.role_arn else { return Ok(()) };
-    let (role, provider) = (cluster.role_arn(role)?, issuer.provider_arn(&cluster.partition, &cluster.account));
-    let who = (entry.namespace.as_str(), entry.name.as_str());
-    observe::iamserviceaccount::check_trust(aws, &context.ui, &role, issuer, &provider, who).await
+    let provider = &issuer.provider_arn(&cluster.partition, &cluster.account);
+    let checks = entries.iter().map(async |entry| {
+        let Some(role) = &entry.role_arn else { return Ok(()) };
+        let (role, who) = (cluster.role_arn(role)?, (entry.namespace.as_str(), entry.name.as_str()));
+        observe::iamserviceaccount::check_trust(aws, &context.ui, &role, issuer, provider, who).await
+    });
+    try_join_all(checks).await.map(drop)
 }
 
 /// The Kubernetes halves; the API isn't needed where only roles are wanted.

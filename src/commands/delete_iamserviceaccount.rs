@@ -21,6 +21,7 @@ use crate::plan::Plan;
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_OUTPUT};
 use crate::plan::removal::{StackRemoval, add_service_account, add_stack, external_role, names_a_role_of_ours};
 use crate::stack::tags;
+use crate::ui::Ui;
 
 /// Removes both halves of service accounts with an IAM role: one by flags, those of a file, or those that it doesn't name.
 pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
@@ -40,6 +41,7 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
     };
     let cfn = target::cfn(&args.cfn, &aws.partition(), &account)?;
     let mut plan = Plan::new(Some(&target.cluster), aws.region(), &account);
+    let mut absent = Vec::new();
     for ((one, place), object) in wanted.iter().zip(&places).zip(&objects) {
         let before = plan.changes;
         let service_account = format!("{}/{}", one.namespace, one.name);
@@ -59,8 +61,11 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
                 "ServiceAccount {service_account} is external: its annotation names role {role}, which others made; it \
                  is left alone"
             )),
-            None => not_found(context, aws, &target.cluster, one).await?,
+            None => absent.push(one),
         }
+    }
+    if !absent.is_empty() {
+        tell_absent(&context.ui, &absent, &owners(aws, &target.cluster).await?);
     }
     match run::plan(context, &args.plan, plan, aws, kubernetes.as_ref()).await? {
         Ended::Shown(exit) => Ok(exit),
@@ -158,13 +163,14 @@ fn add(
     Ok(())
 }
 
-/// Nothing of that name: says where there is one.
-async fn not_found(context: &Context, aws: &Aws, cluster: &str, one: &Wanted) -> Result<()> {
-    context.ui.note(&format!("no iamserviceaccount {}/{} found", one.namespace, one.name));
-    let others = owners(aws, cluster).await?.into_iter().filter(|(_, name)| *name == one.name);
-    let elsewhere: Vec<_> = others.map(|(namespace, name)| format!("{namespace}/{name}")).collect();
-    if !elsewhere.is_empty() {
-        context.ui.warn(&format!("there is {}: did you mean another --namespace?", elsewhere.join(", ")));
+/// Nothing of those names: says where there is one.
+fn tell_absent(ui: &Ui, absent: &[&Wanted], owners: &[(String, String)]) {
+    for one in absent {
+        ui.note(&format!("no iamserviceaccount {}/{} found", one.namespace, one.name));
+        let others = owners.iter().filter(|(_, name)| *name == one.name);
+        let elsewhere: Vec<_> = others.map(|(namespace, name)| format!("{namespace}/{name}")).collect();
+        if !elsewhere.is_empty() {
+            ui.warn(&format!("there is {}: did you mean another --namespace?", elsewhere.join(", ")));
+        }
     }
-    Ok(())
 }

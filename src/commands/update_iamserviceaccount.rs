@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use futures::future::{try_join, try_join_all, try_join3};
+use futures::future::{try_join, try_join3};
 
-use super::create_iamserviceaccount::{aws_halves, check_policies, check_role, lines, objects, policies};
+use super::create_iamserviceaccount::{add_all, aws_halves, check_policies, check_roles, finish, objects, policies};
 use super::flags;
-use super::run::{self, Ended};
 use super::target::{self, Target};
 use crate::Exit;
 use crate::aws::eks::Cluster;
@@ -35,13 +34,12 @@ pub(crate) async fn run(context: &Context, args: &Update) -> Result<Exit> {
         let missing: Vec<_> = missing.into_iter().map(|(entry, _)| entry.identity()).collect();
         return Err(no_stack(&target.cluster, &missing).hint(how_to_make(args, &target, aws.region(), &missing)));
     }
-    let ((), roles, (kubernetes, objects)) = try_join3(
+    let ((), (), (kubernetes, objects)) = try_join3(
         check_policies(aws, &context.ui, &target, &entries, &cluster),
-        try_join_all(entries.iter().map(|entry| check_role(context, aws, entry, &cluster, &issuer))),
+        check_roles(context, aws, &entries, &cluster, &issuer),
         objects(context, &args.kube, &target, &cluster, &entries),
     )
     .await?;
-    drop(roles);
 
     let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
     let mut halves = Vec::with_capacity(entries.len());
@@ -56,18 +54,8 @@ pub(crate) async fn run(context: &Context, args: &Update) -> Result<Exit> {
         note_kept_name(&mut plan, wanted, &observed);
         halves.push((desired(args, wanted, &target, (&cluster, &issuer), stack_name, &observed)?, observed));
     }
-    try_join_all(halves.iter_mut().map(|(desired, observed)| reader.confirm(desired, observed))).await?;
-    drop(reader);
-    for (desired, observed) in halves {
-        entry::add(&mut plan, &desired, &observed, &[])?;
-    }
-    match run::plan(context, &args.plan, plan, aws, kubernetes.as_ref()).await? {
-        Ended::Shown(exit) => Ok(exit),
-        Ended::Done(plan) => {
-            run::report(&context.ui, &plan, &lines(&plan))?;
-            Ok(Exit::Success)
-        }
-    }
+    add_all(&mut plan, reader, halves).await?;
+    finish(context, &args.plan, plan, aws, kubernetes.as_ref()).await
 }
 
 /// What a file says, flags can't.

@@ -1,11 +1,14 @@
 //! What both verifications share: looking again, printing, and the exit code.
 
+use futures::future::join;
+
 use crate::Exit;
+use crate::cli::shared;
 use crate::cli::verify::How;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::k8s::Kind;
-use crate::observe::verify::{Observer, PAUSE};
+use crate::observe::verify::{Observer, PAUSE, look};
 use crate::ui::report;
 use crate::verify::{Check, Report, Status, ids};
 
@@ -41,11 +44,38 @@ pub(super) async fn run(
     Ok(if holds(&report, how) { Exit::Success } else { Exit::Broken })
 }
 
+/// What every verification begins with: the caller and the cluster. The observer of what comes after is none where there
+/// is no such cluster, which the report says then.
+pub(super) async fn begin<'c>(
+    context: &'c Context,
+    cluster: &shared::Cluster,
+    how: &How,
+    aws: &shared::Aws,
+    kube: &shared::Kube,
+) -> Result<(Report, Option<Observer<'c>>)> {
+    let client = context.aws(aws).await?;
+    let (caller, found) = join(client.caller(), context.cluster(aws, &cluster.cluster)).await;
+    let mut report = Report::default();
+    report.extend([Check::pass(ids::CALLER, format!("{} in {}", caller?.arn, client.region()))]);
+    let (cluster, issuer) = match found {
+        Ok(found) => found,
+        Err(error) => {
+            report.extend([no_cluster(error)?]);
+            return Ok((report, None));
+        }
+    };
+    let kubernetes = match context.kubernetes(&cluster, aws, kube).await {
+        Err(error) if error.code == ErrorCode::Usage => return Err(error),
+        connected => look(connected)?,
+    };
+    Ok((report, Some(Observer { aws: client, kubernetes, cluster, issuer, live: how.live })))
+}
+
 /// The check of a cluster that isn't there.
 ///
 /// # Errors
 /// Where the cluster couldn't be asked for.
-pub(super) fn no_cluster(error: Box<Error>) -> Result<Check> {
+fn no_cluster(error: Box<Error>) -> Result<Check> {
     if !matches!(error.code, ErrorCode::ClusterNotFound | ErrorCode::ClusterNotActive) {
         return Err(error);
     }

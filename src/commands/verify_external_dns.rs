@@ -8,14 +8,14 @@ use crate::Exit;
 use crate::aws::Aws;
 use crate::cli::verify::ExternalDns;
 use crate::context::Context;
-use crate::error::{ErrorCode, Result};
+use crate::error::Result;
 use crate::externaldns::args::Installed;
-use crate::k8s::Kind;
+use crate::k8s::{Kind, is_named};
 use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
 use crate::verify::chain::Hop;
 use crate::verify::dns::{Dns, without_installation};
-use crate::verify::{Check, Look, Report, ids};
+use crate::verify::{Look, Report};
 
 /// Walks the chain from the cluster's issuer to the records.
 pub(crate) async fn run(context: &Context, args: &ExternalDns) -> Result<Exit> {
@@ -24,40 +24,24 @@ pub(crate) async fn run(context: &Context, args: &ExternalDns) -> Result<Exit> {
 }
 
 async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
-    let aws = context.aws(&args.aws).await?;
-    let (caller, cluster) = join(aws.caller(), context.cluster(&args.aws, &args.cluster.cluster)).await;
-    let caller = caller?;
-    let mut report = Report::default();
-    report.extend([Check::pass(ids::CALLER, format!("{} in {}", caller.arn, aws.region()))]);
-    let (cluster, issuer) = match cluster {
-        Ok(found) => found,
-        Err(error) => {
-            report.extend([verify::no_cluster(error)?]);
-            return Ok(report);
-        }
-    };
-    let kubernetes = match context.kubernetes(&cluster, &args.aws, &args.kube).await {
-        Err(error) if error.code == ErrorCode::Usage => return Err(error),
-        connected => look(connected)?,
-    };
-    let observer = Observer { aws, kubernetes, cluster: &cluster, issuer: &issuer, live: args.how.live };
+    let (mut report, observer) = verify::begin(context, &args.cluster, &args.how, &args.aws, &args.kube).await?;
+    let Some(observer) = observer else { return Ok(report) };
+    let aws = observer.aws;
     let (deployments, zones) = join(deployments(&observer), aws.zones()).await;
     let (deployments, zones) = (deployments?, look(zones)?);
     let unread = deployments.as_ref().err().map(String::as_str);
     report.extend([verify::cluster(context, &observer, unread).await]);
-    let deployment = deployments.clone().map(|all| all.into_iter().find(|it| is(it, &args.namespace, &args.name)));
-    let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
+    let deployment = deployments.iter().flatten().find(|it| is_named(it, &args.namespace, &args.name));
+    let installed = deployment.and_then(Installed::from_deployment);
     let ids = match (&installed, &zones) {
         (Some(installed), Ok(zones)) => installed.looked_after(zones).iter().map(|zone| zone.id.clone()).collect(),
         _ => Vec::new(),
     };
     let account = installed.as_ref().map_or(args.name.clone(), |installed| installed.service_account.clone());
     let wanted = Needs {
-        permissions: needs(&cluster, installed.as_ref(), &ids),
+        permissions: needs(&observer.cluster, installed.as_ref(), &ids),
         second: installed.as_ref().and_then(second),
         zones: true,
-        restart: Some(format!("kubectl --namespace {} rollout restart deployment/{}", args.namespace, args.name)),
-        ..Needs::default()
     };
     let who = (args.namespace.as_str(), args.name.as_str());
     let in_route53 = async {
@@ -71,6 +55,7 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
             .await;
     let (mut irsa, mut workload, dns) = (irsa?, workload?, dns?);
     workload.role = observer.role_words(&irsa, &workload).await?;
+    irsa.restart = Some(workload.restart());
     if workload.is_ours() {
         irsa.install = workload.mends_role(irsa.stack.as_ref().is_ok_and(Option::is_some));
         irsa.make = Some(workload.install());
@@ -106,10 +91,6 @@ fn make(args: &ExternalDns, aws: &Aws, account: &str) -> String {
         aws.region(),
         args.namespace
     )
-}
-
-fn is(deployment: &Value, namespace: &str, name: &str) -> bool {
-    deployment["metadata"]["namespace"] == namespace && deployment["metadata"]["name"] == name
 }
 
 async fn deployments(observer: &Observer<'_>) -> Result<Look<Vec<Value>>> {

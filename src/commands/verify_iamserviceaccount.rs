@@ -1,6 +1,5 @@
 //! `verify iamserviceaccount`.
 
-use futures::future::join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::verify;
@@ -12,7 +11,7 @@ use crate::k8s::Kind;
 use crate::observe::verify::{Needs, Observer, look};
 use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
 use crate::stack::tags;
-use crate::verify::{Check, Look, Report, ids};
+use crate::verify::{Check, Look, Report};
 
 /// How many service accounts are looked at side by side.
 const AT_ONCE: usize = 8;
@@ -24,22 +23,8 @@ pub(crate) async fn run(context: &Context, args: &Iamserviceaccount) -> Result<E
 }
 
 async fn report(context: &Context, args: &Iamserviceaccount) -> Result<Report> {
-    let aws = context.aws(&args.aws).await?;
-    let (caller, cluster) = join(aws.caller(), context.cluster(&args.aws, &args.cluster.cluster)).await;
-    let mut report = Report::default();
-    report.extend([Check::pass(ids::CALLER, format!("{} in {}", caller?.arn, aws.region()))]);
-    let (cluster, issuer) = match cluster {
-        Ok(found) => found,
-        Err(error) => {
-            report.extend([verify::no_cluster(error)?]);
-            return Ok(report);
-        }
-    };
-    let kubernetes = match context.kubernetes(&cluster, &args.aws, &args.kube).await {
-        Err(error) if error.code == ErrorCode::Usage => return Err(error),
-        connected => look(connected)?,
-    };
-    let observer = Observer { aws, kubernetes, cluster: &cluster, issuer: &issuer, live: args.how.live };
+    let (mut report, observer) = verify::begin(context, &args.cluster, &args.how, &args.aws, &args.kube).await?;
+    let Some(observer) = observer else { return Ok(report) };
     let all = accounts(args, &observer).await?;
     let several = all.len() > 1;
     let chains = stream::iter(&all).map(async |(namespace, name)| {
@@ -51,7 +36,7 @@ async fn report(context: &Context, args: &Iamserviceaccount) -> Result<Report> {
     report.extend([verify::cluster(context, &observer, unread).await]);
     let mut found = chains.into_iter().filter(|(_, irsa)| irsa.exists()).peekable();
     if found.peek().is_none() {
-        return Err(none(args, &cluster.name, aws.region()));
+        return Err(none(args, &observer.cluster.name, observer.aws.region()));
     }
     for (full, irsa) in found {
         let of = several.then_some(full);

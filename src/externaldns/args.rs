@@ -85,6 +85,11 @@ impl Arguments {
         self.given.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
+    /// The command line as it was given, a word a flag.
+    pub fn words(&self) -> impl Iterator<Item = String> {
+        self.given().map(|(name, value)| word(name, value))
+    }
+
     /// The names of all flags on the command line, without `--` and `no-`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.given.iter().map(|(name, _)| switch_name(name).unwrap_or(name))
@@ -99,6 +104,11 @@ impl Arguments {
         let name = format!("EXTERNAL_DNS_{}", flag.replace('-', "_").to_ascii_uppercase());
         self.env.get(&name).map(String::as_str)
     }
+}
+
+/// `--name=value`, or `--name`.
+pub fn word(name: &str, value: Option<&str>) -> String {
+    value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}"))
 }
 
 /// The switch that an argument without a value names, `no-` taken off.

@@ -23,11 +23,6 @@ const CLUSTER_ROLE: &str = "cluster-role.yaml";
 const CLUSTER_ROLE_BINDING: &str = "cluster-role-binding.yaml";
 const DEPLOYMENT: &str = "deployment.yaml";
 
-/// The name of the ClusterRole of an installation.
-pub fn cluster_role_name(name: &str) -> String {
-    name.to_owned()
-}
-
 /// The name of the ClusterRoleBinding of an installation, as in ExternalDNS's own manifests.
 pub fn cluster_role_binding_name(name: &str) -> String {
     format!("{name}-viewer")

@@ -3,14 +3,16 @@
 //! What an installation can't be told by options is left out, and so is what makes ExternalDNS exit: run as it is, the
 //! command plans nothing where nothing is broken, and mends what is.
 
-use super::args::Installed;
+use super::args::{Installed, word};
 use super::extra::Extra;
 use super::flags::{Flag, Kind};
 use super::owner::scoped_policy;
 use super::rbac::check_source;
 use super::settings::{Policy, Registry, Settings, ZoneType, abandoned_image};
 use super::version::{FLOOR, LEGACY_PREFIX, NEWEST};
+use crate::error::shell_word;
 use crate::iam::policy::assume_role;
+use crate::k8s::FIELD_MANAGER;
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_OUTPUT};
 use crate::stack::tags;
 use crate::stack::template::{self, INLINE};
@@ -73,7 +75,7 @@ impl Reproduction<'_> {
             "irsactl install external-dns --cluster {cluster} --region {region} --namespace {namespace} --name {name}"
         )];
         if let Some(installed) = self.installed {
-            if installed.managed_by.as_deref() != Some("irsactl") {
+            if installed.managed_by.as_deref() != Some(FIELD_MANAGER) {
                 words.push("--adopt".to_owned());
             }
             if !left_out(IMAGE, &installed.image) {
@@ -96,9 +98,9 @@ fn image_words(installed: &Installed) -> Option<String> {
         Some(version) if official || abandoned_image(image).is_some() => {
             (version != NEWEST).then(|| format!("--external-dns-version {version}"))
         }
-        Some(_) => Some(format!("--image {}", quoted(image))),
+        Some(_) => Some(format!("--image {}", shell_word(image))),
         None if abandoned_image(image).is_some() => None,
-        None => Some(format!("--image {} --external-dns-version {NEWEST}", quoted(image))),
+        None => Some(format!("--image {} --external-dns-version {NEWEST}", shell_word(image))),
     }
 }
 
@@ -111,7 +113,7 @@ fn flag_words(region: &str, installed: &Installed, left_out: impl Fn(&str, &str)
     let given: Vec<_> = installed.arguments.given().collect();
     let mut words = Vec::new();
     for (index, &(name, value)) in given.iter().enumerate() {
-        let said = value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}"));
+        let said = word(name, value);
         let is_usual = usual.contains(&said) && !(name == "source" && other_sources);
         let list = Flag::find(name).is_some_and(|flag| flag.kind_in(installed.rules()) == Kind::List);
         let said_later = !list && given[index + 1..].iter().any(|(other, _)| *other == name);
@@ -121,10 +123,10 @@ fn flag_words(region: &str, installed: &Installed, left_out: impl Fn(&str, &str)
         let extra = || Extra::parse(&said).and_then(|extra| extra.check(installed.rules()));
         match value {
             Some(value) if OPTIONS.contains(&name) && takes(installed, name, value) => {
-                words.push(format!("--{name} {}", quoted(value)));
+                words.push(format!("--{name} {}", shell_word(value)));
             }
             // Those of the options are no extra arguments.
-            _ if extra().is_ok() => words.push(format!("--extra-arg={}", quoted(&said))),
+            _ if extra().is_ok() => words.push(format!("--extra-arg={}", shell_word(&said))),
             _ => {}
         }
     }
@@ -154,7 +156,7 @@ fn choices(installed: &Installed) -> Vec<String> {
         // It ran before the second was added.
         let first = installed.arguments.names().find(|name| ["txt-prefix", "txt-suffix"].contains(name));
         let (flag, affix) = if first == Some("txt-suffix") { ("txt-suffix", suffix) } else { ("txt-prefix", prefix) };
-        words.push(format!("--{flag} {}", quoted(affix)));
+        words.push(format!("--{flag} {}", shell_word(affix)));
     }
     let mut usual = Settings::new("", &installed.owner_id);
     usual.version = installed.rules();
@@ -235,7 +237,7 @@ fn made_by_options(
     }
     let tags: Vec<_> = tags::of_users(&found.stack.tags).map(|(key, value)| format!("{key}={value}")).collect();
     if !tags.is_empty() {
-        words.push(format!("--tags {}", quoted(&tags.join(","))));
+        words.push(format!("--tags {}", shell_word(&tags.join(","))));
     }
     Some(words)
 }
@@ -253,16 +255,6 @@ fn policy_words(region: &str, cluster: &str, name: &str, facts: &RoleFacts<'_>, 
         format!("--attach-policy-arn {arn}")
     };
     vec![word]
-}
-
-/// A word as a shell takes it.
-pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@,+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]

@@ -158,8 +158,8 @@ impl Prefixes {
     }
 }
 
-/// The TXT prefix of new installations in GovCloud; the records of a zone's own name are in the zone with it.
-const GOV_TXT_PREFIX: &str = "extdns-%{record_type}.";
+/// A TXT prefix with which the TXT records of a zone's own name are in the zone, and none has a CNAME record's name.
+pub const APEX_TXT_PREFIX: &str = "extdns-%{record_type}.";
 
 /// The partitions whose load balancers are in ExternalDNS's table (`provider/aws/aws.go`).
 const WITH_ALIAS: [&str; 3] = ["aws", "aws-cn", "aws-us-gov"];
@@ -210,7 +210,7 @@ impl Settings {
         self.prefer_cname = true;
         let free = self.txt_prefix.is_none() && self.txt_suffix.is_none() && !in_use;
         if free && self.registry == Registry::Txt {
-            self.txt_prefix = Some(GOV_TXT_PREFIX.to_owned());
+            self.txt_prefix = Some(APEX_TXT_PREFIX.to_owned());
         }
     }
 
@@ -506,7 +506,7 @@ impl Settings {
         }
         if self.version.supports(Feature::LegacyTxt) {
             return Err(format!(
-                "AWS GovCloud needs --txt-prefix, such as {GOV_TXT_PREFIX}: ExternalDNS {} writes a TXT record of the \
+                "AWS GovCloud needs --txt-prefix, such as {APEX_TXT_PREFIX}: ExternalDNS {} writes a TXT record of the \
                  CNAME's name, which Route53 refuses",
                 self.version
             ));

@@ -10,6 +10,8 @@ use super::{Kind, Kubernetes};
 use crate::error::{Error, ErrorCode, Result};
 
 const CONCURRENCY: usize = 16;
+/// The shortest lifetime that Kubernetes grants a token (TokenRequest), in seconds.
+const TOKEN_SECONDS: u32 = 600;
 
 /// A question to the cluster's authorization: may somebody do this?
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,12 +147,12 @@ impl Kubernetes {
     }
 
     /// A token of a service account for `audience`, valid for `seconds` (at least 600; TokenRequest).
-    pub async fn token(&self, namespace: &str, service_account: &str, audience: &str, seconds: u32) -> Result<String> {
+    pub async fn token(&self, namespace: &str, service_account: &str, audience: &str) -> Result<String> {
         let path = Kind::SERVICE_ACCOUNT.path(Some(namespace), Some(service_account)) + "/token";
         let body = json!({
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"audiences": [audience], "expirationSeconds": seconds},
+            "spec": {"audiences": [audience], "expirationSeconds": TOKEN_SECONDS},
         });
         let object = Kind::SERVICE_ACCOUNT.object(Some(namespace), service_account);
         let operation = Operation::new("request a token of", object.clone());

@@ -20,12 +20,24 @@ use std::sync::Arc;
 pub use access::Review;
 pub use calls::Apply;
 pub use kind::{Kind, describe};
+pub use pod::condition;
+use serde_json::Value;
 
 use crate::wait::Wait;
 
 /// What keeps a pod from being ready, as people read it, and whether it is about to be; none for a ready pod.
-pub fn pod_trouble(pod: &serde_json::Value) -> Option<(String, bool)> {
+pub fn pod_trouble(pod: &Value) -> Option<(String, bool)> {
     pod::trouble(pod).map(|trouble| (trouble.text, trouble.severity == pod::Severity::Starting))
+}
+
+/// True for an object that has been deleted and isn't gone yet.
+pub fn is_ending(object: &Value) -> bool {
+    !object["metadata"]["deletionTimestamp"].is_null()
+}
+
+/// True for the object of this namespace and name.
+pub fn is_named(object: &Value, namespace: &str, name: &str) -> bool {
+    object["metadata"]["namespace"] == namespace && object["metadata"]["name"] == name
 }
 
 /// The field manager of everything that irsactl applies.

@@ -66,7 +66,8 @@ fn unscheduled(pod: &Value) -> Option<String> {
     unschedulable.then(|| format!("fits no node: {}", word(&scheduled["message"], "no reason given")))
 }
 
-pub(super) fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+/// A condition in an object's status.
+pub fn condition<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == name)
 }
 

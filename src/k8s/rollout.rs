@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::pod::{Severity, Trouble, condition, trouble};
-use super::{Kind, Kubernetes};
+use super::{Kind, Kubernetes, is_ending};
 use crate::error::{Error, ErrorCode, Result};
 use crate::wait::Wait;
 
@@ -162,8 +162,7 @@ impl<F: FnMut(&str)> Watch<'_, F> {
             self.kubernetes.list(&Kind::REPLICA_SET, namespace, Some(&selector), None),
             self.kubernetes.list(&Kind::POD, namespace, Some(&selector), None),
         )?;
-        let (ending, pods): (Vec<_>, Vec<_>) =
-            pods.into_iter().partition(|pod| !pod["metadata"]["deletionTimestamp"].is_null());
+        let (ending, pods): (Vec<_>, Vec<_>) = pods.into_iter().partition(is_ending);
         let new =
             pods.into_iter().filter(|pod| current_set(deployment, &sets).is_some_and(|current| is_owned(pod, current)));
         let troubled = new.filter_map(|pod| trouble(&pod).map(|trouble| (pod, trouble)));
@@ -334,7 +333,7 @@ fn progress(deployment: &Value) -> Progress {
     let count = |name: &str| status[name].as_u64().unwrap_or_default();
     let wanted = deployment["spec"]["replicas"].as_u64().unwrap_or(1);
     let generation = deployment["metadata"]["generation"].as_u64().unwrap_or_default();
-    if !deployment["metadata"]["deletionTimestamp"].is_null() {
+    if is_ending(deployment) {
         return Progress::Failed("it is being deleted".to_owned());
     }
     if generation > count("observedGeneration") {

@@ -11,8 +11,9 @@ use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::is_external_dns;
 use crate::externaldns::filter::Zone;
+use crate::externaldns::manifest::cluster_role_binding_name;
 use crate::iam::trust::Issuer;
-use crate::k8s::{Kind, Kubernetes};
+use crate::k8s::{Kind, Kubernetes, is_named};
 use crate::observe::iamserviceaccount as entry;
 use crate::plan::externaldns::Objects;
 use crate::plan::iamserviceaccount::Observed;
@@ -102,7 +103,7 @@ pub(crate) struct InCluster {
 /// Reads the cluster.
 pub(crate) async fn in_cluster(kubernetes: Kubernetes, namespace: &str, name: &str) -> Result<InCluster> {
     let mut entry = Observed::default();
-    let viewer = format!("{name}-viewer");
+    let viewer = cluster_role_binding_name(name);
     let (version, (), (cluster_role, cluster_role_binding), deployments, pods) = {
         let kubernetes = &kubernetes;
         try_join5(
@@ -117,14 +118,10 @@ pub(crate) async fn in_cluster(kubernetes: Kubernetes, namespace: &str, name: &s
         )
         .await?
     };
-    let is_own = |deployment: &Value| {
-        let text = |path| deployment.pointer(path).and_then(Value::as_str);
-        text("/metadata/namespace") == Some(namespace) && text("/metadata/name") == Some(name)
-    };
     let objects = Objects {
         cluster_role,
         cluster_role_binding,
-        deployment: deployments.iter().find(|deployment| is_own(deployment)).cloned(),
+        deployment: deployments.iter().find(|deployment| is_named(deployment, namespace, name)).cloned(),
         installations: deployments.into_iter().filter(is_external_dns).collect(),
         pods,
     };

@@ -18,17 +18,14 @@ use crate::externaldns::settings::Settings;
 use crate::iam::arn::Arn;
 use crate::iam::policy::{Need, PolicyDocument};
 use crate::iam::trust::{AUDIENCE, Issuer};
-use crate::k8s::{Kind, Kubernetes, Review};
-use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
-use crate::stack::status::Health;
+use crate::k8s::{Kind, Kubernetes, Review, is_ending, is_named};
+use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, annotation};
 use crate::stack::tags;
 use crate::verify::chain::{Hop, Irsa, Live};
 use crate::verify::permissions::{Holder, Lack, Policies, judged};
 use crate::verify::workload::Workload;
 use crate::verify::{Commands, Look};
 
-/// The shortest lifetime that Kubernetes grants a token (TokenRequest), in seconds.
-const TOKEN_SECONDS: u32 = 600;
 /// How much of a log is read.
 const LOG_LINES: u32 = 2000;
 
@@ -39,9 +36,9 @@ pub(crate) struct Observer<'a> {
     /// The cluster's API, or why it can't be reached.
     pub(crate) kubernetes: Look<Kubernetes>,
     /// The cluster.
-    pub(crate) cluster: &'a Cluster,
+    pub(crate) cluster: Cluster,
     /// Its issuer.
-    pub(crate) issuer: &'a Issuer,
+    pub(crate) issuer: Issuer,
     /// Exchange a token at STS.
     pub(crate) live: bool,
 }
@@ -55,12 +52,6 @@ pub(crate) struct Needs {
     pub(crate) second: Option<Hop>,
     /// List the hosted zones with the role.
     pub(crate) zones: bool,
-    /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
-    pub(crate) install: Option<String>,
-    /// The command that makes the role, where there is none.
-    pub(crate) make: Option<String>,
-    /// What restarts the pods.
-    pub(crate) restart: Option<String>,
 }
 
 /// What was read of a role.
@@ -151,10 +142,10 @@ impl Observer<'_> {
             role: Ok(None),
             lacking: Ok(Vec::new()),
             policies: None,
-            install: needs.install.clone(),
-            make: needs.make.clone(),
+            install: None,
+            make: None,
             pods: Ok(Vec::new()),
-            restart: needs.restart.clone(),
+            restart: None,
             live: Live::LeftOut,
         };
         let role_arn = irsa.role_arn();
@@ -242,8 +233,7 @@ impl Observer<'_> {
             return Ok(Live::LeftOut);
         }
         let Some(role) = role else { return Ok(Live::Impossible("there is no role".to_owned())) };
-        let token =
-            self.in_cluster(async |kubernetes| kubernetes.token(who.0, who.1, AUDIENCE, TOKEN_SECONDS).await).await?;
+        let token = self.in_cluster(async |kubernetes| kubernetes.token(who.0, who.1, AUDIENCE).await).await?;
         let token = match token {
             Ok(token) => token,
             Err(why) => return Ok(Live::Impossible(why)),
@@ -296,9 +286,9 @@ impl Observer<'_> {
         (namespace, name): (&str, &str),
         deployments: &Look<Vec<Value>>,
     ) -> Result<Workload> {
-        let of_place = |it: &Value| it["metadata"]["namespace"] == namespace && it["metadata"]["name"] == name;
-        let deployment = deployments.clone().map(|all| all.into_iter().find(of_place));
-        let all = deployments.iter().flatten().filter(|it| !of_place(it)).filter_map(Installed::from_deployment);
+        let own = |it: &&Value| is_named(it, namespace, name);
+        let deployment = deployments.as_ref().map(|all| all.iter().find(own).cloned()).map_err(Clone::clone);
+        let all = deployments.iter().flatten().filter(|it| !own(it)).filter_map(Installed::from_deployment);
         let installed = deployment.as_ref().ok().and_then(Option::as_ref).and_then(Installed::from_deployment);
         let seen = match (&deployment, &installed) {
             (Err(why), _) => Err(why.clone()),
@@ -334,7 +324,7 @@ impl Observer<'_> {
     pub(crate) async fn role_words(&self, irsa: &Irsa, workload: &Workload) -> Result<Vec<String>> {
         let named = irsa.service_account.as_ref().ok().and_then(Option::as_ref);
         let stack = irsa.stack.as_ref().ok().and_then(Option::as_ref);
-        if stack.is_some_and(|found| matches!(Health::of(&found.stack.status), Health::Replace { .. })) {
+        if stack.is_some_and(ObservedStack::has_failed) {
             // What it was to hold may be why it failed.
             return Ok(Vec::new());
         }
@@ -397,7 +387,7 @@ impl Observer<'_> {
 
     /// The end of the log of the newest pod, that of its previous run before it.
     async fn log(&self, pods: &[Value], installed: &Installed) -> Result<Look<Option<String>>> {
-        let alive = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        let alive = pods.iter().filter(|pod| !is_ending(pod));
         let newest = alive.max_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str());
         let Some(name) = newest.and_then(|pod| pod["metadata"]["name"].as_str()) else { return Ok(Ok(None)) };
         let read = async |previous: bool| {
@@ -418,10 +408,7 @@ fn settings(region: &str, installed: &Installed) -> Settings {
     let mut settings = Settings::new(region, &installed.owner_id);
     settings.version = installed.rules();
     settings.sources.clone_from(&installed.sources);
-    let given = installed.arguments.given();
-    settings.extra_args = given
-        .map(|(name, value)| value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}")))
-        .collect();
+    settings.extra_args = installed.arguments.words().collect();
     settings
 }
 

@@ -13,7 +13,7 @@ use crate::externaldns::manifest;
 use crate::externaldns::patch;
 use crate::externaldns::settings::Settings;
 use crate::k8s::diff::differences;
-use crate::k8s::{FIELD_MANAGER, Kind};
+use crate::k8s::{FIELD_MANAGER, Kind, is_ending};
 
 /// An installation as it should be.
 #[derive(Clone, Debug)]
@@ -182,7 +182,7 @@ pub fn proof(settings: &Settings, role: &RoleSource) -> Proof {
 /// minutes before they find out that what they lacked is mended.
 fn restart_reason(live: &Value, pods: &[Value], role: &RoleSource, mended: bool) -> Option<&'static str> {
     let RoleSource::Known(arn) = role else { return Some("its pods must be restarted to get the new role") };
-    let own = |pod: &&Value| belongs_to(pod, live) && pod.pointer("/metadata/deletionTimestamp").is_none();
+    let own = |pod: &&Value| belongs_to(pod, live) && !is_ending(pod);
     if pods.iter().filter(own).any(|pod| injected_role(pod) != Some(arn)) {
         return Some("its pods run without the role: they are restarted");
     }

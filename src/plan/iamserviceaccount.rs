@@ -76,6 +76,13 @@ pub struct ObservedStack {
     pub failure: Option<Failure>,
 }
 
+impl ObservedStack {
+    /// True for a stack that can only be replaced.
+    pub fn has_failed(&self) -> bool {
+        matches!(Health::of(&self.stack.status), Health::Replace { .. })
+    }
+}
+
 impl AsRef<Stack> for ObservedStack {
     fn as_ref(&self) -> &Stack {
         &self.stack

@@ -10,14 +10,15 @@ use super::permissions::{Lack, Policies, Why};
 use super::{Check, Commands, Look, ids, unless_after};
 use crate::aws::eks::Association;
 use crate::aws::iam::{Provider, Role};
-use crate::externaldns::reproduce::quoted;
+use crate::error::shell_word;
 use crate::iam::arn::{Arn, Partition};
 use crate::iam::policy::{Need, PolicyDocument, assume_role_trust, external_dns};
 use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
+use crate::k8s::is_ending;
+use crate::plan::externaldns::injected_role;
 use crate::plan::iamserviceaccount::{
     AUDIENCE_ANNOTATION, ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, wrong_audience,
 };
-use crate::stack::status::Health;
 
 /// What was read about one service account.
 #[derive(Clone, Debug)]
@@ -174,9 +175,7 @@ impl Irsa {
 
     fn check_role(&self) -> Check {
         let id = ids::ROLE;
-        if let Some(found) = self.stack()
-            && matches!(Health::of(&found.stack.status), Health::Replace { .. })
-        {
+        if let Some(found) = self.stack().filter(|found| found.has_failed()) {
             let why = found.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
             let check = Check::fail(id, format!("stack {} is {}{why}", found.stack.name, found.stack.status));
             return check.hint(self.make());
@@ -344,11 +343,11 @@ impl Irsa {
             Err(why) => return Check::skip(id, why),
         };
         let Some(role) = self.role_arn() else { return Check::skip(id, "there is no role") };
-        let running: Vec<_> = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
+        let running: Vec<_> = pods.iter().filter(|pod| !is_ending(pod)).collect();
         if running.is_empty() {
             return Check::pass(id, "no pod runs with this ServiceAccount");
         }
-        let without = running.iter().filter(|pod| injected(pod).as_deref() != Some(role.as_str()));
+        let without = running.iter().filter(|pod| injected_role(pod) != Some(role.as_str()));
         let without: Vec<_> = without.map(|pod| describe(pod)).collect();
         if without.is_empty() {
             return Check::pass(id, format!("{} of {} pods have the role", running.len(), running.len()));
@@ -399,7 +398,7 @@ impl Irsa {
             }
             Ok(None) => {
                 let create = format!("aws iam create-role --role-name {}", role.name());
-                let document = quoted(&needed.to_json());
+                let document = shell_word(&needed.to_json());
                 ("there is no such role".to_owned(), format!("{create} --assume-role-policy-document {document}"))
             }
             Err(why) => (
@@ -424,17 +423,9 @@ fn named(lacking: &[&Lack]) -> String {
     texts.join(", ")
 }
 
-/// The role that the webhook gave to a pod.
-fn injected(pod: &Value) -> Option<String> {
-    let containers = pod["spec"]["containers"].as_array()?;
-    let variables = containers.iter().filter_map(|container| container["env"].as_array()).flatten();
-    let role = variables.filter(|variable| variable["name"] == "AWS_ROLE_ARN").find_map(|it| it["value"].as_str());
-    role.map(str::to_owned)
-}
-
 fn describe(pod: &Value) -> String {
     let name = pod["metadata"]["name"].as_str().unwrap_or("a pod");
-    match injected(pod) {
+    match injected_role(pod) {
         Some(other) => format!("pod {name} (it has {other})"),
         None => format!("pod {name}"),
     }

@@ -1,7 +1,6 @@
 //! The links from the zones to the records: what an installation of ExternalDNS looks after, what it owns, and what it
 //! should have made.
 
-mod command;
 mod hostname;
 mod records;
 #[cfg(test)]
@@ -14,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::command::Command;
 use super::{Check, Commands, Look, ids, unless_after};
 use crate::error::shell_word;
 use crate::externaldns::args::Installed;
@@ -22,7 +22,6 @@ use crate::externaldns::flags;
 use crate::externaldns::hosts::resource_names;
 use crate::externaldns::owner;
 use crate::externaldns::registry::{Class, Owned};
-use command::Command;
 
 /// How many things a message names.
 const NAMED: usize = 5;
@@ -221,18 +220,13 @@ impl Dns {
     }
 
     fn list(&self) -> String {
-        let Installed { namespace, name, .. } = &self.installed;
-        format!("irsactl get dnsrecords {} --namespace {namespace} --name {name}", self.commands.place())
+        self.commands.get_dnsrecords(&self.installed.namespace, &self.installed.name)
     }
 
     /// Follows a host until it works.
     fn wait_for(&self, host: &str) -> String {
-        let Installed { namespace, name, .. } = &self.installed;
-        format!(
-            "irsactl verify external-dns {} --namespace {namespace} --name {name} --hostname {} --wait",
-            self.commands.place(),
-            shell_word(host)
-        )
+        let verify = self.commands.verify_external_dns(&self.installed.namespace, &self.installed.name);
+        format!("{verify} --hostname {} --wait", shell_word(host))
     }
 }
 

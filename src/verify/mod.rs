@@ -3,6 +3,7 @@
 //! A link that fails only because one before it fails is skipped, and says so: what fails is what has to be mended.
 
 pub mod chain;
+mod command;
 pub mod dns;
 pub mod permissions;
 pub mod workload;
@@ -177,6 +178,16 @@ impl Commands {
     /// Creates the IAM OIDC provider, or gives it its audience.
     pub fn associate(&self) -> String {
         format!("irsactl utils associate-iam-oidc-provider {} --approve", self.place())
+    }
+
+    /// Lists the records as an installation sees them.
+    pub fn get_dnsrecords(&self, namespace: &str, name: &str) -> String {
+        format!("irsactl get dnsrecords {} --namespace {namespace} --name {name}", self.place())
+    }
+
+    /// Verifies an installation.
+    pub fn verify_external_dns(&self, namespace: &str, name: &str) -> String {
+        format!("irsactl verify external-dns {} --namespace {namespace} --name {name}", self.place())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::externaldns::logs::{self, Class, Severity};
 use crate::externaldns::rbac::required_apis;
 use crate::externaldns::reproduce::{IMAGE, Reproduction};
 use crate::externaldns::version::{NEWEST, REPOSITORY};
-use crate::k8s::{FIELD_MANAGER, Review, pod_trouble};
+use crate::k8s::{FIELD_MANAGER, Review, condition, is_ending, pod_trouble};
 
 /// So many refusals in a row for too many calls are no hiccup any more.
 const THROTTLED_TOO_OFTEN: usize = 3;
@@ -86,13 +86,9 @@ impl Workload {
         reproduction.command(left_out, more)
     }
 
-    fn verify(&self, namespace: &str, name: &str) -> String {
-        format!("irsactl verify external-dns {} --namespace {namespace} --name {name}", self.commands.place())
-    }
-
     /// Looks again until it holds.
     fn wait(&self) -> String {
-        format!("{} --wait --strict --timeout 5m", self.verify(&self.namespace, &self.name))
+        format!("{} --wait --strict --timeout 5m", self.commands.verify_external_dns(&self.namespace, &self.name))
     }
 
     fn kubectl(&self, what: &str) -> String {
@@ -213,7 +209,11 @@ impl Workload {
         };
         let all: Vec<_> = self.others.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect();
         let check = Check::fail(ids::DEPLOYMENT, format!("{message}; ExternalDNS is {}", all.join(" and ")));
-        check.hint(if self.role.is_empty() { self.verify(namespace, name) } else { self.install() })
+        check.hint(if self.role.is_empty() {
+            self.commands.verify_external_dns(namespace, name)
+        } else {
+            self.install()
+        })
     }
 
     fn check_arguments(&self) -> Check {
@@ -235,7 +235,7 @@ impl Workload {
             Ok(pods) => pods,
             Err(why) => return Check::skip(id, why),
         };
-        let running: Vec<_> = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).collect();
+        let running: Vec<_> = pods.iter().filter(|pod| !is_ending(pod)).collect();
         if running.is_empty() {
             return Check::fail(id, format!("Deployment {} has no pod yet", self.full())).hint(self.wait());
         }
@@ -291,8 +291,8 @@ impl Workload {
         let Ok(Some(deployment)) = &self.deployment else { return false };
         let revision = deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str();
         let revision: u32 = revision.and_then(|text| text.parse().ok()).unwrap_or(1);
-        let done = |it: &Value| it["type"] == "Progressing" && it["reason"] == "NewReplicaSetAvailable";
-        revision > 1 && !conditions(deployment).any(done)
+        let done = condition(deployment, "Progressing").is_some_and(|it| it["reason"] == "NewReplicaSetAvailable");
+        revision > 1 && !done
     }
 
     fn check_logs(&self) -> Check {
@@ -324,12 +324,9 @@ impl Workload {
     }
 
     fn tells_of_syncs(&self) -> bool {
-        let said = |(name, value): (&str, Option<&str>)| {
-            value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}"))
-        };
         self.installed
             .as_ref()
-            .is_none_or(|installed| logs::tells_of_syncs(&installed.arguments.given().map(said).collect::<Vec<_>>()))
+            .is_none_or(|installed| logs::tells_of_syncs(&installed.arguments.words().collect::<Vec<_>>()))
     }
 
     fn said(&self, class: &Class, times: usize) -> Check {
@@ -353,8 +350,7 @@ impl Workload {
             Class::Trust | Class::NodeRole | Class::NoCredentials => self.restart(),
             Class::Policy { .. } | Class::Rbac { .. } | Class::Flag { .. } | Class::FsGroup => self.install(),
             Class::Conflict | Class::NotOwned | Class::Cleanup | Class::MissingTxt | Class::LabelTooLong => {
-                let place = format!("--namespace {} --name {}", self.namespace, self.name);
-                format!("irsactl get dnsrecords {} {place}", self.commands.place())
+                self.commands.get_dnsrecords(&self.namespace, &self.name)
             }
             Class::NoZones | Class::NoZoneMatch => "aws route53 list-hosted-zones".to_owned(),
             Class::Throttling => {
@@ -401,12 +397,8 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     pod["status"]["containerStatuses"].as_array().into_iter().flatten()
 }
 
-fn conditions(object: &Value) -> impl Iterator<Item = &Value> {
-    object["status"]["conditions"].as_array().into_iter().flatten()
-}
-
 fn is_ready(pod: &Value) -> bool {
-    conditions(pod).any(|it| it["type"] == "Ready" && it["status"] == "True")
+    condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True")
 }
 
 /// `exit code 137 (OOMKilled) at 2026-01-01T00:00:00Z`.
@@ -420,7 +412,7 @@ fn ended(terminated: &Value) -> Option<String> {
 
 /// Why the ReplicaSet may not make pods: quota, admission.
 fn refused(deployment: &Value) -> Option<&str> {
-    let refused = conditions(deployment).find(|it| it["type"] == "ReplicaFailure" && it["status"] == "True")?;
+    let refused = condition(deployment, "ReplicaFailure").filter(|failure| failure["status"] == "True")?;
     refused["message"].as_str()
 }
 

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::logs::{self, Class, Severity};
 use crate::externaldns::settings::Settings;
-use crate::k8s::{Kind, Kubernetes};
+use crate::k8s::{Kind, Kubernetes, is_ending};
 use crate::plan::execute::{Tools, prove};
 use crate::plan::externaldns::{belongs_to, injected_role, proof};
 use crate::plan::{Plan, RoleSource};
@@ -185,7 +185,7 @@ async fn pod(kubernetes: &Kubernetes, settings: &Settings) -> Result<Option<Valu
     let namespace = Some(settings.namespace.as_str());
     let Some(deployment) = kubernetes.get(&Kind::DEPLOYMENT, namespace, &settings.name).await? else { return Ok(None) };
     let mut pods = kubernetes.list(&Kind::POD, namespace, None, None).await?;
-    pods.retain(|pod| belongs_to(pod, &deployment) && pod.pointer("/metadata/deletionTimestamp").is_none());
+    pods.retain(|pod| belongs_to(pod, &deployment) && !is_ending(pod));
     let made = |pod: &Value| pod.pointer("/metadata/creationTimestamp").and_then(Value::as_str).map(str::to_owned);
     Ok(pods.into_iter().max_by_key(made))
 }

@@ -13,9 +13,6 @@ use crate::ui::Task;
 /// always immediately visible", IAM User Guide).
 const PROPAGATION: Duration = Duration::from_mins(2);
 
-/// The shortest lifetime that Kubernetes grants a token (TokenRequest), in seconds.
-const TOKEN_SECONDS: u32 = 600;
-
 /// Proves that the service account may use its role, as often as it takes until IAM has heard of it.
 ///
 /// # Errors
@@ -24,7 +21,7 @@ pub async fn prove(proof: &Proof, tools: &Tools<'_>, task: &Task) -> Result<()> 
     let role = tools.role(&proof.role)?;
     task.detail("a token of the service account is exchanged at STS");
     let kubernetes = tools.kubernetes()?;
-    let token = kubernetes.token(&proof.namespace, &proof.service_account, AUDIENCE, TOKEN_SECONDS).await?;
+    let token = kubernetes.token(&proof.namespace, &proof.service_account, AUDIENCE).await?;
     let wait = tools.wait.at_most(PROPAGATION);
     let mut pause = Duration::from_millis(200);
     loop {

@@ -4,12 +4,13 @@ use serde_json::json;
 
 use super::{Irsa, needs};
 use crate::aws::iam::Role;
-use crate::externaldns::reproduce::quoted;
+use crate::error::shell_word;
 use crate::iam::arn::Arn;
 use crate::iam::policy::{PolicyDocument, is_denied};
 use crate::iam::wellknown::WellKnown;
 use crate::plan::iamserviceaccount::is_ours;
 use crate::stack::template::{self, INLINE, inline_policies};
+use crate::verify::command::Command;
 use crate::verify::permissions::{Holder, Lack, statements};
 
 impl Irsa {
@@ -31,7 +32,7 @@ impl Irsa {
         } else if !known.is_empty() {
             format!("--well-known-policy {}", known.join(","))
         } else {
-            format!("--attach-policy {}", quoted(&facts.inline.get(INLINE)?.to_string()))
+            format!("--attach-policy {}", shell_word(&facts.inline.get(INLINE)?.to_string()))
         };
         Some(format!("irsactl update iamserviceaccount {} {what} --approve", self.place()))
     }
@@ -43,11 +44,13 @@ impl Irsa {
     /// Has the ServiceAccount name the role; that of others with consent.
     pub(super) fn annotate(&self, role: &str) -> String {
         let command = self.repair().unwrap_or_else(|| match &self.install {
-            Some(install) => with_flag(install, &format!("--role-arn {role}")),
+            Some(install) => Command::new(install).with("--role-arn", role).approved(),
             None => format!("irsactl create iamserviceaccount {} --attach-role-arn {role} --approve", self.place()),
         });
         match &self.service_account {
-            Ok(Some(object)) if !is_ours(object) => with_flag(&command, "--override-existing-serviceaccounts"),
+            Ok(Some(object)) if !is_ours(object) => {
+                Command::new(&command).switch("--override-existing-serviceaccounts").approved()
+            }
             _ => command,
         }
     }
@@ -81,7 +84,7 @@ impl Irsa {
         match (&self.install, holder) {
             (Some(install), holder) if self.of_stack().contains(holder) => install.clone(),
             (_, Holder::Inline(name)) => {
-                format!("aws iam delete-role-policy --role-name {role} --policy-name {}", quoted(name))
+                format!("aws iam delete-role-policy --role-name {role} --policy-name {}", shell_word(name))
             }
             (_, Holder::Managed(arn)) => format!("aws iam detach-role-policy --role-name {role} --policy-arn {arn}"),
         }
@@ -94,7 +97,7 @@ impl Irsa {
         match (own, self.policies.as_ref().and_then(|all| all.boundary.as_ref()).filter(|document| !denies(document))) {
             (Some(arn), Some(document)) => format!(
                 "aws iam create-policy-version --policy-arn {arn} --set-as-default --policy-document {}",
-                quoted(&document.and(statements(needs(lacking))).to_json())
+                shell_word(&document.and(statements(needs(lacking))).to_json())
             ),
             _ => format!("aws iam delete-role-permissions-boundary --role-name {}", role.name),
         }
@@ -115,18 +118,13 @@ impl Irsa {
 
 /// Gives a role one more policy.
 pub(super) fn put_policy(role: &str, name: &str, document: &PolicyDocument) -> String {
-    let document = quoted(&document.to_json());
+    let document = shell_word(&document.to_json());
     format!("aws iam put-role-policy --role-name {role} --policy-name {name} --policy-document {document}")
-}
-
-/// A command that ends in `--approve`, with one more flag.
-fn with_flag(command: &str, flag: &str) -> String {
-    format!("{} {flag} --approve", command.trim_end_matches(" --approve"))
 }
 
 /// Sets whom a role trusts.
 pub(super) fn set_trust(role: &str, document: &str) -> String {
-    format!("aws iam update-assume-role-policy --role-name {role} --policy-document {}", quoted(document))
+    format!("aws iam update-assume-role-policy --role-name {role} --policy-document {}", shell_word(document))
 }
 
 /// Shows what may deny something.

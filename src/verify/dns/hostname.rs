@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::command::Command;
 use super::records::{Found, Wanted};
 use super::{Check, Dns, ids, listed};
 use crate::error::shell_word;
@@ -11,6 +10,7 @@ use crate::externaldns::hosts::{Desired, Excluded, View, desired_hosts, exclusio
 use crate::externaldns::registry::normalize;
 use crate::externaldns::selector::Selector;
 use crate::externaldns::version::{LEGACY_PREFIX, PREFIX};
+use crate::verify::command::Command;
 
 /// How far a name may be off to be taken for a slip of the finger.
 const TYPO: usize = 3;

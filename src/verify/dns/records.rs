@@ -5,18 +5,16 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::command::Command;
 use super::{Check, Contents, Dns, counted, ids, listed, namespace, shown};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{Zone, suitable_zones};
 use crate::externaldns::hosts::{Desired, Unread, View, desired_hosts, is_readable, unread_annotations, vanishing};
 use crate::externaldns::leftovers::{change, commands};
 use crate::externaldns::registry::{Class, Owned, Record, TxtProblem, normalize, txt_value};
+use crate::externaldns::settings::APEX_TXT_PREFIX;
 use crate::externaldns::version::{Feature, LEGACY_PREFIX, PREFIX};
+use crate::verify::command::Command;
 use crate::verify::{Look, Status};
-
-/// The prefix that gives the apex of a zone a TXT record inside it.
-const DOTTED: &str = "extdns-%{record_type}.";
 
 /// Flags that make records point to something else than what the objects say.
 const RETARGETING: &[&str] = &["default-targets", "target-net-filter", "exclude-target-net"];
@@ -322,7 +320,7 @@ impl Dns {
     /// Gives TXT records a label of their own, so that those of the apex lie inside its zone. Records that it owns by
     /// now have to be adopted under the new names.
     fn dotted_prefix(&self) -> String {
-        let command = Command::new(&self.install).without("--txt-suffix").set("--txt-prefix", [DOTTED]);
+        let command = Command::new(&self.install).without("--txt-suffix").set("--txt-prefix", [APEX_TXT_PREFIX]);
         let own = self.records.iter().flatten().any(|zone| zone.found.iter().any(|owned| owned.class == Class::Owned));
         if own { command.approved() } else { command.switch("--abandon-records").approved() }
     }

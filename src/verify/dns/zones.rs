@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::command::Command;
 use super::{Check, Dns, ids, listed, shown};
 use crate::error::shell_word;
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{DomainFilter, Zone, suitable_zones, twins};
+use crate::verify::command::Command;
 
 /// What may be a slip of the finger.
 const TYPO: usize = 2;
