@@ -202,6 +202,7 @@ class Rule:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+        self.held -= 1
         return self.gone.is_set()
 
     def json(self):

@@ -43,7 +43,7 @@ type fault struct {
 	Cut        bool    `json:"cut,omitempty"`
 	EndSeconds float64 `json:"end_seconds,omitempty"`
 
-	// Hits counts the calls, Held those that are or were held.
+	// Hits counts the calls, Held those that are held now.
 	Hits int `json:"hits"`
 	Held int `json:"held"`
 
@@ -170,15 +170,20 @@ func (s *faults) take(r *http.Request) []*fault {
 
 // hold returns when the rule is gone, with true, or the client.
 func (s *faults) hold(f *fault, client <-chan struct{}) bool {
-	s.mu.Lock()
-	f.Held++
-	s.mu.Unlock()
+	s.count(f, 1)
+	defer s.count(f, -1)
 	select {
 	case <-f.gone:
 		return true
 	case <-client:
 		return false
 	}
+}
+
+func (s *faults) count(f *fault, held int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.Held += held
 }
 
 func (s *faults) clear() {
