@@ -38,6 +38,8 @@ class Call:
         self.end = self.status = self.code = self.fault = None
         # The right to tag that the call needs beside its own.
         self.tagging = None
+        # The rights that it was held to: its own, and those of what CloudFormation does for it.
+        self.rights = []
         self.stack_seconds = 0
         self.body = body
         self.method, self.path = scope["method"], scope["path"]
@@ -73,6 +75,7 @@ class Call:
             "accessKey": self.access_key,
             "params": {k: v for k, v in self.params.items() if not _NOT_RECORDED.fullmatch(k)},
             "fault": self.fault,
+            "rights": self.rights,
         }
 
     def answered(self, status, headers, body):
