@@ -210,6 +210,7 @@ def iam_resource(action, get, account):
     return (
         get("OpenIDConnectProviderArn")
         or get("PolicyArn")
+        or get("PolicySourceArn")
         or (get("GroupName") and f"{arn}:group/{get('GroupName')}")
         or "*"
     )
