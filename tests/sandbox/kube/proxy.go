@@ -157,10 +157,10 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, f := range hit {
 		time.Sleep(time.Duration(f.DelayMS) * time.Millisecond)
 		if f.EndSeconds > 0 {
-			r = r.WithContext(context.WithValue(r.Context(), endKey{}, seconds(f.EndSeconds)))
+			r = r.WithContext(context.WithValue(r.Context(), endKey{}, f))
 		}
 	}
-	cut := slices.ContainsFunc(hit, func(f *fault) bool { return f.Cut })
+	cut := slices.ContainsFunc(hit, func(f *fault) bool { return f.Cut && f.EndSeconds == 0 })
 	last := slices.IndexFunc(hit, (*fault).ends)
 	if last < 0 {
 		if cut {
@@ -221,17 +221,21 @@ func writeHalf(w http.ResponseWriter, reply *httptest.ResponseRecorder) {
 	panic(http.ErrAbortHandler)
 }
 
-// endStream ends a body some time after it began.
+// endStream ends a body some time after it began, or cuts it off.
 func endStream(response *http.Response) error {
-	if after, ok := response.Request.Context().Value(endKey{}).(time.Duration); ok {
+	if f, ok := response.Request.Context().Value(endKey{}).(*fault); ok {
 		reader, writer := io.Pipe()
 		body := response.Body
 		go func() {
 			_, err := io.Copy(writer, body)
 			writer.CloseWithError(err)
 		}()
-		time.AfterFunc(after, func() {
-			writer.Close()
+		time.AfterFunc(seconds(f.EndSeconds), func() {
+			if f.Cut {
+				writer.CloseWithError(io.ErrUnexpectedEOF)
+			} else {
+				writer.Close()
+			}
 			body.Close()
 		})
 		response.Body = reader
