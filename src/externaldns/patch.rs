@@ -18,28 +18,6 @@ const MERGED: &[(&str, &str)] = &[
     ("topologySpreadConstraints", "topologyKey"),
 ];
 
-/// Parses the documents of a patch file, YAML or JSON.
-///
-/// # Errors
-/// Quotes the place that doesn't parse, or counts to the document without a `kind`.
-pub fn parse(text: &str) -> Result<Vec<Value>, String> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|problem| problem.to_string())?;
-    let documents: Vec<Value> = documents.into_iter().filter(|document| !document.is_null()).collect();
-    for (at, document) in documents.iter().enumerate() {
-        let kind = document.get("kind").and_then(Value::as_str).is_some_and(|kind| !kind.is_empty());
-        if !kind {
-            return Err(format!(
-                "document {} has no kind: a patch is a partial object, such as kind: Deployment",
-                at + 1
-            ));
-        }
-    }
-    if documents.is_empty() {
-        return Err("it holds no document".to_owned());
-    }
-    Ok(documents)
-}
-
 /// Lays patches over the objects of their kind: maps merge, lists of named things merge by name,
 /// other lists are replaced, null removes.
 ///
@@ -178,13 +156,15 @@ fn without_nulls(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
     use crate::externaldns::manifest;
     use crate::externaldns::settings::Settings;
     use serde_json::json;
 
     fn patched(text: &str) -> Result<Value, String> {
         let mut objects = manifest::objects(&Settings::new("us-east-1", "c1"), None, true, true)?;
-        apply(&mut objects, &parse(text)?)?;
+        let patches = config::read_patch("p.yaml", text).map_err(|error| error.to_string())?;
+        apply(&mut objects, &patches)?;
         Ok(objects.into_iter().find(|object| object["kind"] == "Deployment").unwrap())
     }
 
@@ -239,7 +219,7 @@ metadata: {labels: {team: dns}}
     fn patches_that_hit_nothing_are_refused() {
         assert!(patched("kind: StatefulSet").unwrap_err().contains("Deployment"));
         assert!(patched("kind: Deployment\nmetadata: {name: other}").unwrap_err().contains("named other"));
-        assert!(patched("spec: {}").unwrap_err().contains("document 1 has no kind"));
+        assert!(patched("spec: {}").unwrap_err().contains("this document has no kind"));
         assert!(patched("[1, 2]").is_err());
         assert!(patched("").is_err());
         assert!(patched("kind: [").is_err());

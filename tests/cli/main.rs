@@ -15,6 +15,7 @@ mod failing_start;
 mod flags;
 mod get;
 mod guards;
+mod hostile;
 mod iamserviceaccount;
 mod install;
 mod interop;
