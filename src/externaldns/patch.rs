@@ -37,8 +37,10 @@ pub fn apply(objects: &mut [Value], patches: &[Value]) -> Result<(), String> {
                 known.join(", ")
             ));
         };
-        check(object, patch)?;
+        check_containers(object, patch)?;
+        let before = object.clone();
         merge(object, patch, "");
+        check_decided(&before, object)?;
     }
     Ok(())
 }
@@ -51,30 +53,55 @@ fn same_name(object: &Value, patch: &Value) -> bool {
     })
 }
 
-/// What identifies an object isn't a patch's to change.
-fn check(object: &Value, patch: &Value) -> Result<(), String> {
-    let kind = patch["kind"].as_str().unwrap_or_default();
-    for path in FIXED {
-        let changed = patch.pointer(path).filter(|value| object.pointer(path) != Some(value));
-        if changed.is_some() {
-            return Err(format!("patch for kind {kind}: {path} can't be patched"));
+/// What identifies an object, and what irsactl plans by, isn't a patch's to change.
+const DECIDED: [&str; 8] = [
+    "/apiVersion",
+    "/metadata/annotations/eks.amazonaws.com~1role-arn",
+    "/metadata/name",
+    "/metadata/namespace",
+    "/roleRef",
+    "/spec/replicas",
+    "/spec/selector",
+    "/spec/template/spec/serviceAccountName",
+];
+/// The same of a container of ours.
+const DECIDED_IN_CONTAINER: [&str; 4] = ["args", "command", "image", "envFrom"];
+
+/// However a patch goes about it: a null, or a list that is replaced, takes away what it doesn't name.
+fn check_decided(before: &Value, after: &Value) -> Result<(), String> {
+    let refusal = |path: &str| {
+        Err(format!("patch for kind {}: {path} can't be patched", before["kind"].as_str().unwrap_or_default()))
+    };
+    if let Some(path) = DECIDED.iter().find(|path| before.pointer(path) != after.pointer(path)) {
+        return refusal(path);
+    }
+    for own in containers(before) {
+        let found = containers(after).iter().find(|one| one["name"] == own["name"]);
+        let changed = |field: &&&str| found.is_none_or(|found| found.get(**field) != own.get(**field));
+        if let Some(field) = DECIDED_IN_CONTAINER.iter().find(changed) {
+            return refusal(&format!("{field} of container {}", own["name"].as_str().unwrap_or_default()));
         }
     }
-    let containers =
-        |object: &Value| object.pointer("/spec/template/spec/containers").and_then(Value::as_array).cloned();
-    let own: Vec<_> = containers(object).unwrap_or_default();
-    let patched = containers(patch).unwrap_or_default();
-    patched.iter().filter(|one| own.iter().any(|own| own["name"] == one["name"])).try_for_each(check_container)
+    Ok(())
 }
 
-const FIXED: [&str; 5] =
-    ["/apiVersion", "/roleRef", "/spec/replicas", "/spec/selector", "/spec/template/spec/serviceAccountName"];
+fn containers(object: &Value) -> &[Value] {
+    object.pointer("/spec/template/spec/containers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn check_containers(object: &Value, patch: &Value) -> Result<(), String> {
+    let own = containers(object);
+    containers(patch)
+        .iter()
+        .filter(|one| own.iter().any(|own| own["name"] == one["name"]))
+        .try_for_each(check_container)
+}
 
 /// What ExternalDNS is told, and as whom it calls AWS, is what irsactl plans by: a patch would go round all that it
 /// checks.
 fn check_container(container: &Value) -> Result<(), String> {
     let name = container["name"].as_str().unwrap_or_default();
-    if let Some(field) = ["args", "command", "image", "envFrom"].iter().find(|field| container.get(**field).is_some()) {
+    if let Some(field) = DECIDED_IN_CONTAINER.iter().find(|field| container.get(**field).is_some()) {
         return Err(format!(
             "container {name}: {field} can't be patched: use irsactl's options, --image or --extra-arg=--flag=value"
         ));
@@ -231,5 +258,13 @@ metadata: {labels: {team: dns}}
         }
         let selector = "kind: Deployment\nspec: {selector: {matchLabels: {app: x}}}";
         assert!(patched(selector).unwrap_err().contains("/spec/selector"));
+        for lost in
+            ["null", "{template: null}", "{template: {spec: {containers: [{name: external-dns}, {image: 'x:1'}]}}}"]
+        {
+            let text = format!("kind: Deployment\nspec: {lost}");
+            assert!(patched(&text).unwrap_err().contains("can't be patched"), "{lost}");
+        }
+        let role = "kind: ServiceAccount\nmetadata: {annotations: {eks.amazonaws.com/role-arn: x}}";
+        assert!(patched(role).unwrap_err().contains("role-arn"));
     }
 }

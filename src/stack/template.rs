@@ -434,6 +434,9 @@ pub fn with_managed_policies(current: &Value, arns: &[String]) -> Value {
 /// The template with exactly these well-known policies for the role, as they are now; all else stays as it is.
 #[must_use]
 pub fn with_well_known(current: &Value, stack_name: &str, wanted: &[WellKnown]) -> Value {
+    if role_id(current).is_err() {
+        return current.clone();
+    }
     let others = attached(current).into_iter().filter(|item| !is_well_known(item));
     let wanted = || WellKnown::ALL.into_iter().filter(|known| wanted.contains(known));
     let known = wanted().filter_map(WellKnown::managed).map(managed_by_aws);
