@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::plan::diff::escape;
+
 /// Lists that are sets of named things, by the field that names them ("patchMergeKey" in the types
 /// of the Kubernetes API). Other lists are replaced as a whole.
 const MERGED: &[(&str, &str)] = &[
@@ -72,6 +74,11 @@ fn check_decided(before: &Value, after: &Value) -> Result<(), String> {
     let refusal = |path: &str| {
         Err(format!("patch for kind {}: {path} can't be patched", before["kind"].as_str().unwrap_or_default()))
     };
+    let no_map = |path: &&str| after.pointer(path).is_some_and(|value| !value.is_object());
+    let maps = ["/metadata/annotations", "/metadata/labels"].into_iter().find(no_map).map(str::to_owned);
+    if let Some(path) = maps.or_else(|| changed_type("", before, after)) {
+        return refusal(&format!("the type of {path}"));
+    }
     if let Some(path) = DECIDED.iter().find(|path| before.pointer(path) != after.pointer(path)) {
         return refusal(path);
     }
@@ -83,6 +90,17 @@ fn check_decided(before: &Value, after: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Where something is left that is no object or list any more.
+fn changed_type(path: &str, before: &Value, after: &Value) -> Option<String> {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => before.iter().find_map(|(key, before)| {
+            after.get(key).and_then(|after| changed_type(&format!("{path}/{}", escape(key)), before, after))
+        }),
+        (Value::Object(_), _) | (_, Value::Object(_)) => Some(path.to_owned()),
+        _ => (before.is_array() != after.is_array()).then(|| path.to_owned()),
+    }
 }
 
 fn containers(object: &Value) -> &[Value] {
@@ -263,6 +281,10 @@ metadata: {labels: {team: dns}}
         {
             let text = format!("kind: Deployment\nspec: {lost}");
             assert!(patched(&text).unwrap_err().contains("can't be patched"), "{lost}");
+        }
+        for other in ["labels: x", "labels: [x]", "annotations: 1"] {
+            let text = format!("kind: ServiceAccount\nmetadata: {{{other}}}");
+            assert!(patched(&text).unwrap_err().contains("the type of /metadata/"), "{other}");
         }
         let role = "kind: ServiceAccount\nmetadata: {annotations: {eks.amazonaws.com/role-arn: x}}";
         assert!(patched(role).unwrap_err().contains("role-arn"));

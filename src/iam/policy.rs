@@ -117,9 +117,9 @@ impl PolicyDocument {
     #[must_use]
     pub fn and(&self, more: Vec<Value>) -> Self {
         let all = statements(&self.0).into_iter().cloned().chain(more).collect();
-        let mut document = self.clone();
-        document.0["Statement"] = Value::Array(all);
-        document
+        let mut document = self.0.as_object().cloned().unwrap_or_default();
+        document.insert("Statement".to_owned(), Value::Array(all));
+        Self(Value::Object(document))
     }
 
     /// The document with the values of CloudFormation's functions, see [`resolve`].

@@ -5,7 +5,14 @@
 //! The ordinary suite tries the same few hundred inputs for each property every time; `tests/hostile/fuzz SECONDS` tries
 //! others for as long as one likes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::missing_panics_doc)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::panic_in_result_fn,
+    clippy::print_stderr,
+    clippy::missing_panics_doc
+)]
 #![allow(unreachable_pub, reason = "a test binary has no public face")]
 
 mod cluster;
