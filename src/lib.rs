@@ -12,6 +12,7 @@ pub mod config;
 mod context;
 pub mod error;
 pub mod externaldns;
+mod files;
 pub mod iam;
 pub mod inventory;
 pub mod k8s;
