@@ -14,7 +14,6 @@ use crate::stack::names;
 /// Calls that irsactl makes without counting on them, and why no policy grants them.
 pub const LEFT_OUT: &[(&str, &str)] = &[
     ("eks:ListClusters", "names the clusters that there are in the hint of one that isn't there"),
-    ("iam:ListPolicies", "finds a policy of the same name under another path, once a creation has failed"),
     ("sts:AssumeRole", "verify looks into the zones of another account, where ExternalDNS has a role there"),
     ("sts:AssumeRoleWithWebIdentity", "is called without credentials"),
     ("sts:GetCallerIdentity", "is allowed to everybody"),
@@ -147,7 +146,9 @@ const ATTACH: Part = part("AttachPolicies", On::Roles, &["iam:AttachRolePolicy"]
 const PUT_INLINE: Part = part("PutInlinePolicies", On::Roles, &["iam:PutRolePolicy"]);
 // By CloudFormation only.
 const CREATE_ROLES: Part = part("CreateRoles", On::Roles, &["iam:CreateRole"]);
-const TAG_ROLES: Part = part("TagRoles", On::Roles, &["iam:TagRole", "iam:UntagRole"]);
+const TAG_ROLES: Part = part("TagRoles", On::Roles, &["iam:TagRole"]);
+// An update adds tags only.
+const UNTAG_ROLES: Part = part("UntagRoles", On::Roles, &["iam:UntagRole"]);
 const DELETE_ROLES: Part =
     part("DeleteRoles", On::Roles, &["iam:DetachRolePolicy", "iam:DeleteRolePolicy", "iam:DeleteRole"]);
 const DETACH: Part = part("DetachPolicies", On::Roles, &["iam:DetachRolePolicy"]);
@@ -166,8 +167,8 @@ const MAKE_POLICY: Part = part(
         "iam:DeletePolicyVersion",
     ],
 );
-// Who else has it; where that can't be read, it counts as in use.
-const POLICY_USERS: Part = part("OptionalReadPolicyUsers", On::OwnPolicy, &["iam:ListEntitiesForPolicy"]);
+// Who else has it: where that can't be read, it counts as in use, and isn't changed.
+const POLICY_USERS: Part = part("ReadPolicyUsers", On::OwnPolicy, &["iam:ListEntitiesForPolicy"]);
 const ANY_POLICY_USERS: Part = part("OptionalReadPolicyUsers", On::AllPolicies, &["iam:ListEntitiesForPolicy"]);
 const READ_POLICIES: Part = part("ReadPolicies", On::AllPolicies, &["iam:GetPolicy", "iam:GetPolicyVersion"]);
 const SEE_POLICIES: Part = part("OptionalReadPolicies", On::EveryPolicy, &["iam:GetPolicy", "iam:GetPolicyVersion"]);
@@ -201,7 +202,8 @@ fn parts(task: Task, flags: &Flags) -> Vec<Part> {
             provider.into_iter().chain(entry).chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags)).collect()
         }
         Task::UpdateServiceAccount => {
-            [CLUSTER].into_iter().chain(entry).chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags)).collect()
+            let parts = [CLUSTER].into_iter().chain(entry).chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags));
+            parts.filter(|part| *part != UNTAG_ROLES).collect()
         }
         Task::DeleteServiceAccount => {
             let all = if flags.only_missing { LIST_STACKS } else { SEE_ALL_STACKS };
@@ -282,7 +284,7 @@ fn make_roles(flags: &Flags) -> Vec<Part> {
     if flags.cfn_role.is_some() {
         parts.push(PASS_ROLE);
     } else {
-        parts.extend([CREATE_ROLES, TAG_ROLES, DELETE_ROLES]);
+        parts.extend([CREATE_ROLES, TAG_ROLES, UNTAG_ROLES, DELETE_ROLES]);
     }
     parts
 }

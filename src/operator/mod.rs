@@ -2,6 +2,7 @@
 //! A [`Task`] is a command; what it needs is a list of parts, each with the reason for it. Pure.
 
 pub mod aws;
+pub mod foresight;
 pub mod kubernetes;
 
 use crate::cli::policy::SHARED_POLICY;

@@ -31,6 +31,12 @@ pub fn role_prefix(cluster: &str) -> String {
     prefix(cluster).chars().take(LONGEST_ROLE - "-Role1-".len() - RANDOM).collect()
 }
 
+/// The name that CloudFormation makes for the role of a stack, with a random text that isn't known before.
+pub fn role(stack: &str, random: &str) -> String {
+    let kept: String = stack.chars().take(LONGEST_ROLE - "-Role1-".len() - RANDOM).collect();
+    format!("{kept}-Role1-{random}")
+}
+
 /// The name for where eksctl's is invalid or taken: made valid, cut, and unique by 8 hex digits.
 pub fn hashed(cluster: &str, namespace: &str, name: &str) -> String {
     let valid = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' };
