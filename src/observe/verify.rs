@@ -58,14 +58,14 @@ pub(crate) struct Needs {
 struct Seen {
     role: Look<Option<Role>>,
     lacking: Look<Vec<Lack>>,
-    unasked: Option<String>,
+    unread: Option<String>,
     policies: Option<Policies>,
 }
 
 impl Seen {
     fn of(role: Look<Option<Role>>) -> Self {
         let lacking = role.as_ref().map(|_| Vec::new()).map_err(Clone::clone);
-        Self { role, lacking, unasked: None, policies: None }
+        Self { role, lacking, unread: None, policies: None }
     }
 }
 
@@ -142,7 +142,7 @@ impl Observer<'_> {
             association: look(association)?,
             role: Ok(None),
             lacking: Ok(Vec::new()),
-            unasked: None,
+            unread: None,
             policies: None,
             install: None,
             make: None,
@@ -161,7 +161,7 @@ impl Observer<'_> {
         )
         .await;
         irsa.twins = twins?;
-        Seen { role: irsa.role, lacking: irsa.lacking, unasked: irsa.unasked, policies: irsa.policies } = role?;
+        Seen { role: irsa.role, lacking: irsa.lacking, unread: irsa.unread, policies: irsa.policies } = role?;
         let ended = |pod: &Value| ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == **phase);
         irsa.pods = pods?.map(|pods| pods.into_iter().filter(|pod| !ended(pod)).collect());
         irsa.live = live?;
@@ -194,8 +194,9 @@ impl Observer<'_> {
         if simulated.as_ref().is_ok_and(Vec::is_empty) {
             return Ok(seen);
         }
-        seen.unasked = simulated.as_ref().err().cloned();
+        seen.unread = simulated.as_ref().err().cloned();
         let policies = look(self.policies(role).await)?;
+        seen.unread = seen.unread.or_else(|| policies.as_ref().err().cloned());
         seen.lacking = judged(simulated, policies.as_ref().map(|all| all.lacking(needs)).map_err(Clone::clone));
         seen.policies = policies.ok();
         Ok(seen)

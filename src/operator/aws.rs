@@ -43,8 +43,6 @@ enum On {
     AllProviders,
     /// The stacks of the cluster's service accounts.
     Stacks,
-    /// All stacks of the region.
-    AllStacks,
     /// The roles that these stacks make.
     Roles,
     /// Every role of the account: others may have given it to a service account.
@@ -105,8 +103,8 @@ const SEE_STACKS: Part = part(
 const READ_STACK: Part = part("ReadStack", On::Stacks, &["cloudformation:DescribeStacks"]);
 const EXPLAIN_STACK: Part =
     part("OptionalExplainStack", On::Stacks, &["cloudformation:GetTemplate", "cloudformation:DescribeStackEvents"]);
-const LIST_STACKS: Part = part("ListStacks", On::AllStacks, &["cloudformation:DescribeStacks"]);
-const SEE_ALL_STACKS: Part = part("OptionalListStacks", On::AllStacks, &["cloudformation:DescribeStacks"]);
+const LIST_STACKS: Part = part("ListStacks", On::All, &["cloudformation:DescribeStacks"]);
+const SEE_ALL_STACKS: Part = part("OptionalListStacks", On::All, &["cloudformation:DescribeStacks"]);
 // Changes go through change sets; a stuck rollback is continued first.
 const CHANGE_STACKS: Part = part(
     "ChangeStacks",
@@ -441,7 +439,6 @@ impl Place {
             On::Providers => one(iam(&format!("oidc-provider/oidc?eks.{region}.*"))),
             On::AllProviders => one(iam("oidc-provider/*")),
             On::Stacks => one(stack(&format!("{}*", names::prefix(cluster)))),
-            On::AllStacks => one(stack("*")),
             On::Roles => widest(self.roles(flags)),
             On::AllRoles => one(iam("role/*")),
             On::ForeignRoles => {

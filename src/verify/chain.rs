@@ -49,8 +49,8 @@ pub struct Irsa {
     pub role: Look<Option<Role>>,
     /// The permissions that the pods need and the role lacks.
     pub lacking: Look<Vec<Lack>>,
-    /// Why IAM's simulator couldn't be asked.
-    pub unasked: Option<String>,
+    /// Why IAM's simulator couldn't be asked, or its policies not be read.
+    pub unread: Option<String>,
     /// Its policies, where it lacks permissions and they can be read.
     pub policies: Option<Policies>,
     /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
@@ -192,7 +192,11 @@ impl Irsa {
         };
         match &self.role {
             Err(why) => Check::skip(id, why),
-            Ok(Some(found)) if found.arn == arn => Check::pass(id, arn),
+            Ok(Some(found)) if found.arn == arn => {
+                let stack =
+                    self.stack.as_ref().err().map(|why| format!("; whether it has a stack can't be read: {why}"));
+                Check::pass(id, format!("{arn}{}", stack.unwrap_or_default()))
+            }
             Ok(Some(found)) => {
                 Check::fail(id, format!("there is no role {arn}, the one of that name is {}", found.arn))
                     .hint(self.annotate(&found.arn))
@@ -248,7 +252,7 @@ impl Irsa {
         if !unsure.is_empty() {
             findings.push(Check::warn(id, format!("only under conditions: {}", named(&unsure))));
         }
-        let by_whom = self.unasked.as_ref().map(|why| format!(", by its policies alone: {why}")).unwrap_or_default();
+        let by_whom = self.unread.as_ref().map(|why| format!(", by its policies alone: {why}")).unwrap_or_default();
         Check::of(id, format!("the role may do what the pods need{by_whom}"), findings)
     }
 
@@ -266,7 +270,8 @@ impl Irsa {
                 (": a policy of the organisation (SCP, RCP) doesn't allow it".to_owned(), self.organisation())
             }
         };
-        Check::fail(ids::PERMISSIONS, format!("the role may not {}{because}", named(lacking))).hint(hint)
+        let unread = self.unread.as_ref().map(|why| format!("; what decides can't be read: {why}")).unwrap_or_default();
+        Check::fail(ids::PERMISSIONS, format!("the role may not {}{because}{unread}", named(lacking))).hint(hint)
     }
 
     fn check_service_account(&self) -> Check {
