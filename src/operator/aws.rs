@@ -45,6 +45,8 @@ enum On {
     Stacks,
     /// The roles that these stacks make.
     Roles,
+    /// The same, before they are there, too: IAM knows no path then.
+    RoleNames,
     /// Every role of the account: others may have given it to a service account.
     AllRoles,
     /// Roles of others that flags name.
@@ -124,7 +126,7 @@ const DELETE_STACKS: Part =
 
 // The role: trust, boundary and policies, for what was changed behind CloudFormation's back.
 const READ_ROLES: Part =
-    part("ReadRoles", On::Roles, &["iam:GetRole", "iam:ListAttachedRolePolicies", "iam:GetRolePolicy"]);
+    part("ReadRoles", On::RoleNames, &["iam:GetRole", "iam:ListAttachedRolePolicies", "iam:GetRolePolicy"]);
 // Inline policies of others.
 const LIST_INLINE: Part = part("OptionalListInlinePolicies", On::Roles, &["iam:ListRolePolicies"]);
 const SEE_ROLES: Part = part("OptionalReadRoles", On::AllRoles, &["iam:GetRole"]);
@@ -439,7 +441,12 @@ impl Place {
             On::Providers => one(iam(&format!("oidc-provider/oidc?eks.{region}.*"))),
             On::AllProviders => one(iam("oidc-provider/*")),
             On::Stacks => one(stack(&format!("{}*", names::prefix(cluster)))),
-            On::Roles => widest(self.roles(flags)),
+            On::Roles => widest(self.roles(flags.roles.iter().cloned())),
+            On::RoleNames => {
+                let named = flags.roles.iter().filter(|role| role.name.is_some());
+                let free = named.map(|role| RoleName { path: None, ..role.clone() });
+                widest(self.roles(flags.roles.iter().cloned().chain(free)))
+            }
             On::AllRoles => one(iam("role/*")),
             On::ForeignRoles => {
                 let complete = |role: &String| role_arn(role, partition, account);
@@ -467,17 +474,15 @@ impl Place {
     }
 
     /// The roles that stacks make. CloudFormation cuts the stack's name where it makes the role's of it.
-    fn roles(&self, flags: &Flags) -> Vec<String> {
+    fn roles(&self, names: impl Iterator<Item = RoleName>) -> Vec<String> {
         let Self { partition, account, cluster, .. } = self;
         let arn = |role: &RoleName| {
             let path = role.path.as_deref().unwrap_or("/");
             let name = role.name.clone().unwrap_or_else(|| format!("{}*", names::role_prefix(cluster)));
             format!("arn:{partition}:iam::{account}:role{path}{name}")
         };
-        match flags.roles.as_slice() {
-            [] => vec![arn(&RoleName::default())],
-            some => some.iter().map(arn).collect(),
-        }
+        let all: Vec<_> = names.map(|name| arn(&name)).collect();
+        if all.is_empty() { vec![arn(&RoleName::default())] } else { all }
     }
 
     fn own_policy(&self, name: &str) -> String {

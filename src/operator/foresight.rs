@@ -137,6 +137,8 @@ fn pass_role(role: &str, found: &mut Foreseen) {
 
 /// What CloudFormation calls to make the role of a stack.
 fn create_role(spec: &StackSpec, partition: &Partition, account: &str, found: &mut Foreseen) {
+    found.say("iam:PermissionsBoundary", spec.boundary.clone());
+    found.say("iam:PolicyARN", spec.managed_policies.clone());
     if let Some(role) = &spec.cfn.role_arn {
         return pass_role(role, found);
     }
@@ -146,9 +148,8 @@ fn create_role(spec: &StackSpec, partition: &Partition, account: &str, found: &m
     for action in ["iam:CreateRole", "iam:TagRole", "iam:GetRole"] {
         found.add(action, arn);
     }
-    found.say("iam:PermissionsBoundary", spec.boundary.clone());
     if !spec.managed_policies.is_empty() {
-        attach(spec.managed_policies.clone(), arn, found);
+        found.add("iam:AttachRolePolicy", arn);
     }
     if !spec.inline.is_empty() {
         found.add("iam:PutRolePolicy", arn);

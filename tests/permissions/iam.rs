@@ -1,11 +1,11 @@
 //! The IAM policy of each command.
 
 use aws_sdk_eks::Client as Eks;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::proof::{proves, situation};
+use crate::proof::{proves, proves_parts, situation};
 use crate::support::aws::{S3, name_of, policy_arn, role_arn, wait};
-use crate::support::operator::HERE;
+use crate::support::operator::{HERE, Operator, rendered};
 use crate::support::{Sandbox, until};
 
 const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve";
@@ -332,5 +332,154 @@ fn verify_external_dns() {
     );
 }
 
-#[allow(dead_code)]
-fn unused(_: Value) {}
+#[test]
+fn update_iamserviceaccount() {
+    const UPDATE: &str = "update iamserviceaccount web --namespace apps --cluster eksdemo1 --approve \
+                          --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+    const TAGGED: &str = "update iamserviceaccount web --namespace apps --cluster eksdemo1 --approve --tags team=a \
+                          --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+    const FEWER: &str = "update iamserviceaccount web --namespace apps --cluster eksdemo1 --approve \
+                         --well-known-policy certManager";
+    let other = |sandbox: &Sandbox| {
+        sandbox.create_policy("other");
+        let line = "create iamserviceaccount web --namespace apps --cluster eksdemo1 --approve --attach-policy-arn";
+        sandbox.run(&format!("{line} policy/other --well-known-policy certManager")).ok();
+    };
+    let tampered = |sandbox: &Sandbox| {
+        sandbox.run(CREATE).ok();
+        tamper(sandbox, &role(sandbox, WEB), S3);
+    };
+    let bounded = |sandbox: &Sandbox| {
+        sandbox.run(&format!("{CREATE} --permissions-boundary {S3} --well-known-policy certManager")).ok();
+        let (iam, role) = (sandbox.iam(), role(sandbox, WEB));
+        wait(iam.delete_role_permissions_boundary().role_name(&role).send()).unwrap();
+        let policies = wait(iam.list_role_policies().role_name(&role).send()).unwrap();
+        let request = iam.delete_role_policy().role_name(&role).policy_name(&policies.policy_names()[0]);
+        wait(request.send()).unwrap();
+    };
+    let more =
+        |sandbox: &Sandbox| drop(sandbox.run(&format!("{CREATE} --well-known-policy certManager,autoScaler")).ok());
+    let failed = |sandbox: &Sandbox| left(sandbox, "web --namespace apps");
+    let stuck = |sandbox: &Sandbox| {
+        sandbox.run(CREATE).ok();
+        stuck(sandbox, &format!("web --namespace apps --attach-policy-arn {S3}"), WEB);
+    };
+    proves(
+        &format!("update iamserviceaccount web --namespace apps {HERE}"),
+        &[
+            situation("other policies", other, TAGGED),
+            situation("changed in IAM", tampered, UPDATE),
+            situation("a boundary lost", bounded, UPDATE),
+            situation("fewer policies", more, FEWER),
+            situation("a failed stack", failed, UPDATE).late(LEFT),
+            situation("a stuck rollback", stuck, UPDATE).late(&["cloudformation:DeleteChangeSet"]),
+        ],
+    );
+}
+
+/// Policies and roles that others made.
+fn others(sandbox: &Sandbox) {
+    sandbox.create_policy("limit");
+    let create = sandbox.iam().create_policy().policy_name("own").policy_document(document("route53:*"));
+    wait(create.send()).unwrap();
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "cloudformation.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ]});
+    sandbox.create_role_trusting("cfn", &trust);
+    let put = sandbox.iam().put_role_policy().role_name("cfn").policy_name("rights");
+    wait(put.policy_document(document("iam:*")).send()).unwrap();
+}
+
+/// And a role that service accounts may use.
+fn jobs(sandbox: &Sandbox) {
+    others(sandbox);
+    let line =
+        "create iamserviceaccount jobs --cluster eksdemo1 --namespace apps --subject-pattern * --role-only --approve";
+    sandbox.run(&format!("{line} --role-name jobs --attach-policy-arn policy/own")).ok();
+}
+
+#[test]
+fn flags_decide() {
+    macro_rules! flags {
+        ($command:expr, $parts:expr, $flags:expr) => {
+            flags!($command, $parts, $flags, others)
+        };
+        ($command:expr, $parts:expr, $flags:expr, $before:expr) => {{
+            const FLAGS: &str = $flags;
+            let line = format!("{} {FLAGS} --cluster eksdemo1 --approve", $command);
+            let situation = situation("nothing", $before, line.leak());
+            proves_parts(&format!("{} {FLAGS} {HERE}", $command), $parts, &[situation]);
+        }};
+    }
+    let install = "install external-dns --aws-only";
+    flags!(
+        install,
+        &["CreateRoles", "AttachPolicies", "OptionalReadGivenPolicies"],
+        "--attach-policy-arn policy/own --permissions-boundary policy/limit --role-name dns --role-path /dns/"
+    );
+    flags!(install, &["PutInline"], "--aws-assume-role arn:aws:iam::111122223333:role/dns");
+    flags!(install, &["AttachPolicies"], "--least-privilege --domain-filter example.com");
+    flags!(install, &[], "--policy-name dns");
+    let create = "create iamserviceaccount web --namespace apps";
+    flags!(create, &["OptionalReadGivenRoles"], "--attach-role-arn role/jobs", jobs);
+    flags!(create, &["PassRole"], "--attach-policy-arn policy/own --cfn-role-arn role/cfn");
+    flags!(
+        create,
+        &["CreateRoles", "PutInline"],
+        "--well-known-policy certManager --permissions-boundary policy/limit"
+    );
+}
+
+#[test]
+fn other_flags_of_delete_and_render() {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/permissions/cluster.yaml");
+    let file = |command: &str| -> &'static str { format!("{command} -f {FILE} --approve").leak() };
+    let made = |sandbox: &Sandbox| {
+        others(sandbox);
+        sandbox.run(CREATE).ok();
+    };
+    let create = "create iamserviceaccount";
+    let words = format!("{create} -f {FILE} --account-id 123456789012");
+    proves_parts(&words, &["CreateRoles"], &[situation("a file", others, file(create))]);
+    let delete = "delete iamserviceaccount --only-missing";
+    let words = format!("{delete} -f {FILE} --account-id 123456789012");
+    proves_parts(&words, &["ListStacks"], &[situation("a file", made, file(delete))]);
+    let words = format!("delete iamserviceaccount web --namespace apps --cfn-role-arn role/cfn {HERE}");
+    let line = "delete iamserviceaccount web --namespace apps --cluster eksdemo1 --cfn-role-arn role/cfn --approve";
+    proves_parts(&words, &["PassRole"], &[situation("made", made, line)]);
+    for render in ["trust-policy --name web", "stack --name web --well-known-policy certManager"] {
+        let line: &'static str = format!("render {render} --cluster eksdemo1").leak();
+        proves(
+            &format!("render {render} {HERE}").replace(" --account-id 123456789012", ""),
+            &[situation("nothing", nothing, line)],
+        );
+    }
+    let line = "render manifest --cluster eksdemo1 --namespace apps --name web --account-id 123456789012";
+    let words = format!("render manifest --namespace apps --name web {HERE}");
+    proves_parts(&words, &[], &[situation("made", made, line)]);
+}
+
+#[test]
+fn everything() {
+    let sandbox = Sandbox::lease();
+    let operator = Operator::new(&sandbox, &rendered(HERE)).as_cluster_admin();
+    sandbox.forget_calls();
+    for line in [
+        "create policy --approve",
+        "utils associate-iam-oidc-provider --cluster eksdemo1 --approve",
+        INSTALL,
+        CREATE,
+        "create iamserviceaccount web --namespace apps --cluster eksdemo1 --well-known-policy certManager --approve",
+        "update iamserviceaccount web --namespace apps --cluster eksdemo1 --tags a=b --approve",
+        "get iamserviceaccount --cluster eksdemo1 -o json",
+        "get dnsrecords --cluster eksdemo1",
+        "verify external-dns --cluster eksdemo1",
+        "verify iamserviceaccount --cluster eksdemo1",
+        "delete iamserviceaccount web --namespace apps --cluster eksdemo1 --approve",
+        "uninstall external-dns --cluster eksdemo1 --approve",
+    ] {
+        operator.run(line).ok();
+    }
+    let denied: Vec<_> = operator.calls().into_iter().filter(|call| call["status"] == 403).collect();
+    assert!(denied.is_empty(), "{denied:#?}");
+}
