@@ -18,6 +18,7 @@ pub mod inventory;
 pub mod k8s;
 pub mod names;
 mod observe;
+pub mod operator;
 pub mod plan;
 pub mod stack;
 pub mod ui;

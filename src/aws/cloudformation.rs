@@ -216,13 +216,15 @@ impl Aws {
         let executed = match ready {
             Ok(true) => self.execute_change_set(&stack_id, &name).await,
             Ok(false) => {
-                self.remove_change_set(&stack_id, &name).await;
+                self.remove_change_set(&stack_id, &name).await?;
                 return Ok(Changed::No);
             }
             Err(error) => Err(error),
         };
         if let Err(error) = executed {
-            self.remove_change_set(&stack_id, &name).await;
+            if let Err(left) = self.remove_change_set(&stack_id, &name).await {
+                debug!("a change set stays behind: {left}");
+            }
             return Err(error);
         }
         let stack_name = stack_name(&stack_id).to_owned();
@@ -295,12 +297,10 @@ impl Aws {
     }
 
     /// Change sets that stay behind pile up until none can be made; done even after an interrupt.
-    async fn remove_change_set(&self, stack: &str, name: &str) {
+    async fn remove_change_set(&self, stack: &str, name: &str) -> Result<()> {
         let request = self.cloudformation().delete_change_set().stack_name(stack).change_set_name(name);
-        let answer = self.send_anyway("cloudformation:DeleteChangeSet", stack_name(stack), request.send()).await;
-        if let Err(refused) = answer {
-            debug!(change_set = name, said = refused.said, "a change set stays behind");
-        }
+        self.send_anyway("cloudformation:DeleteChangeSet", stack_name(stack), request.send()).await?;
+        Ok(())
     }
 
     /// Starts the deletion of a stack; one that is gone is no error.

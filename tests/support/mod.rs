@@ -3,6 +3,7 @@
 pub mod aws;
 mod hints;
 mod kube;
+pub mod operator;
 mod secrets;
 
 pub use kube::until;
