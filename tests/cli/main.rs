@@ -18,6 +18,7 @@ mod guards;
 mod iamserviceaccount;
 mod install;
 mod interop;
+mod killed;
 mod many;
 mod offline;
 mod options;
