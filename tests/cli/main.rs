@@ -26,6 +26,7 @@ mod hostile;
 mod iamserviceaccount;
 mod install;
 mod interop;
+mod killed;
 mod many;
 mod offline;
 mod options;

@@ -2,9 +2,12 @@
 
 pub mod aws;
 mod hints;
+pub mod kill;
 mod kube;
 pub mod operator;
+pub mod scenarios;
 mod secrets;
+mod snapshot;
 
 pub use kube::until;
 
@@ -103,8 +106,7 @@ impl Sandbox {
 
     /// Those of them that change something.
     pub fn aws_writes(&self) -> Vec<String> {
-        let reads = ["Get", "List", "Describe", "Simulate", "AssumeRole"];
-        let is_read = |call: &String| reads.iter().any(|verb| call.split(':').nth(1).unwrap().starts_with(verb));
+        let is_read = |call: &String| is_aws_read(call.split(':').nth(1).unwrap());
         self.aws_calls().into_iter().filter(|call| !is_read(call)).collect()
     }
 
@@ -141,9 +143,26 @@ impl Sandbox {
         post(&format!("{}/_sandbox/faults", self.fact("awsUrl")), Some(rule));
     }
 
-    /// Makes AWS behave again.
+    /// Makes the Kubernetes API misbehave from now on.
+    pub fn kube_fault(&self, rule: &Value) {
+        self.control("/faults", rule);
+    }
+
+    /// The rules of both APIs, with how often each hit, and how many calls it holds.
+    pub fn faults(&self) -> Vec<Value> {
+        let rules = self.fault_addresses().map(|url| get(&url).as_array().unwrap().clone());
+        rules.concat()
+    }
+
+    /// Makes both APIs behave again.
     pub fn heal(&self) {
-        ureq::delete(&format!("{}/_sandbox/faults", self.fact("awsUrl"))).call().unwrap();
+        for url in self.fault_addresses() {
+            ureq::delete(&url).call().unwrap();
+        }
+    }
+
+    fn fault_addresses(&self) -> [String; 2] {
+        [format!("{}/_sandbox/faults", self.fact("awsUrl")), format!("{}/faults", self.fact("control"))]
     }
 
     /// Says something to the cluster's control address.
@@ -230,6 +249,10 @@ fn post(url: &str, body: Option<&Value>) {
 
 fn is_own(user_agent: &Value) -> bool {
     user_agent.as_str().is_some_and(|agent| agent.contains(USER_AGENT))
+}
+
+fn is_aws_read(action: &str) -> bool {
+    ["Get", "List", "Describe", "Simulate", "AssumeRole"].iter().any(|verb| action.starts_with(verb))
 }
 
 fn is_write(event: &Value) -> bool {
