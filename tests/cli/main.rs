@@ -29,6 +29,7 @@ mod interop;
 mod killed;
 mod many;
 mod offline;
+mod operator_policy;
 mod options;
 mod partitions;
 mod pitfalls;

@@ -4,6 +4,7 @@ pub mod aws;
 mod hints;
 pub mod kill;
 mod kube;
+#[allow(dead_code, reason = "the longer suite needs all of it")]
 pub mod operator;
 pub mod scenarios;
 mod secrets;
