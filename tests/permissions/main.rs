@@ -9,6 +9,7 @@ mod support;
 
 mod iam;
 mod proof;
+mod rbac;
 
 /// What the sandbox is told.
 const SANDBOX_ENV: &[(&str, &str)] = &[];
