@@ -83,23 +83,6 @@ fn a_run_that_was_killed_is_finished_by_the_next() {
 }
 
 #[test]
-fn wherever_a_run_is_killed_the_next_finishes_it() {
-    let sandbox = Sandbox::lease();
-    for last in [
-        "iam:CreatePolicy",
-        "patch serviceaccounts external-dns/external-dns",
-        "patch deployments external-dns/external-dns",
-    ] {
-        let mut run = sandbox.command(format!("{INSTALL} --approve").split(' '));
-        let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        until(last, || sandbox.writes().iter().any(|call| call == last).then_some(()));
-        run.kill().unwrap();
-        run.wait().unwrap();
-    }
-    Live::install(&sandbox, INSTALL).has_nothing_to_do("three killed runs");
-}
-
-#[test]
 fn a_change_that_fails_is_undone_explained_and_made_by_the_next_run() {
     let sandbox = Sandbox::lease();
     let mut live = Live::install(&sandbox, INSTALL);

@@ -462,7 +462,7 @@ fn other_flags_of_delete_and_render() {
 #[test]
 fn everything() {
     let sandbox = Sandbox::lease();
-    let operator = Operator::new(&sandbox, &rendered(HERE)).as_cluster_admin();
+    let operator = Operator::new(&sandbox, &rendered(HERE)).with_cluster_admin();
     sandbox.forget_calls();
     for line in [
         "create policy --approve",

@@ -46,7 +46,7 @@ struct Trial {
 fn try_with(policy: &Value, situation: &Situation) -> Trial {
     let sandbox = Sandbox::lease();
     (situation.before)(&sandbox);
-    let operator = Operator::new(&sandbox, policy).as_cluster_admin();
+    let operator = Operator::new(&sandbox, policy).with_cluster_admin();
     sandbox.heal();
     sandbox.forget_calls();
     let run = operator.run(situation.line);

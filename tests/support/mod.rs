@@ -2,15 +2,20 @@
 
 pub mod aws;
 mod hints;
+pub mod kill;
 mod kube;
+#[allow(dead_code, reason = "the longer suite needs all of it")]
 pub mod operator;
+pub mod scenarios;
+mod secrets;
+mod snapshot;
 
 pub use kube::until;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -102,8 +107,7 @@ impl Sandbox {
 
     /// Those of them that change something.
     pub fn aws_writes(&self) -> Vec<String> {
-        let reads = ["Get", "List", "Describe", "Simulate", "AssumeRole"];
-        let is_read = |call: &String| reads.iter().any(|verb| call.split(':').nth(1).unwrap().starts_with(verb));
+        let is_read = |call: &String| is_aws_read(call.split(':').nth(1).unwrap());
         self.aws_calls().into_iter().filter(|call| !is_read(call)).collect()
     }
 
@@ -146,9 +150,26 @@ impl Sandbox {
         post(&format!("{}/_sandbox/faults", self.fact("awsUrl")), Some(rule));
     }
 
-    /// Makes AWS behave again.
+    /// Makes the Kubernetes API misbehave from now on.
+    pub fn kube_fault(&self, rule: &Value) {
+        self.control("/faults", rule);
+    }
+
+    /// The rules of both APIs, with how often each hit, and how many calls it holds.
+    pub fn faults(&self) -> Vec<Value> {
+        let rules = self.fault_addresses().map(|url| get(&url).as_array().unwrap().clone());
+        rules.concat()
+    }
+
+    /// Makes both APIs behave again.
     pub fn heal(&self) {
-        ureq::delete(&format!("{}/_sandbox/faults", self.fact("awsUrl"))).call().unwrap();
+        for url in self.fault_addresses() {
+            ureq::delete(&url).call().unwrap();
+        }
+    }
+
+    fn fault_addresses(&self) -> [String; 2] {
+        [format!("{}/_sandbox/faults", self.fact("awsUrl")), format!("{}/faults", self.fact("control"))]
     }
 
     /// Says something to the cluster's control address.
@@ -237,6 +258,10 @@ fn is_own(user_agent: &Value) -> bool {
     user_agent.as_str().is_some_and(|agent| agent.contains(USER_AGENT))
 }
 
+fn is_aws_read(action: &str) -> bool {
+    ["Get", "List", "Describe", "Simulate", "AssumeRole"].iter().any(|verb| action.starts_with(verb))
+}
+
 fn is_write(event: &Value) -> bool {
     let verb = event["verb"].as_str().unwrap_or_default();
     let resource = event["objectRef"]["resource"].as_str().unwrap_or_default();
@@ -260,6 +285,21 @@ pub fn irsactl<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
     command
 }
 
+/// A run that goes on.
+pub struct Running {
+    command: Command,
+    pub process: Child,
+}
+
+impl Running {
+    /// Waits for its end.
+    #[track_caller]
+    pub fn end(self) -> Run {
+        let output = self.process.wait_with_output().unwrap();
+        Run::ended(&self.command, output)
+    }
+}
+
 /// What a run printed and ended with.
 #[derive(Debug)]
 pub struct Run {
@@ -271,13 +311,30 @@ pub struct Run {
 
 impl Run {
     /// Runs to the end.
+    #[track_caller]
     pub fn of(command: &mut Command) -> Self {
         let output = command.output().unwrap();
-        Self {
+        Self::ended(command, output)
+    }
+
+    /// Starts what [`Running::end`] gives.
+    pub fn start(mut command: Command) -> Running {
+        let process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running { command, process }
+    }
+
+    /// Whatever was run, it must not have printed a secret.
+    #[track_caller]
+    fn ended(command: &Command, output: Output) -> Self {
+        let run = Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
+        };
+        for printed in [&run.stdout, &run.stderr] {
+            secrets::assert_none(command, printed);
         }
+        run
     }
 
     /// The run, which must have succeeded.

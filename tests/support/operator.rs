@@ -39,7 +39,7 @@ impl<'s> Operator<'s> {
     }
 
     /// Lets the user in, with all rights in the cluster.
-    pub fn as_cluster_admin(self) -> Self {
+    pub fn with_cluster_admin(self) -> Self {
         self.enter();
         self.bind("ClusterRole", "cluster-admin", None);
         self
