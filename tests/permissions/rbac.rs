@@ -10,6 +10,9 @@ const WORDS: &str = "install external-dns --domain-filter example.com --cluster 
 const CREATE: &str = "create iamserviceaccount web --namespace apps --cluster eksdemo1 --approve \
                       --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
 
+const FAILING: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve \
+                       --image registry.k8s.io/external-dns/external-dns:v0.22.0 --external-dns-version v0.22.0";
+
 fn in_aws(sandbox: &Sandbox) {
     sandbox.run(&format!("{INSTALL} --aws-only")).ok();
 }
@@ -36,8 +39,6 @@ fn install() {
             json!({"Name": "web.example.com", "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.1"}]});
         crate::support::aws::change(sandbox, &json!({"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]}));
     };
-    const FAILING: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve \
-                           --image registry.k8s.io/external-dns/external-dns:v0.22.0 --external-dns-version v0.22.0";
     proves_rbac(
         WORDS,
         &[
