@@ -46,18 +46,22 @@ pub(crate) async fn check(plan: &Plan, kubernetes: Option<&Kubernetes>, ui: &Ui)
                         patch => kubernetes.json_patch(object, patch, true).await.map(drop),
                     }
                 };
-                try_join(tried, review_proof(kubernetes, proof.as_ref())).await.map(drop)
+                let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+                try_join(tried, review_proof(kubernetes, name, proof.as_ref())).await.map(drop)
             }
             Op::Restart { namespace, name, proof } => {
                 let patch = vec![Review::new("patch", &Kind::DEPLOYMENT, Some(namespace)).named(name)];
-                try_join(review(kubernetes, patch), review_proof(kubernetes, proof.as_ref())).await.map(drop)
+                try_join(review(kubernetes, patch), review_proof(kubernetes, name, proof.as_ref())).await.map(drop)
             }
             Op::Unannotate { namespace, name } => {
                 let patch = Review::new("patch", &Kind::SERVICE_ACCOUNT, Some(namespace)).named(name);
                 review(kubernetes, vec![patch]).await
             }
             Op::DeleteObject { kind, namespace, name, .. } => {
-                review(kubernetes, vec![Review::new("delete", kind, namespace.as_deref()).named(name)]).await
+                // Its end is awaited.
+                let verbs = ["delete", "get"];
+                let reviews = verbs.map(|verb| Review::new(verb, kind, namespace.as_deref()).named(name));
+                review(kubernetes, reviews.into()).await
             }
             Op::DeleteNamespace { name, .. } => {
                 review(kubernetes, vec![Review::new("delete", &Kind::NAMESPACE, None).named(name)]).await
@@ -143,13 +147,14 @@ async fn try_apply(kubernetes: &Kubernetes, object: &Value, missing: &[String], 
     }
 }
 
-/// The rights that the proof needs: a token of the ServiceAccount before the rollout, and the pods' logs after it.
-async fn review_proof(kubernetes: &Kubernetes, proof: Option<&Proof>) -> Result<()> {
+/// The rights that the proof of a Deployment needs: a token of the ServiceAccount before the rollout, and the pods' logs
+/// after it.
+async fn review_proof(kubernetes: &Kubernetes, deployment: &str, proof: Option<&Proof>) -> Result<()> {
     let Some(Proof { namespace, service_account, .. }) = proof else { return Ok(()) };
     let ask = |verb, kind| Review::new(verb, kind, Some(namespace));
     let reviews = vec![
         ask("create", &Kind::SERVICE_ACCOUNT).named(service_account).subresource("token"),
-        ask("get", &Kind::DEPLOYMENT),
+        ask("get", &Kind::DEPLOYMENT).named(deployment),
         ask("list", &Kind::REPLICA_SET),
         ask("list", &Kind::POD),
         ask("get", &Kind::POD).subresource("log"),

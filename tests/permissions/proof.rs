@@ -198,10 +198,10 @@ fn names_right(text: &str, verb: &str, resource: &str) -> bool {
         format!("may not {verb} {resource}."),
         format!("may not {verb} {base}"),
     ];
-    let handed_on = text.lines().any(|line| {
-        line.contains("not currently held")
-            && line.contains(&format!("\"{resource}\""))
-            && line.contains(&format!("\"{verb}\""))
+    let (resource, verb) = (format!("\"{resource}\""), format!("\"{verb}\""));
+    let handed_on = text.split_once("not currently held").is_some_and(|(_, rules)| {
+        let mut rules = rules.lines().filter(|line| line.contains("Verbs:"));
+        rules.any(|rule| rule.contains(&resource) && rule.contains(&verb))
     });
     text.contains(&refused) || reviewed.iter().any(|words| text.contains(words)) || handed_on
 }

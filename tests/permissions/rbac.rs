@@ -17,7 +17,9 @@ fn in_aws(sandbox: &Sandbox) {
     sandbox.run(&format!("{INSTALL} --aws-only")).ok();
 }
 
+/// The namespace came with the Role.
 fn installed(sandbox: &Sandbox) {
+    sandbox.create_namespace("external-dns");
     sandbox.run(INSTALL).ok();
 }
 
@@ -51,9 +53,16 @@ fn install() {
 
 #[test]
 fn uninstall() {
+    const UNINSTALL: &str = "uninstall external-dns --cluster eksdemo1 --approve";
+    let annotated = |sandbox: &Sandbox| {
+        sandbox.create_namespace("external-dns");
+        let account = json!({"metadata": {"name": "external-dns"}});
+        sandbox.create("/api/v1/namespaces/external-dns/serviceaccounts", &account);
+        sandbox.run(&format!("{INSTALL} --override-existing-serviceaccounts")).ok();
+    };
     proves_rbac(
         "uninstall external-dns --cluster eksdemo1",
-        &[situation("installed", installed, "uninstall external-dns --cluster eksdemo1 --approve")],
+        &[situation("installed", installed, UNINSTALL), situation("annotated", annotated, UNINSTALL)],
     );
 }
 
