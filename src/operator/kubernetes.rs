@@ -117,8 +117,8 @@ fn rights(task: Task, flags: &Flags) -> Vec<Right> {
             each(|it| vec![it.namespaces(), it.right(&Kind::SERVICE_ACCOUNT, &["get", "patch", "delete"])])
         }
         Task::GetServiceAccount => each(|it| match it.names.as_slice() {
-            [] => vec![right(&Kind::SERVICE_ACCOUNT, &["get", "list"]).within(it.namespace)],
-            _ => vec![it.right(&Kind::SERVICE_ACCOUNT, &["get"])],
+            [] => vec![right(&Kind::SERVICE_ACCOUNT, &["get", "list"]).within(it.namespace).optional()],
+            _ => vec![it.right(&Kind::SERVICE_ACCOUNT, &["get"]).optional()],
         }),
         Task::GetDnsRecords if !flags.cluster => Vec::new(),
         Task::GetDnsRecords => each(|it| vec![it.right(&Kind::DEPLOYMENT, &["get"])]),
@@ -135,20 +135,19 @@ fn rights(task: Task, flags: &Flags) -> Vec<Right> {
             ]
         }),
         Task::VerifyExternalDns => each(|it| {
-            let mut rights = it.chain();
-            rights.extend([
+            let asked = [
                 right(&Kind::DEPLOYMENT, &["list"]),
                 right(&Kind::NAMESPACE, &["list"]),
                 right(&Kind::SERVICE, &["list"]),
                 right(&Kind::INGRESS, &["list"]),
                 right(&Kind::POD, &["get"]).on("log").within(it.namespace),
                 right(&REVIEW, &["create"]),
-            ]);
-            rights
+            ];
+            it.chain().into_iter().chain(asked).map(Right::optional).collect()
         }),
         Task::VerifyServiceAccount => each(|it| {
             let all = it.names.is_empty().then(|| right(&Kind::SERVICE_ACCOUNT, &["list"]).within(it.namespace));
-            it.chain().into_iter().chain(all).collect()
+            it.chain().into_iter().chain(all).map(Right::optional).collect()
         }),
     }
 }

@@ -169,7 +169,8 @@ pub fn proves_rbac(words: &str, situations: &[Situation]) {
                     let Trial { run, writes, .. } = in_cluster(&fewer, situation);
                     let text = format!("{}{}", run.stdout, run.stderr);
                     let early = informs || writes.is_empty() || situation.late.contains(&resource);
-                    let named = names_right(&text, verb, resource) && early;
+                    let goes_on = situation.codes.contains(&run.code);
+                    let named = names_right(&text, verb, resource) && early && goes_on == informs;
                     said.push(format!("{}: exit {}, after {writes:?}\n{text}", situation.name, run.code));
                     named
                 });
