@@ -192,13 +192,8 @@ pub fn proves_rbac(words: &str, situations: &[Situation]) {
 /// True where a text tells that this verb on this resource is missing: in the words of the API server's refusals, of its
 /// refusal to hand on rights, or of irsactl's own access reviews.
 fn names_right(text: &str, verb: &str, resource: &str) -> bool {
-    let base = resource.split('/').next().unwrap();
     let refused = format!("cannot {verb} resource \"{resource}\"");
-    let reviewed = [
-        format!("may not {verb} {resource} "),
-        format!("may not {verb} {resource}."),
-        format!("may not {verb} {base}"),
-    ];
+    let reviewed = [' ', '.'].map(|end| format!("may not {verb} {resource}{end}"));
     let (resource, verb) = (format!("\"{resource}\""), format!("\"{verb}\""));
     let handed_on = text.split_once("not currently held").is_some_and(|(_, rules)| {
         let mut rules = rules.lines().filter(|line| line.contains("Verbs:"));
