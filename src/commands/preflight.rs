@@ -46,19 +46,26 @@ pub(crate) async fn check(plan: &Plan, kubernetes: Option<&Kubernetes>, ui: &Ui)
                         patch => kubernetes.json_patch(object, patch, true).await.map(drop),
                     }
                 };
-                try_join(tried, review_proof(kubernetes, proof.as_ref())).await.map(drop)
+                let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+                try_join(tried, review_proof(kubernetes, name, proof.as_ref())).await.map(drop)
             }
-            Op::Restart { namespace, proof, .. } => {
-                let patch = vec![Review::new("patch", &Kind::DEPLOYMENT, Some(namespace))];
-                try_join(review(kubernetes, patch), review_proof(kubernetes, proof.as_ref())).await.map(drop)
+            Op::Restart { namespace, name, proof } => {
+                let patch = vec![Review::new("patch", &Kind::DEPLOYMENT, Some(namespace)).named(name)];
+                try_join(review(kubernetes, patch), review_proof(kubernetes, name, proof.as_ref())).await.map(drop)
             }
-            Op::Unannotate { namespace, .. } => {
-                review(kubernetes, vec![Review::new("patch", &Kind::SERVICE_ACCOUNT, Some(namespace))]).await
+            Op::Unannotate { namespace, name } => {
+                let patch = Review::new("patch", &Kind::SERVICE_ACCOUNT, Some(namespace)).named(name);
+                review(kubernetes, vec![patch]).await
             }
-            Op::DeleteObject { kind, namespace, .. } => {
-                review(kubernetes, vec![Review::new("delete", kind, namespace.as_deref())]).await
+            Op::DeleteObject { kind, namespace, name, .. } => {
+                // Its end is awaited.
+                let verbs = ["delete", "get"];
+                let reviews = verbs.map(|verb| Review::new(verb, kind, namespace.as_deref()).named(name));
+                review(kubernetes, reviews.into()).await
             }
-            Op::DeleteNamespace { .. } => review(kubernetes, vec![Review::new("delete", &Kind::NAMESPACE, None)]).await,
+            Op::DeleteNamespace { name, .. } => {
+                review(kubernetes, vec![Review::new("delete", &Kind::NAMESPACE, None).named(name)]).await
+            }
             _ => Ok(()),
         }
     });
@@ -121,10 +128,11 @@ fn stand_in(object: &Value, role: Option<&RoleSource>) -> Value {
 
 async fn try_apply(kubernetes: &Kubernetes, object: &Value, missing: &[String], plan: &Plan) -> Result<()> {
     let kind = Kind::of(object).ok_or_else(|| Error::new(ErrorCode::Internal, "an object without kind"))?;
-    let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
-    if let Some(namespace) = namespace.filter(|namespace| missing.iter().any(|name| name == namespace)) {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name").unwrap_or_default());
+    if let Some(namespace) = namespace.filter(|namespace| missing.iter().any(|missing| missing == namespace)) {
         let verbs = ["create", "patch"];
-        let reviews = verbs.map(|verb| Review::new(verb, &kind, Some(namespace)));
+        let reviews = verbs.map(|verb| Review::new(verb, &kind, Some(namespace)).named(name));
         return review(kubernetes, reviews.into()).await;
     }
     match kubernetes.apply(object, Apply { dry_run: true, force: true }).await {
@@ -133,19 +141,20 @@ async fn try_apply(kubernetes: &Kubernetes, object: &Value, missing: &[String], 
             if created(plan, "ClusterRole").is_empty() {
                 return Err(error);
             }
-            review(kubernetes, vec![Review::new("create", &kind, None)]).await
+            review(kubernetes, vec![Review::new("create", &kind, None).named(name)]).await
         }
         other => other.map(drop),
     }
 }
 
-/// The rights that the proof needs: a token of the ServiceAccount before the rollout, and the pods' logs after it.
-async fn review_proof(kubernetes: &Kubernetes, proof: Option<&Proof>) -> Result<()> {
+/// The rights that the proof of a Deployment needs: a token of the ServiceAccount before the rollout, and the pods' logs
+/// after it.
+async fn review_proof(kubernetes: &Kubernetes, deployment: &str, proof: Option<&Proof>) -> Result<()> {
     let Some(Proof { namespace, service_account, .. }) = proof else { return Ok(()) };
     let ask = |verb, kind| Review::new(verb, kind, Some(namespace));
     let reviews = vec![
         ask("create", &Kind::SERVICE_ACCOUNT).named(service_account).subresource("token"),
-        ask("get", &Kind::DEPLOYMENT),
+        ask("get", &Kind::DEPLOYMENT).named(deployment),
         ask("list", &Kind::REPLICA_SET),
         ask("list", &Kind::POD),
         ask("get", &Kind::POD).subresource("log"),

@@ -70,7 +70,11 @@ async fn accounts(
     let objects: Look<_> =
         observer.in_cluster(async |kubernetes| kubernetes.list(kind, namespace, None, None).await).await?;
     let text = |object: &serde_json::Value, key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
-    let annotated = objects.unwrap_or_default().into_iter().filter(|it| annotation(it, ROLE_ANNOTATION).is_some());
+    let objects = objects.unwrap_or_else(|why| {
+        context.ui.warn(&format!("service accounts that have an annotation only can't be listed: {why}"));
+        Vec::new()
+    });
+    let annotated = objects.into_iter().filter(|it| annotation(it, ROLE_ANNOTATION).is_some());
     let mut all: Vec<_> = annotated.map(|object| (text(&object, "namespace"), text(&object, "name"))).collect();
     let stacks = look(observer.aws.stacks().await)?.unwrap_or_else(|why| {
         context.ui.warn(&format!("service accounts that have a stack only can't be listed: {why}"));

@@ -493,3 +493,97 @@ impl Place {
         all.iter().map(|text| policy_arn(text, &self.partition, &self.account)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::iam::arn::Partition;
+
+    fn here() -> Place {
+        let text = str::to_owned;
+        Place {
+            partition: Partition::aws(),
+            region: text("us-west-2"),
+            account: text("123456789012"),
+            cluster: text("c"),
+        }
+    }
+
+    fn statements(tasks: &[(Task, &Flags)]) -> Vec<Value> {
+        policy(tasks, &here()).unwrap().0["Statement"].as_array().unwrap().clone()
+    }
+
+    fn actions(statement: &Value) -> Vec<String> {
+        match &statement["Action"] {
+            Value::String(one) => vec![one.clone()],
+            many => many.as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect(),
+        }
+    }
+
+    fn all_actions(task: Task, flags: &Flags) -> Vec<String> {
+        statements(&[(task, flags)]).iter().flat_map(actions).collect()
+    }
+
+    #[test]
+    fn no_action_has_a_wildcard_nor_changes_dns_or_what_others_made() {
+        let flags = Flags::default();
+        let never = ["iam:DeleteOpenIDConnectProvider", "route53:ChangeResourceRecordSets", "iam:PassRole"];
+        for statement in statements(&Task::ALL.map(|task| (task, &flags))) {
+            for action in actions(&statement) {
+                let left_out = LEFT_OUT.iter().any(|(known, _)| *known == action);
+                assert!(!action.contains('*') && !left_out && !never.contains(&&*action), "{action}");
+                let reads = ["Get", "List", "Describe"].iter().any(|verb| action.contains(&format!(":{verb}")));
+                assert!(reads || statement["Resource"] != "*", "{statement:#}");
+            }
+        }
+    }
+
+    #[test]
+    fn with_a_role_for_cloudformation_it_is_passed_and_none_is_made() {
+        let flags = Flags { cfn_role: Some("role/cfn".to_owned()), ..Flags::default() };
+        let all = statements(&[(Task::CreateServiceAccount, &flags)]);
+        let pass = all.iter().find(|statement| statement["Sid"] == "PassRole").unwrap();
+        assert_eq!(pass["Resource"], "arn:aws:iam::123456789012:role/cfn");
+        assert_eq!(pass["Condition"]["StringEquals"]["iam:PassedToService"], "cloudformation.amazonaws.com");
+        let made = |action: &String| action == "iam:CreateRole" || action == "iam:DeleteRole";
+        assert!(!all.iter().flat_map(actions).any(|action| made(&action)));
+    }
+
+    #[test]
+    fn a_boundary_that_is_told_must_be_on_every_role_and_stays() {
+        let told = vec!["policy/edge".to_owned()];
+        let flags = Flags { boundaries: Some(told), unbounded: false, ..Flags::default() };
+        let all = statements(&[(Task::CreateServiceAccount, &flags)]);
+        for sid in ["CreateRoles", "SetBoundary"] {
+            let statement = all.iter().find(|statement| statement["Sid"] == sid).unwrap();
+            let edge = json!(["arn:aws:iam::123456789012:policy/edge"]);
+            assert_eq!(statement["Condition"]["ArnEquals"]["iam:PermissionsBoundary"], edge);
+        }
+        assert!(
+            !all_actions(Task::CreateServiceAccount, &flags).contains(&"iam:DeleteRolePermissionsBoundary".to_owned())
+        );
+    }
+
+    #[test]
+    fn only_policies_that_are_told_can_be_attached() {
+        let told = vec!["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess".to_owned()];
+        let flags = Flags { attached: Some(told.clone()), policy: None, ..Flags::default() };
+        let all = statements(&[(Task::CreateServiceAccount, &flags)]);
+        let attach = all.iter().find(|statement| statement["Sid"] == "AttachPolicies").unwrap();
+        assert_eq!(attach["Condition"]["ArnLike"]["iam:PolicyARN"], json!(told));
+    }
+
+    #[test]
+    fn each_action_is_allowed_once_for_the_same_resources() {
+        let flags = Flags::default();
+        let all = statements(&Task::ALL.map(|task| (task, &flags)));
+        let mut seen: Vec<(String, Value)> = Vec::new();
+        for statement in all.iter().filter(|statement| statement["Condition"].is_null()) {
+            for action in actions(statement) {
+                let one = (action, statement["Resource"].clone());
+                assert!(!seen.contains(&one), "{one:?}");
+                seen.push(one);
+            }
+        }
+    }
+}

@@ -117,8 +117,8 @@ fn rights(task: Task, flags: &Flags) -> Vec<Right> {
             each(|it| vec![it.namespaces(), it.right(&Kind::SERVICE_ACCOUNT, &["get", "patch", "delete"])])
         }
         Task::GetServiceAccount => each(|it| match it.names.as_slice() {
-            [] => vec![right(&Kind::SERVICE_ACCOUNT, &["get", "list"]).within(it.namespace)],
-            _ => vec![it.right(&Kind::SERVICE_ACCOUNT, &["get"])],
+            [] => vec![right(&Kind::SERVICE_ACCOUNT, &["get", "list"]).within(it.namespace).optional()],
+            _ => vec![it.right(&Kind::SERVICE_ACCOUNT, &["get"]).optional()],
         }),
         Task::GetDnsRecords if !flags.cluster => Vec::new(),
         Task::GetDnsRecords => each(|it| vec![it.right(&Kind::DEPLOYMENT, &["get"])]),
@@ -135,20 +135,19 @@ fn rights(task: Task, flags: &Flags) -> Vec<Right> {
             ]
         }),
         Task::VerifyExternalDns => each(|it| {
-            let mut rights = it.chain();
-            rights.extend([
+            let asked = [
                 right(&Kind::DEPLOYMENT, &["list"]),
                 right(&Kind::NAMESPACE, &["list"]),
                 right(&Kind::SERVICE, &["list"]),
                 right(&Kind::INGRESS, &["list"]),
                 right(&Kind::POD, &["get"]).on("log").within(it.namespace),
                 right(&REVIEW, &["create"]),
-            ]);
-            rights
+            ];
+            it.chain().into_iter().chain(asked).map(Right::optional).collect()
         }),
         Task::VerifyServiceAccount => each(|it| {
             let all = it.names.is_empty().then(|| right(&Kind::SERVICE_ACCOUNT, &["list"]).within(it.namespace));
-            it.chain().into_iter().chain(all).collect()
+            it.chain().into_iter().chain(all).map(Right::optional).collect()
         }),
     }
 }
@@ -288,4 +287,84 @@ fn without_repetition(all: Vec<Right>) -> Vec<Right> {
     }
     merged.retain(|right| !right.verbs.is_empty());
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(service_accounts: &[(&str, &str)]) -> Flags {
+        let service_accounts =
+            service_accounts.iter().map(|(of, name)| ((*of).to_owned(), (*name).to_owned())).collect();
+        let handed_on = rbac::rules(&crate::externaldns::settings::Settings::new("us-east-1", "any"));
+        Flags { service_accounts, handed_on, ..Flags::default() }
+    }
+
+    /// Every rule: name of its object, resource, verbs, names.
+    fn rules(objects: &[Value]) -> Vec<(String, String, Vec<String>, Value)> {
+        let texts = |list: &Value| list.as_array().unwrap().iter().map(|it| it.as_str().unwrap().to_owned()).collect();
+        let of = |object: &Value| {
+            let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+            let all = object["rules"].as_array().cloned().unwrap_or_default();
+            let rule = move |rule: Value| {
+                let resource = rule["resources"][0].as_str().unwrap().to_owned();
+                (name.clone(), resource, texts(&rule["verbs"]), rule["resourceNames"].clone())
+            };
+            all.into_iter().map(rule).collect::<Vec<_>>()
+        };
+        objects.iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn nobody_becomes_more_than_it_is() {
+        for service_accounts in [&[][..], &[("dns", "external-dns")]] {
+            let flags = flags(service_accounts);
+            for (_, resource, verbs, _) in rules(&objects(&Task::ALL.map(|task| (task, &flags)))) {
+                for verb in verbs {
+                    assert!(!["escalate", "bind", "impersonate", "*"].contains(&verb.as_str()), "{verb} {resource}");
+                    assert!((&*verb, &*resource) != ("delete", "namespaces"));
+                    assert!(!resource.starts_with("secrets") && resource != "*", "{verb} {resource}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_a_name_is_changed_by_its_name() {
+        let flags = flags(&[("dns", "external-dns")]);
+        let all = rules(&objects(&[(Task::Install, &flags), (Task::Uninstall, &flags)]));
+        let writing =
+            all.iter().filter(|(_, _, verbs, _)| verbs.iter().any(|verb| verb == "patch" || verb == "delete"));
+        let names: Vec<_> = writing.map(|(_, resource, _, names)| (resource.as_str(), names.clone())).collect();
+        let expected = [
+            ("clusterroles", "external-dns"),
+            ("clusterrolebindings", "external-dns-viewer"),
+            ("serviceaccounts", "external-dns"),
+            ("deployments", "external-dns"),
+        ];
+        assert_eq!(names, expected.map(|(resource, name)| (resource, json!([name]))));
+    }
+
+    #[test]
+    fn a_right_is_printed_once_and_needed_ones_are_not_optional() {
+        let flags = flags(&[("dns", "external-dns")]);
+        let all = rules(&objects(&[(Task::VerifyExternalDns, &flags), (Task::Install, &flags)]));
+        let of = |wanted: &str| {
+            let all = all.iter().filter(|(_, resource, ..)| resource == wanted);
+            all.map(|(name, _, verbs, _)| (name.as_str(), verbs.join(","))).collect::<Vec<_>>()
+        };
+        assert_eq!(of("ingresses"), [("irsactl", "list,get,watch".to_owned())]);
+        assert_eq!(of("serviceaccounts/token"), [("irsactl", "create".to_owned())]);
+        assert_eq!(of("namespaces"), [("irsactl", "get".to_owned()), ("irsactl-optional", "list".to_owned())]);
+    }
+
+    #[test]
+    fn a_namespace_comes_with_its_role_unless_every_cluster_has_it() {
+        let kinds = |namespace: &str| {
+            let objects = objects(&[(Task::CreateServiceAccount, &flags(&[(namespace, "web")]))]);
+            objects.iter().map(|object| object["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds("apps"), ["Namespace", "ClusterRole", "Role"]);
+        assert_eq!(kinds("default"), ["ClusterRole", "Role"]);
+    }
 }

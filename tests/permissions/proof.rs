@@ -104,7 +104,7 @@ pub fn proves_parts(words: &str, parts: &[&str], situations: &[Situation]) {
             let goes_on = situation.codes.contains(&run.code);
             optional += usize::from(informs);
             before_writes += usize::from(trial.writes.is_empty() && !informs);
-            if !text.contains(&action) && action != "iam:SimulatePrincipalPolicy" || goes_on != informs {
+            if !names(&text, &action) && action != "iam:SimulatePrincipalPolicy" || goes_on != informs {
                 wanting.push(format!("without {action}, {}: exit {}\n{text}", situation.name, run.code));
             } else if !informs && !trial.writes.is_empty() && !situation.late.contains(&action.as_str()) {
                 wanting.push(format!("without {action}, {}: after {:?}\n{text}", situation.name, trial.writes));
@@ -118,6 +118,88 @@ pub fn proves_parts(words: &str, parts: &[&str], situations: &[Situation]) {
         situations.len()
     );
     assert!(wanting.is_empty(), "{}", wanting.join("\n\n"));
+}
+
+fn in_cluster(objects: &[Value], situation: &Situation) -> Trial {
+    let sandbox = Sandbox::lease();
+    (situation.before)(&sandbox);
+    let everything =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let operator = Operator::new(&sandbox, &everything).with_rbac(objects);
+    sandbox.forget_calls();
+    let run = operator.run(situation.line);
+    let denied = sandbox.kube_events().into_iter().filter(|event| event["responseStatus"]["code"] == 403);
+    let denied = denied.map(|event| event["requestURI"].as_str().unwrap().to_owned()).collect();
+    let writes = [operator.writes(), sandbox.kube_changes()].concat();
+    Trial { run, rights: Vec::new(), denied, writes }
+}
+
+/// Proves the RBAC that is printed for these words: it suffices in every situation, and for each verb of it there is one
+/// in which the command names it once it is taken away.
+#[track_caller]
+pub fn proves_rbac(words: &str, situations: &[Situation]) {
+    let objects = rendered(&format!("{words} --kubernetes"))["items"].as_array().unwrap().clone();
+    let mut wanting: Vec<String> = Vec::new();
+    for situation in situations {
+        let Trial { run, denied, .. } = in_cluster(&objects, situation);
+        if !situation.codes.contains(&run.code) || !denied.is_empty() {
+            wanting.push(format!(
+                "{}: exit {}, denied {denied:?}\n{}{}",
+                situation.name, run.code, run.stdout, run.stderr
+            ));
+        }
+    }
+    let (mut tried, mut informing) = (0, 0);
+    for (at, object) in objects.iter().enumerate() {
+        let informs = object["metadata"]["name"].as_str().unwrap().ends_with("-optional");
+        for (index, rule) in object["rules"].as_array().into_iter().flatten().enumerate() {
+            for verb in rule["verbs"].as_array().unwrap() {
+                let mut fewer = objects.clone();
+                let verbs = fewer[at]["rules"][index]["verbs"].as_array_mut().unwrap();
+                verbs.retain(|other| other != verb);
+                let empty = verbs.is_empty();
+                if empty {
+                    fewer[at]["rules"].as_array_mut().unwrap().remove(index);
+                }
+                tried += 1;
+                informing += usize::from(informs);
+                let (verb, resource) = (verb.as_str().unwrap(), rule["resources"][0].as_str().unwrap());
+                let mut said = Vec::new();
+                let named = situations.iter().any(|situation| {
+                    let Trial { run, writes, .. } = in_cluster(&fewer, situation);
+                    let text = format!("{}{}", run.stdout, run.stderr);
+                    let early = informs || writes.is_empty() || situation.late.contains(&resource);
+                    let goes_on = situation.codes.contains(&run.code);
+                    let named = names_right(&text, verb, resource) && early && goes_on == informs;
+                    said.push(format!("{}: exit {}, after {writes:?}\n{text}", situation.name, run.code));
+                    named
+                });
+                if !named {
+                    let place = &object["metadata"]["namespace"];
+                    wanting.push(format!("without {verb} {resource} in {place}:\n{}", said.join("\n")));
+                }
+            }
+        }
+    }
+    let name = words.split(" --cluster").next().unwrap();
+    println!(
+        "{name}: {} situations; {tried} verbs taken away one by one, of which {informing} inform",
+        situations.len()
+    );
+    assert!(wanting.is_empty(), "{}", wanting.join("\n\n"));
+}
+
+/// True where a text tells that this verb on this resource is missing: in the words of the API server's refusals, of its
+/// refusal to hand on rights, or of irsactl's own access reviews.
+fn names_right(text: &str, verb: &str, resource: &str) -> bool {
+    let refused = format!("cannot {verb} resource \"{resource}\"");
+    let reviewed = [' ', '.'].map(|end| format!("may not {verb} {resource}{end}"));
+    let (resource, verb) = (format!("\"{resource}\""), format!("\"{verb}\""));
+    let handed_on = text.split_once("not currently held").is_some_and(|(_, rules)| {
+        let mut rules = rules.lines().filter(|line| line.contains("Verbs:"));
+        rules.any(|rule| rule.contains(&resource) && rule.contains(&verb))
+    });
+    text.contains(&refused) || reviewed.iter().any(|words| text.contains(words)) || handed_on
 }
 
 fn actions(statement: &Value) -> Vec<String> {
@@ -144,4 +226,10 @@ fn without(policy: &Value, at: usize, action: &str, there_only: bool) -> Value {
         statements.push(json!({"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}));
     }
     policy
+}
+
+/// True where the text has the action, and not only a longer one.
+fn names(text: &str, action: &str) -> bool {
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    text.match_indices(action).any(|(at, _)| ends(&text[at + action.len()..]))
 }

@@ -117,6 +117,12 @@ impl Sandbox {
         self.kube_events().iter().filter(|event| is_write(event)).map(called).collect()
     }
 
+    /// Those of them that took effect.
+    pub fn kube_changes(&self) -> Vec<String> {
+        let taken = |event: &&Value| event["responseStatus"]["code"].as_u64().is_some_and(|code| code < 400);
+        self.kube_events().iter().filter(|event| is_write(event)).filter(taken).map(called).collect()
+    }
+
     /// Every call that irsactl made to Kubernetes, as its audit log has it.
     pub fn kube_events(&self) -> Vec<Value> {
         let log = std::fs::read(self.fact("auditLog")).unwrap();
