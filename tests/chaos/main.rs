@@ -7,6 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod faults;
 mod killed;
 
 /// What the sandbox is told: nothing beyond the ordinary.

@@ -5,7 +5,7 @@ mod hints;
 pub mod kill;
 mod kube;
 pub mod scenarios;
-mod snapshot;
+pub mod snapshot;
 
 pub use kube::until;
 
