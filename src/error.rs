@@ -221,6 +221,13 @@ impl Error {
         self
     }
 
+    /// Says where: before what failed, the flag that was given.
+    #[must_use]
+    pub(crate) fn within(mut self: Box<Self>, flag: &str) -> Box<Self> {
+        self.message = format!("{flag}: {}", self.message);
+        self
+    }
+
     /// Sets what to do next.
     #[must_use]
     pub fn hint(mut self: Box<Self>, hint: impl Into<String>) -> Box<Self> {

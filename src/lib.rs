@@ -12,11 +12,13 @@ pub mod config;
 mod context;
 pub mod error;
 pub mod externaldns;
+mod files;
 pub mod iam;
 pub mod inventory;
 pub mod k8s;
 pub mod names;
 mod observe;
+pub mod operator;
 pub mod plan;
 pub mod stack;
 pub mod ui;
@@ -46,6 +48,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The whole program; gives the exit code.
 pub fn main() -> u8 {
+    std::panic::set_hook(Box::new(tell_of_panic));
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let cli = match parse(&arguments) {
         Ok(cli) => cli,
@@ -62,6 +65,14 @@ pub fn main() -> u8 {
             error.code.exit_code()
         }
     }
+}
+
+/// A mistake of ours. Only what the source says is told: a formatted message may hold what was at hand, secrets too.
+fn tell_of_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
+    let message = panic.payload().downcast_ref::<&str>().copied().unwrap_or("it can't go on");
+    let error = Error::new(ErrorCode::Internal, format!("a mistake in irsactl{place}: {message}"));
+    Ui::new(Output::Table, false, false).error(&error.hint("run the same command again, and report it if it repeats"));
 }
 
 /// What a command that succeeded ends with.

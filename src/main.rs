@@ -1,5 +1,7 @@
 //! See `lib.rs`.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -12,18 +12,19 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::error::{Error, ErrorCode, Result};
+use crate::files;
 
 /// A client that trusts the authorities of `AWS_CA_BUNDLE` and no others, as the AWS CLI does; `None` without it.
 ///
 /// # Errors
 /// `Io` when the file can't be read or holds no certificates.
-pub(super) async fn client() -> Result<Option<SharedHttpClient>> {
+pub(super) fn client() -> Result<Option<SharedHttpClient>> {
     let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) else { return Ok(None) };
     let path = Path::new(&path);
     let unusable = |reason: String| {
         Error::new(ErrorCode::Io, format!("AWS_CA_BUNDLE={} can't be used", path.display())).cause(reason)
     };
-    let pem = tokio::fs::read(path).await.map_err(|error| unusable(error.to_string()))?;
+    let pem = files::whole(path).map_err(|error| unusable(error.to_string()))?;
     check(&pem).map_err(unusable)?;
     let store = TrustStore::empty().with_pem_certificate(pem);
     let context = TlsContext::builder().with_trust_store(store).build();

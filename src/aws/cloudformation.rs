@@ -216,13 +216,15 @@ impl Aws {
         let executed = match ready {
             Ok(true) => self.execute_change_set(&stack_id, &name).await,
             Ok(false) => {
-                self.remove_change_set(&stack_id, &name).await;
+                self.remove_change_set(&stack_id, &name).await?;
                 return Ok(Changed::No);
             }
             Err(error) => Err(error),
         };
         if let Err(error) = executed {
-            self.remove_change_set(&stack_id, &name).await;
+            if let Err(left) = self.remove_change_set(&stack_id, &name).await {
+                debug!("a change set stays behind: {left}");
+            }
             return Err(error);
         }
         let stack_name = stack_name(&stack_id).to_owned();
@@ -295,12 +297,10 @@ impl Aws {
     }
 
     /// Change sets that stay behind pile up until none can be made; done even after an interrupt.
-    async fn remove_change_set(&self, stack: &str, name: &str) {
+    async fn remove_change_set(&self, stack: &str, name: &str) -> Result<()> {
         let request = self.cloudformation().delete_change_set().stack_name(stack).change_set_name(name);
-        let answer = self.send_anyway("cloudformation:DeleteChangeSet", stack_name(stack), request.send()).await;
-        if let Err(refused) = answer {
-            debug!(change_set = name, said = refused.said, "a change set stays behind");
-        }
+        self.send_anyway("cloudformation:DeleteChangeSet", stack_name(stack), request.send()).await?;
+        Ok(())
     }
 
     /// Starts the deletion of a stack; one that is gone is no error.
@@ -453,18 +453,9 @@ fn tags(tags: &[(String, String)]) -> Vec<Tag> {
 
 /// A template's body as JSON.
 fn read_template(stack: &str, body: &str) -> Result<Value> {
-    let unreadable = |reason: String| {
+    crate::stack::template::parse(body).map_err(|reason| {
         Error::new(ErrorCode::Aws, format!("the template of stack {} can't be read", stack_name(stack))).cause(reason)
-    };
-    if let Ok(value) = serde_json::from_str(body) {
-        return Ok(value);
-    }
-    // A YAML reader drops the tags, and `!Sub ${x}` would look like a plain text.
-    let short = |word: &str| word.strip_prefix('!').is_some_and(|tag| tag.starts_with(char::is_uppercase));
-    if let Some(word) = body.split([' ', '\n', '\t', '[', '{', ',']).find(|word| short(word)) {
-        return Err(unreadable(format!("it is YAML with short forms of functions ({word})")));
-    }
-    serde_saphyr::from_str(body).map_err(|error| unreadable(error.to_string()))
+    })
 }
 
 #[cfg(test)]
@@ -488,14 +479,5 @@ mod tests {
     #[test]
     fn polls_lose_less_than_a_second() {
         assert!(pauses().take(50).all(|pause| pause < Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn templates_may_be_yaml() {
-        let yaml = "Resources:\n  Role1:\n    Type: AWS::IAM::Role\n";
-        assert_eq!(read_template("x", yaml).unwrap()["Resources"]["Role1"]["Type"], "AWS::IAM::Role");
-        assert_eq!(read_template("x", r#"{"a": 1}"#).unwrap()["a"], 1);
-        let short = "Outputs:\n  Role1:\n    Value: !GetAtt Role1.Arn\n";
-        assert!(read_template("x", short).unwrap_err().to_string().contains("!GetAtt"));
     }
 }

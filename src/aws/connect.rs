@@ -166,7 +166,7 @@ async fn settings(options: &Options, metadata: imds::Client) -> Result<SdkConfig
     if let Some(profile) = &options.profile {
         loader = loader.profile_name(profile);
     }
-    if let Some(client) = ca::client().await? {
+    if let Some(client) = ca::client()? {
         loader = loader.http_client(client);
     }
     Ok(loader.load().await)

@@ -74,8 +74,8 @@ pub struct Association {
     pub id: String,
     /// Its ARN.
     pub arn: String,
-    /// The role that pods get, as far as readable.
-    pub role_arn: Option<String>,
+    /// The role that pods get, or why it can't be read.
+    pub role_arn: std::result::Result<String, String>,
 }
 
 /// An EKS add-on.
@@ -175,10 +175,12 @@ impl Aws {
     }
 
     /// The list lacks the role; one that can't be read is told as unknown.
-    async fn association_role(&self, cluster: &str, id: &str) -> Option<String> {
+    async fn association_role(&self, cluster: &str, id: &str) -> std::result::Result<String, String> {
         let request = self.eks().describe_pod_identity_association().cluster_name(cluster).association_id(id);
         let answer = self.send("eks:DescribePodIdentityAssociation", id, request.send()).await;
-        answer.ok()?.association?.role_arn
+        let answer = answer.map_err(|refused| Box::<Error>::from(refused).to_string())?;
+        let role = answer.association.and_then(|association| association.role_arn);
+        role.ok_or_else(|| "EKS doesn't name it".to_owned())
     }
 
     /// An add-on of a cluster.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_iam::types::{
-    EntityType, EvaluationResult, PolicyEvaluationDecisionType, PolicyScopeType, RoleDetail, Tag,
+    ContextEntry, ContextKeyTypeEnum, EntityType, EvaluationResult, PolicyEvaluationDecisionType, RoleDetail, Tag,
 };
 use futures::future::{try_join_all, try_join4};
 
@@ -15,6 +15,7 @@ use super::{Aws, found};
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::policy::{Need, PolicyDocument};
 use crate::iam::trust::AUDIENCE;
+use crate::operator::foresight::Foreseen;
 
 /// An IAM OIDC provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,17 +99,17 @@ pub struct RoleWithPolicies {
     pub attached: Vec<(String, String)>,
     /// Those of its inline policies that were asked for, by name.
     pub inline: BTreeMap<String, PolicyDocument>,
-    /// The names of its other inline policies, where they can be listed.
-    pub others_inline: Vec<String>,
+    /// The names of its other inline policies, or why they can't be listed.
+    pub others_inline: Result<Vec<String>, String>,
 }
 
 impl RoleWithPolicies {
     /// The same where only inline policies of these names were asked for.
     #[must_use]
     pub fn expecting(mut self, inline: &[String]) -> Self {
-        let (asked, others) = self.inline.into_iter().partition(|(name, _)| inline.contains(name));
+        let (asked, others): (_, BTreeMap<_, _>) = self.inline.into_iter().partition(|(name, _)| inline.contains(name));
         self.inline = asked;
-        self.others_inline.extend(others.into_keys());
+        self.others_inline.iter_mut().for_each(|known| known.extend(others.keys().cloned()));
         self
     }
 }
@@ -134,36 +135,30 @@ impl Aws {
         Ok(providers.into_iter().filter_map(|provider| provider.arn).collect())
     }
 
-    /// Creates the OIDC provider of an issuer for the audience of STS, and gives its ARN. IAM finds the certificate's
-    /// thumbprint itself.
-    pub async fn create_oidc_provider(&self, url: &str, tags: &[(String, String)]) -> Result<String> {
+    /// Creates the OIDC provider of an issuer, which has this ARN then, for the audience of STS. IAM finds the
+    /// certificate's thumbprint itself.
+    pub async fn create_oidc_provider(&self, url: &str, arn: &str, tags: &[(String, String)]) -> Result<()> {
         let request = self
             .iam()
             .create_open_id_connect_provider()
             .url(url)
             .client_id_list(AUDIENCE)
             .set_tags(Some(iam_tags(tags)?));
-        match self.send("iam:CreateOpenIDConnectProvider", url, request.send()).await {
-            Ok(answer) => Ok(answer.open_id_connect_provider_arn.unwrap_or_default()),
-            Err(refused) if refused.is_taken() => self.provider_made_before(url, refused).await,
-            Err(refused) => Err(refused.into()),
-        }
-    }
-
-    async fn provider_made_before(&self, url: &str, refused: Refused) -> Result<String> {
-        let suffix = format!(":oidc-provider/{}", without_scheme(url));
-        let arn = self.oidc_providers().await?.into_iter().find(|arn| arn.ends_with(&suffix));
-        if let Some(arn) = arn {
-            if self.oidc_provider(&arn).await?.is_some_and(|provider| provider.takes_sts()) {
-                return Ok(arn);
+        let refused = match self.send("iam:CreateOpenIDConnectProvider", url, request.send()).await {
+            Err(refused) if refused.is_taken() => refused,
+            answer => return answer.map(drop).map_err(Into::into),
+        };
+        match self.oidc_provider(arn).await? {
+            Some(provider) if provider.takes_sts() => Ok(()),
+            Some(_) => {
+                let hint = format!(
+                    "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {arn} \
+                     --client-id {AUDIENCE}"
+                );
+                Err(refused.recoded(ErrorCode::AlreadyExists, hint))
             }
-            let hint = format!(
-                "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {arn} \
-                 --client-id {AUDIENCE}"
-            );
-            return Err(refused.recoded(ErrorCode::AlreadyExists, hint));
+            None => Err(refused.into()),
         }
-        Err(refused.into())
     }
 
     /// Makes an OIDC provider take tokens for STS.
@@ -222,17 +217,17 @@ impl Aws {
         Ok(users)
     }
 
-    /// Creates a customer-managed policy and gives its ARN.
+    /// Creates a customer-managed policy, which has this ARN then.
     ///
     /// # Errors
-    /// `AlreadyExists` when a policy of this name and another document exists.
+    /// `AlreadyExists` when a policy of this name exists with another document, or under another path.
     pub async fn create_policy(
         &self,
-        name: &str,
+        (name, arn): (&str, &str),
         document: &PolicyDocument,
         description: &str,
         tags: &[(String, String)],
-    ) -> Result<String> {
+    ) -> Result<()> {
         let request = self
             .iam()
             .create_policy()
@@ -240,38 +235,19 @@ impl Aws {
             .policy_document(document.to_json())
             .description(description)
             .set_tags(Some(iam_tags(tags)?));
-        match self.send("iam:CreatePolicy", name, request.send()).await {
-            Ok(answer) => Ok(answer.policy.and_then(|policy| policy.arn).unwrap_or_default()),
-            Err(refused) if refused.is_taken() => self.policy_made_before(name, document, refused).await,
-            Err(refused) => Err(refused.into()),
-        }
-    }
-
-    async fn policy_made_before(&self, name: &str, document: &PolicyDocument, refused: Refused) -> Result<String> {
-        if let Some(arn) = self.policy_arn(name).await? {
-            if self.policy(&arn).await?.is_some_and(|policy| policy.document.same_as(document)) {
-                return Ok(arn);
-            }
-            let hint = format!("see what it grants: aws iam get-policy --policy-arn {arn}");
-            return Err(refused.recoded(ErrorCode::AlreadyExists, hint));
-        }
-        Err(refused.into())
-    }
-
-    /// The ARN of the customer-managed policy of this name, whatever its path.
-    pub async fn policy_arn(&self, name: &str) -> Result<Option<String>> {
-        let mut pages = self.iam().list_policies().scope(PolicyScopeType::Local).into_paginator().send();
-        while let Some(page) = self.page("iam:ListPolicies", name, pages.next()).await? {
-            let policies = page.policies.unwrap_or_default();
-            // Names are unique without regard to case.
-            let same = |policy: &aws_sdk_iam::types::Policy| {
-                policy.policy_name.as_deref().is_some_and(|other| other.eq_ignore_ascii_case(name))
-            };
-            if let Some(policy) = policies.into_iter().find(same) {
-                return Ok(policy.arn);
-            }
-        }
-        Ok(None)
+        let refused = match self.send("iam:CreatePolicy", name, request.send()).await {
+            Err(refused) if refused.is_taken() => refused,
+            answer => return answer.map(drop).map_err(Into::into),
+        };
+        let hint = match self.policy(arn).await? {
+            Some(policy) if policy.document.same_as(document) => return Ok(()),
+            Some(_) => format!("see what it grants: aws iam get-policy --policy-arn {arn}"),
+            None => format!(
+                "its path is another one; this finds it: aws iam list-policies --scope Local --query \
+                 \"Policies[?PolicyName=='{name}'].Arn\""
+            ),
+        };
+        Err(refused.recoded(ErrorCode::AlreadyExists, hint))
     }
 
     /// Makes a document the version in force. Of the five versions that IAM keeps, the oldest that isn't in force goes
@@ -379,8 +355,8 @@ impl Aws {
         });
         let names = async {
             match self.inline_policies(name).await {
-                Err(error) if error.code == ErrorCode::AccessDenied => Ok(Vec::new()),
-                names => names,
+                Err(error) if error.code == ErrorCode::AccessDenied => Ok(Err(error.to_string())),
+                names => names.map(Ok),
             }
         };
         let (role, attached, documents, names) =
@@ -389,7 +365,7 @@ impl Aws {
             role,
             attached,
             inline: documents.into_iter().flatten().collect(),
-            others_inline: names.into_iter().filter(|name| !inline.contains(name)).collect(),
+            others_inline: names.map(|names| names.into_iter().filter(|name| !inline.contains(name)).collect()),
         }))
     }
 
@@ -419,6 +395,35 @@ impl Aws {
             refusals.extend(page.evaluation_results.unwrap_or_default().into_iter().flat_map(refused));
         }
         Ok(refusals)
+    }
+
+    /// Those of these needs that the simulator is sure that IAM doesn't allow a caller, asked in one call: where
+    /// conditions decide that nobody can foresee, it isn't sure.
+    pub async fn foresee(&self, caller_arn: &str, foreseen: &Foreseen) -> Result<Vec<Refusal>> {
+        let distinct = |text: fn(&Need) -> &str| {
+            let all: BTreeSet<_> = foreseen.needs.iter().map(text).collect();
+            Some(all.into_iter().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let context = foreseen.context.iter().map(|(key, values)| {
+            let kind = if values.len() > 1 { ContextKeyTypeEnum::StringList } else { ContextKeyTypeEnum::String };
+            ContextEntry::builder()
+                .context_key_name(*key)
+                .set_context_key_values(Some(values.clone()))
+                .context_key_type(kind)
+                .build()
+        });
+        let request = self
+            .iam()
+            .simulate_principal_policy()
+            .policy_source_arn(caller_arn)
+            .set_action_names(distinct(|need| &need.action))
+            .set_resource_arns(distinct(|need| &need.resource))
+            .set_context_entries(Some(context.collect()))
+            .max_items(1000);
+        let answer = self.send("iam:SimulatePrincipalPolicy", caller_arn, request.send()).await?;
+        let refusals = answer.evaluation_results.unwrap_or_default().into_iter().flat_map(refused);
+        // Every action was judged on every resource.
+        Ok(refusals.filter(|refusal| !refusal.conditional && foreseen.needs.contains(&refusal.need)).collect())
     }
 
     /// Managed policies of a role: name and ARN; none where the role is gone.
@@ -566,7 +571,7 @@ fn read_details(role: RoleDetail) -> RoleWithPolicies {
         },
         attached: attached.map(|p| (p.policy_name.unwrap_or_default(), p.policy_arn.unwrap_or_default())).collect(),
         inline: inline.collect(),
-        others_inline: Vec::new(),
+        others_inline: Ok(Vec::new()),
     }
 }
 

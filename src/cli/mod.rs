@@ -3,6 +3,7 @@
 pub mod dnsrecords;
 pub mod externaldns;
 pub mod iamserviceaccount;
+pub mod operator;
 pub mod policy;
 pub mod render;
 pub mod shared;

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{externaldns, shared, values};
+use super::{externaldns, operator, shared, values};
 use crate::iam::arn::Partition;
 
 /// What can be printed.
@@ -18,6 +18,8 @@ pub enum Render {
     Manifest(Manifest),
     /// Values for the Helm chart of ExternalDNS
     HelmValues(Manifest),
+    /// The IAM policy, or the RBAC, that irsactl itself needs
+    OperatorPolicy(operator::OperatorPolicy),
 }
 
 /// Prints the IAM policy that ExternalDNS needs.

@@ -122,6 +122,9 @@ pub(super) fn subject_pattern(text: &str) -> Result<String, String> {
     check_subject_pattern(text).map(|()| text.to_owned())
 }
 
+/// More isn't meant, and can be more than a clock has.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
 /// A duration in Go's or ISO's spelling, such as `25m0s`, `90s` or `1h30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let refusal = || format!("`{text}` is not a duration: expected one like 90s, 25m or 1h30m");
@@ -129,6 +132,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let duration = Duration::try_from(parsed).map_err(|_| refusal())?;
     if duration.is_zero() {
         Err(format!("`{text}` is too short: expected some time, such as 90s"))
+    } else if duration > LONGEST {
+        Err(format!("`{text}` is too long: expected a year at most"))
     } else {
         Ok(duration)
     }
@@ -169,7 +174,7 @@ mod tests {
         assert_eq!(duration("25m0s").unwrap(), Duration::from_mins(25));
         assert_eq!(duration("1h30m").unwrap(), Duration::from_mins(90));
         assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
-        for bad in ["", "5", "0s", "-1m", "soon"] {
+        for bad in ["", "5", "0s", "-1m", "soon", "2562047788015215h"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
             .hint(format!("give the policy a name: {}", with_name_of_its_own(args))));
     }
     tags::check_user_tags(&args.tags.tags).map_err(|e| Error::usage(format!("--tags: {e}")))?;
-    let aws = context.aws(&args.aws).await?;
+    let (ui, aws) = (&context.ui, context.aws(&args.aws).await?);
     let caller = aws.caller().await?;
     let desired = Desired {
         arn: iam_arn(&caller.partition, &caller.account, "policy", "/", &args.name),
@@ -32,16 +32,15 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
         allow_shared_change: args.allow_shared_policy_change,
     };
     let (found, ()) =
-        try_join(aws.policy(&desired.arn), observe::policy::check_zones(aws, &args.zone_id_filter)).await?;
+        try_join(aws.policy(&desired.arn), observe::policy::check_zones(aws, ui, &args.zone_id_filter)).await?;
     let others = observe::policy::others(aws, &desired, found.as_ref(), None).await?;
     let mut plan = Plan::new(None, aws.region(), &caller.account);
-    plan.push(policy::step(&desired, found.as_ref(), others.as_deref())?);
+    plan.push(policy::step(&desired, found.as_ref(), &others)?);
     if let Some(policy) = &found {
         let command = format!("aws iam tag-policy --policy-arn {}", policy.arn);
         plan.note_tags(&format!("policy {}", policy.name), &command, &policy.tags, &args.tags.tags);
     }
     plan.outputs.policy_arn = Some(desired.arn.clone());
-    let ui = &context.ui;
     match run::plan(context, &args.plan, plan, aws, None).await? {
         Ended::Shown(exit) => Ok(exit),
         Ended::Done(plan) => {

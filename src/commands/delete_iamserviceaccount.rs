@@ -14,7 +14,7 @@ use crate::cli::iamserviceaccount::Delete;
 use crate::config::Entry;
 use crate::config::filter::Filter;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{ErrorCode, Result};
 use crate::k8s::Kubernetes;
 use crate::observe::iamserviceaccount::{Place, Reader, objects_of};
 use crate::plan::Plan;
@@ -65,7 +65,14 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
         }
     }
     if !absent.is_empty() {
-        tell_absent(&context.ui, &absent, &owners(aws, &target.cluster).await?);
+        let owners = match owners(aws, &target.cluster).await {
+            Err(error) if error.code == ErrorCode::AccessDenied => {
+                context.ui.warn(&format!("whether there is one in another namespace can't be read: {error}"));
+                Vec::new()
+            }
+            owners => owners?,
+        };
+        tell_absent(&context.ui, &absent, &owners);
     }
     match run::plan(context, &args.plan, plan, aws, kubernetes.as_ref()).await? {
         Ended::Shown(exit) => Ok(exit),

@@ -91,10 +91,7 @@ pub(super) fn inline(policies: &Policies) -> Result<Option<PolicyDocument>> {
         })?;
         config::read_policy(&name(file), text)
     };
-    document.map(Some).map_err(|mut error| {
-        error.message = format!("{FLAG}: {}", error.message);
-        error
-    })
+    document.map(Some).map_err(|error| error.within(FLAG))
 }
 
 fn map(flag: &str, pairs: &[(String, String)]) -> Result<BTreeMap<String, String>> {

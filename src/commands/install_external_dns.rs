@@ -134,7 +134,7 @@ async fn plan(context: &Context, args: &Install, seen: &Seen, patches: Vec<Value
     let desired = desired(args, seen, settings, patches, aws)?;
     let policy_users = match &desired.policy {
         Some(policy) => observe::policy::others(aws, policy, seen.policy.as_ref(), seen.role_name()).await?,
-        None => Some(Vec::new()),
+        None => Ok(Vec::new()),
     };
     let observed = Observed {
         policy: seen.policy.clone(),

@@ -11,6 +11,7 @@ pub(crate) mod get_iamserviceaccount;
 pub(crate) mod install_external_dns;
 mod preflight;
 pub(crate) mod render;
+mod render_operator_policy;
 mod run;
 mod target;
 pub(crate) mod uninstall_external_dns;

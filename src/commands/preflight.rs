@@ -6,10 +6,14 @@ use std::collections::BTreeSet;
 use futures::future::try_join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::{Value, json};
+use tracing::debug;
 
-use crate::aws::AT_ONCE;
+use crate::aws::iam::Refusal;
+use crate::aws::{AT_ONCE, Aws};
 use crate::error::{Error, ErrorCode, Result};
+use crate::iam::policy::Need;
 use crate::k8s::{Apply, Kind, Kubernetes, Review};
+use crate::operator::foresight::foreseen;
 use crate::plan::iamserviceaccount::ROLE_ANNOTATION;
 use crate::plan::{Action, Op, Plan, Proof, RoleSource, Step};
 use crate::ui::Ui;
@@ -60,6 +64,38 @@ pub(crate) async fn check(plan: &Plan, kubernetes: Option<&Kubernetes>, ui: &Ui)
     });
     let tries = stream::iter(tries).buffered(AT_ONCE).try_collect::<()>();
     tries.await.map_err(|error| error.or_hint(|| "nothing was changed".to_owned()))
+}
+
+/// Asks IAM's simulator whether the caller may do what the plan will do in AWS. A caller who may not ask, and whom it
+/// doesn't know (a role with a path, whose sessions leave it out), finds out by doing it.
+///
+/// # Errors
+/// `AccessDenied` for what is certainly refused, before anything was changed.
+pub(crate) async fn foresee(plan: &Plan, aws: &Aws) -> Result<()> {
+    let refused = async {
+        let caller = aws.caller().await?;
+        let foreseen = foreseen(plan, &caller.partition);
+        if foreseen.needs.is_empty() { Ok(Vec::new()) } else { aws.foresee(&caller.principal(), &foreseen).await }
+    };
+    let refused = refused.await.unwrap_or_else(|error| {
+        debug!("the caller's rights can't be foreseen: {error}");
+        Vec::new()
+    });
+    let Some(first) = refused.first() else { return Ok(()) };
+    let mut error = Error::new(ErrorCode::AccessDenied, "the caller may not do what the plan needs");
+    let in_full = |need: &Need| format!("{} on {}", need.action, need.resource);
+    let missing = format!("the caller needs the IAM action {}; nothing was changed", in_full(&first.need));
+    error.causes = refused.iter().map(|it| format!("{} isn't allowed: {}", in_full(&it.need), reason(it))).collect();
+    Err(error.hint(missing))
+}
+
+fn reason(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal { organisation: true, .. } => "a policy of the organisation is in the way",
+        Refusal { boundary: true, .. } => "the caller's permissions boundary is in the way",
+        Refusal { explicit: true, .. } => "a policy denies it",
+        _ => "no policy of the caller allows it",
+    }
 }
 
 /// Kind and namespace of an object that only access reviews can try.

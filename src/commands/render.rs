@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use super::flags::{self, required};
 use super::install_external_dns::{Facts, patches, settings};
+use super::render_operator_policy::{self, Document};
 use crate::Exit;
+use crate::cli::operator::OperatorPolicy;
 use crate::cli::render::{Manifest, Place, Policy, Render, Stack, TrustPolicy};
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
@@ -29,6 +31,7 @@ pub(crate) async fn run(context: &Context, what: &Render, output: Option<Output>
             let (settings, role) = installation(context, args).await?;
             print(context, output, Output::Yaml, &helm::values(&settings, Some(&role)))
         }
+        Render::OperatorPolicy(args) => operator_policy(context, args, output),
     }
 }
 
@@ -115,11 +118,23 @@ async fn objects(context: &Context, args: &Manifest, output: Option<Output>) -> 
     let with_namespace = settings.namespace != "default";
     let mut objects = manifest::objects(&settings, Some(&role), with_namespace, true).map_err(internal)?;
     patch::apply(&mut objects, &patches).map_err(|e| Error::usage(format!("--patch: {e}")))?;
+    print_objects(context, output, &objects)
+}
+
+fn operator_policy(context: &Context, args: &OperatorPolicy, output: Option<Output>) -> Result<Exit> {
+    match render_operator_policy::document(args)? {
+        Document::Policy(policy) => print(context, output, Output::Json, &policy.0),
+        Document::Objects(objects) => print_objects(context, output, &objects),
+    }
+}
+
+/// Prints Kubernetes objects: documents of YAML, or a list in JSON.
+fn print_objects(context: &Context, output: Option<Output>, objects: &[Value]) -> Result<Exit> {
     if format(output, Output::Yaml) == Output::Json {
         let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects});
         context.ui.print_raw(&to_json(&list)?)?;
     } else {
-        context.ui.print_raw(&manifest::to_yaml(&objects))?;
+        context.ui.print_raw(&manifest::to_yaml(objects))?;
     }
     Ok(Exit::Success)
 }

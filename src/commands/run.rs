@@ -1,5 +1,7 @@
 //! From a plan to its end: shown, or approved, tested and carried out, and reported.
 
+use futures::future::try_join;
+
 use crate::Exit;
 use crate::aws::Aws;
 use crate::cli::shared;
@@ -47,7 +49,7 @@ pub(super) async fn plan(
     plan.mark(Outcome::Skipped);
     let tools = Tools::new(aws, kubernetes, ui, &context.wait);
     let result = async {
-        preflight::check(&plan, kubernetes, ui).await?;
+        try_join(preflight::check(&plan, kubernetes, ui), preflight::foresee(&plan, aws)).await?;
         execute(&mut plan, &tools).await
     }
     .await;

@@ -1,12 +1,12 @@
 //! Which cluster a command is about, and which of its service accounts: by flags, or by a ClusterConfig.
 
-use std::io::Read;
 use std::path::Path;
 
 use crate::cli::shared;
 use crate::config::filter::Filter;
-use crate::config::{self, ClusterConfig, Entry, LARGEST};
+use crate::config::{self, ClusterConfig, Entry};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::iam::arn::{Partition, role_arn};
 use crate::plan::Cfn;
 
@@ -83,14 +83,7 @@ pub(super) fn name(file: &Path) -> String {
 
 /// The file that `flag` names, read no further than one that is refused for its size.
 pub(super) fn contents(flag: &str, file: &Path) -> Result<Vec<u8>> {
-    let unreadable = |e: std::io::Error| Error::usage(format!("{flag} {}: {e}", name(file)));
-    let mut bytes = Vec::new();
-    let most = LARGEST as u64 + 1;
-    let read = if file == Path::new("-") {
-        std::io::stdin().lock().take(most).read_to_end(&mut bytes)
-    } else {
-        std::fs::File::open(file).map_err(unreadable)?.take(most).read_to_end(&mut bytes)
-    };
-    read.map_err(unreadable)?;
-    Ok(bytes)
+    let unreadable =
+        |e| Error::usage(format!("{flag} {}: {e}", name(file))).hint("give the path of a file, or - for stdin");
+    files::beginning(file).map_err(unreadable)
 }

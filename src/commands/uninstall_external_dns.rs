@@ -12,7 +12,7 @@ use crate::aws::sts::Caller;
 use crate::cli::externaldns::Uninstall;
 use crate::cli::policy::SHARED_POLICY;
 use crate::context::Context;
-use crate::error::{ErrorCode, Result};
+use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::leftovers;
 use crate::externaldns::manifest::bound_service_account;
@@ -30,6 +30,7 @@ use crate::plan::removal::{
 };
 use crate::plan::{Plan, StepId};
 use crate::stack::template;
+use crate::verify::Look;
 
 /// Removes ExternalDNS, its role and what else irsactl made for it.
 pub(crate) async fn run(context: &Context, args: &Uninstall) -> Result<Exit> {
@@ -60,8 +61,8 @@ struct Seen {
     stack: Option<ObservedStack>,
     /// The cluster; none with `--aws-only`, and where it is gone.
     found: Option<InCluster>,
-    /// The policies that may go, and whom they are attached to; none where that can't be read.
-    policies: Vec<(Policy, Option<Vec<String>>)>,
+    /// The policies that may go, and whom they are attached to.
+    policies: Vec<(Policy, Look<Vec<String>>)>,
     /// What is in a namespace that irsactl made; none where that can't be read.
     contents: Option<Vec<String>>,
     /// What ExternalDNS was told; none without its Deployment.
@@ -131,16 +132,11 @@ fn unfinished_policies(found: Option<&InCluster>, cluster: &Cluster, region: &st
     names.iter().map(|name| iam_arn(&cluster.partition, &cluster.account, "policy", "/", name)).collect()
 }
 
-/// Policies that exist, and whom they are attached to; none where that can't be read.
-async fn policies(aws: &Aws, arns: Vec<String>) -> Result<Vec<(Policy, Option<Vec<String>>)>> {
+/// Policies that exist, and whom they are attached to.
+async fn policies(aws: &Aws, arns: Vec<String>) -> Result<Vec<(Policy, Look<Vec<String>>)>> {
     let reads = arns.into_iter().map(|arn| async move {
         let Some(policy) = aws.policy(&arn).await? else { return Ok(None) };
-        let users = match aws.policy_users(&arn).await {
-            Ok(users) => Some(users),
-            Err(error) if error.code == ErrorCode::AccessDenied => None,
-            Err(error) => return Err(error),
-        };
-        Ok(Some((policy, users)))
+        Ok::<_, Box<Error>>(Some((policy, observe::policy::users(aws, &arn).await?)))
     });
     Ok(try_join_all(reads).await?.into_iter().flatten().collect())
 }
@@ -198,7 +194,7 @@ fn add(plan: &mut Plan, args: &Uninstall, seen: &Seen) -> Result<()> {
     let after_stack = aws.clone();
     for (policy, users) in &seen.policies {
         let name = role.map(|role| role.name.as_str());
-        aws.extend(add_policy(plan, policy, users.as_deref(), name, &after_stack));
+        aws.extend(add_policy(plan, policy, users, name, &after_stack));
     }
     let Some(found) = &seen.found else { return Ok(()) };
     // The ServiceAccount goes last: it tells a run that goes on what an earlier one was about.

@@ -25,7 +25,7 @@ pub(crate) async fn run(context: &Context, args: &Iamserviceaccount) -> Result<E
 async fn report(context: &Context, args: &Iamserviceaccount) -> Result<Report> {
     let (mut report, observer) = verify::begin(context, &args.cluster, &args.how, &args.aws, &args.kube).await?;
     let Some(observer) = observer else { return Ok(report) };
-    let all = accounts(args, &observer).await?;
+    let all = accounts(context, args, &observer).await?;
     let several = all.len() > 1;
     let chains = stream::iter(&all).map(async |(namespace, name)| {
         let irsa = observer.irsa((namespace, name), Needs::default()).await?;
@@ -57,7 +57,11 @@ fn none(args: &Iamserviceaccount, cluster: &str, region: &str) -> Box<Error> {
 }
 
 /// Which service accounts: the one that is named, or those that have a stack or an annotation.
-async fn accounts(args: &Iamserviceaccount, observer: &Observer<'_>) -> Result<Vec<(String, String)>> {
+async fn accounts(
+    context: &Context,
+    args: &Iamserviceaccount,
+    observer: &Observer<'_>,
+) -> Result<Vec<(String, String)>> {
     if let (Some(namespace), Some(name)) = (&args.namespace, args.name.get()) {
         return Ok(vec![(namespace.clone(), name.to_owned())]);
     }
@@ -68,7 +72,10 @@ async fn accounts(args: &Iamserviceaccount, observer: &Observer<'_>) -> Result<V
     let text = |object: &serde_json::Value, key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
     let annotated = objects.unwrap_or_default().into_iter().filter(|it| annotation(it, ROLE_ANNOTATION).is_some());
     let mut all: Vec<_> = annotated.map(|object| (text(&object, "namespace"), text(&object, "name"))).collect();
-    let stacks = look(observer.aws.stacks().await)?.unwrap_or_default();
+    let stacks = look(observer.aws.stacks().await)?.unwrap_or_else(|why| {
+        context.ui.warn(&format!("service accounts that have a stack only can't be listed: {why}"));
+        Vec::new()
+    });
     let own = stacks.iter().filter(|stack| tags::cluster(&stack.tags) == Some(observer.cluster.name.as_str()));
     all.extend(own.filter_map(|stack| tags::owner(&stack.tags)));
     all.retain(|(of, name)| namespace.is_none_or(|wanted| of == wanted) && args.name.get().is_none_or(|it| it == name));

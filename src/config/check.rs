@@ -223,6 +223,21 @@ pub(super) fn policy(found: &Spanned<Value>) -> Result<PolicyDocument, Problem> 
     Ok(document)
 }
 
+/// The partial objects of a patch.
+pub(super) fn patch(found: &[Spanned<Value>]) -> Result<Vec<Value>, Problem> {
+    const HINT: &str = "begin with kind: Deployment, or another kind that is rendered: a patch is a partial object";
+    // Kinds are names of types ("API conventions", Kubernetes).
+    let is_kind = |kind: &str| (1..=63).contains(&kind.len()) && kind.chars().all(|c| c.is_ascii_alphanumeric());
+    let has_kind = |value: &Value| value.get("kind").and_then(Value::as_str).is_some_and(is_kind);
+    if let Some(other) = found.iter().find(|document| !has_kind(&document.value)) {
+        return Err(Problem::new(other.referenced, "this document has no kind").hint(HINT));
+    }
+    if found.is_empty() {
+        return Err(Problem::nowhere("it is empty").hint(HINT));
+    }
+    Ok(found.iter().map(|document| document.value.clone()).collect())
+}
+
 /// Permissions come from policies, or from a role that is used as it is.
 fn permissions(path: &str, place: Location, entry: &Entry, problems: &mut Problems) {
     let policies = [

@@ -54,10 +54,19 @@ fn choice(identities: &[String]) -> String {
     }
 }
 
+/// A namespace and a name have 317 characters; sets of characters take more. Longer ones take long to be understood.
+const LONGEST: usize = 1024;
+
 fn globs(flag: &str, patterns: &[String]) -> Result<GlobSet> {
     let refusal = |problem: globset::Error| Error::usage(format!("{flag}: {problem}"));
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
+        if pattern.len() > LONGEST {
+            return Err(Error::usage(format!(
+                "{flag}: a glob of {} characters matches no NAMESPACE/NAME",
+                pattern.len()
+            )));
+        }
         set.add(GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build().map_err(refusal)?);
     }
     set.build().map_err(refusal)

@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::error::{Error, Result};
+pub use crate::files::LARGEST;
 use crate::iam::policy::PolicyDocument;
 use crate::iam::wellknown::WellKnown;
 use crate::stack::tags::check_owner;
@@ -16,10 +19,6 @@ pub use check::{check_annotation, check_label};
 pub mod filter;
 mod problem;
 mod schema;
-
-/// The largest file that is read, in bytes; a thousand service accounts with a policy each take one
-/// million.
-pub const LARGEST: usize = 8 << 20;
 
 /// What a `ClusterConfig` says about the cluster and its service accounts. Values are checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,6 +146,16 @@ pub fn read(file: &str, text: impl AsRef<[u8]>) -> Result<ClusterConfig> {
 pub fn read_policy(file: &str, text: impl AsRef<[u8]>) -> Result<PolicyDocument> {
     let source = problem::Source::new(file, "policy document", text.as_ref())?;
     let parsed = schema::parse_policy(source.text).and_then(|found| check::policy(&found));
+    parsed.map_err(|problem| source.error(&[problem]))
+}
+
+/// Reads the partial objects of a `--patch` file, in YAML or JSON. `file` names it in messages.
+///
+/// # Errors
+/// `Usage` with the mistake as a cause: its place, what was expected, and the lines.
+pub fn read_patch(file: &str, text: impl AsRef<[u8]>) -> Result<Vec<Value>> {
+    let source = problem::Source::new(file, "patch", text.as_ref())?;
+    let parsed = schema::parse_all(source.text).and_then(|found| check::patch(&found));
     parsed.map_err(|problem| source.error(&[problem]))
 }
 

@@ -7,9 +7,12 @@ use serde_saphyr::{CroppedRegion, DeserializeError, Location, MessageFormatter, 
 
 use super::{LARGEST, Place};
 use crate::error::{Error, Result};
+use crate::files::too_large;
 
 /// The most mistakes that are told at once.
 const MOST: usize = 20;
+/// Characters of the beginning and of the end that are shown of a long message.
+const HALF: usize = 300;
 /// Characters beside the place that are shown of a long line.
 const RADIUS: usize = 60;
 
@@ -106,10 +109,26 @@ fn unknown_key(problem: impl Fn(String) -> Problem, key: &str, known: &[&str]) -
     }
 }
 
+/// A text without its middle where that is long: what was found there may be megabytes.
+fn brief(text: &str) -> Cow<'_, str> {
+    let left_out = text.chars().count().saturating_sub(2 * HALF);
+    if left_out == 0 {
+        return Cow::Borrowed(text);
+    }
+    let (first, last): (String, String) =
+        (text.chars().take(HALF).collect(), text.chars().skip(HALF + left_out).collect());
+    Cow::Owned(format!("{first}… ({left_out} characters) …{last}"))
+}
+
 /// The key that was probably meant: the same in another case, or a few letters away.
 fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    let length = key.chars().count();
+    let longest = known.iter().map(|known| known.len()).max().unwrap_or_default();
+    if length > 2 * longest {
+        return None; // The distance of a long text takes long to learn, and would be too far.
+    }
     let lower = key.to_lowercase();
-    let far = (key.chars().count() / 3).max(1);
+    let far = (length / 3).max(1);
     let distance = |known: &str| {
         let known = known.to_lowercase();
         // The last part of a path is the key itself, somewhere else.
@@ -138,8 +157,7 @@ impl<'a> Source<'a> {
     pub(super) fn new(file: &'a str, what: &'a str, bytes: &'a [u8]) -> Result<Self> {
         let refusal = |text: String| Self { file, what, text: "" }.error(&[Problem::nowhere(text)]);
         if bytes.len() > LARGEST {
-            let text = format!("it has {} MiB; irsactl reads at most {} MiB", bytes.len() >> 20, LARGEST >> 20);
-            return Err(refusal(text).hint("split it, and run irsactl once for each part"));
+            return Err(refusal(too_large()).hint("split it, and run irsactl once for each part"));
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let line = String::from_utf8_lossy(&bytes[..error.valid_up_to()]).matches('\n').count() + 1;
@@ -161,8 +179,10 @@ impl<'a> Source<'a> {
 
     fn describe(&self, problem: &Problem) -> String {
         match problem.place() {
-            Some(place) => format!("{}:{place}: {}\n{}", self.file, problem.text, self.snippet(problem.location)),
-            None => problem.text.clone(),
+            Some(place) => {
+                format!("{}:{place}: {}\n{}", self.file, brief(&problem.text), self.snippet(problem.location))
+            }
+            None => brief(&problem.text).into_owned(),
         }
     }
 

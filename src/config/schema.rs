@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
-use serde_saphyr::Spanned;
+use serde_saphyr::{NonFiniteFloatPolicy, Options, Spanned};
 
 use super::problem::Problem;
 use crate::iam::wellknown::WellKnown;
@@ -189,7 +189,7 @@ fn check_key<E: serde::de::Error>(key: &str) -> Result<(), E> {
 
 /// Reads the one document of a file.
 pub(super) fn parse(text: &str) -> Result<Spanned<Root>, Problem> {
-    let found = parse_one(text, "a second document begins here; a file holds one ClusterConfig", SPLIT)?;
+    let found = parse_one(text, options(), "a second document begins here; a file holds one ClusterConfig", SPLIT)?;
     found.ok_or_else(|| Problem::nowhere("the file is empty").hint(EXAMPLE))
 }
 
@@ -197,15 +197,30 @@ const SPLIT: &str = "put each ClusterConfig into a file of its own and run irsac
 
 /// Reads the one policy of a file.
 pub(super) fn parse_policy(text: &str) -> Result<Spanned<Value>, Problem> {
-    let found = parse_one(text, "a second document begins here; a role has one such policy", JOIN)?;
+    let found = parse_one(text, strict(), "a second document begins here; a role has one such policy", JOIN)?;
     found.ok_or_else(|| Problem::nowhere("it is empty").hint("begin with Version: \"2012-10-17\" and a list Statement"))
 }
 
 const JOIN: &str = "put the statements of both into one list";
 
-fn parse_one<T: DeserializeOwned>(text: &str, more: &str, hint: &str) -> Result<Option<Spanned<T>>, Problem> {
-    let mut documents = serde_saphyr::from_multiple_with_options::<Spanned<T>>(text, options())
-        .map_err(|error| Problem::from_parser(&error, text))?;
+/// Reads all documents of a file but empty ones.
+pub(super) fn parse_all(text: &str) -> Result<Vec<Spanned<Value>>, Problem> {
+    let mut documents: Vec<Spanned<Value>> = parse_many(text, strict())?;
+    documents.retain(|document| !document.value.is_null());
+    Ok(documents)
+}
+
+fn parse_many<T: DeserializeOwned>(text: &str, options: Options) -> Result<Vec<Spanned<T>>, Problem> {
+    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| Problem::from_parser(&error, text))
+}
+
+fn parse_one<T: DeserializeOwned>(
+    text: &str,
+    options: Options,
+    more: &str,
+    hint: &str,
+) -> Result<Option<Spanned<T>>, Problem> {
+    let mut documents = parse_many::<T>(text, options)?;
     match documents.get(1) {
         Some(second) => Err(Problem::new(second.referenced, more).hint(hint)),
         None => Ok(documents.pop()),
@@ -216,7 +231,7 @@ const EXAMPLE: &str =
     "begin with apiVersion: eksctl.io/v1alpha5, kind: ClusterConfig, and metadata with name and region";
 
 /// Room for the few thousand roles that an account may have, and none for what explodes.
-fn options() -> serde_saphyr::Options {
+fn options() -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_nodes: 500_000,
@@ -226,10 +241,18 @@ fn options() -> serde_saphyr::Options {
         },
         emit_comments: false,
         // eksctl's sections may hold anything.
-        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
+        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         // An account id in a policy's condition may begin with 0.
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
         with_snippet: false,
     }
+}
+
+/// What is handed on as it is: nothing that would be lost on the way, such as the tag of `!Sub ${x}`.
+fn strict() -> Options {
+    let mut options = options();
+    options.reject_unsupported_tags = true;
+    options.non_finite_float_policy = NonFiniteFloatPolicy::Reject;
+    options
 }

@@ -44,9 +44,8 @@ impl Arguments {
         let env: Vec<(String, String)> = list(container, "env")
             .filter_map(|variable| Some((text(variable, "name")?, text(variable, "value")?)))
             .collect();
-        let expand = |word: &str| {
-            env.iter().fold(word.to_owned(), |word, (name, value)| word.replace(&format!("$({name})"), value))
-        };
+        let expand =
+            |word: &str| env.iter().fold(word.to_owned(), |word, (name, value)| with_variable(word, name, value));
         let words = ["command", "args"].into_iter().flat_map(|key| list(container, key)).filter_map(Value::as_str);
         let words: Vec<String> = words.flat_map(shell_words).map(|word| expand(&word)).collect();
         Self::parse(&words, &env)
@@ -104,6 +103,17 @@ impl Arguments {
         let name = format!("EXTERNAL_DNS_{}", flag.replace('-', "_").to_ascii_uppercase());
         self.env.get(&name).map(String::as_str)
     }
+}
+
+/// The longest argument of a process, in bytes (execve(2)).
+const LONGEST: usize = 128 << 10;
+
+/// A word with the value of a variable in place of `$(NAME)`; as it is where no process could be started with the result,
+/// which the variables of variables can make as long as they like.
+fn with_variable(word: String, name: &str, value: &str) -> String {
+    let reference = format!("$({name})");
+    let longer = word.matches(&reference).count().saturating_mul(value.len());
+    if longer > LONGEST { word } else { word.replace(&reference, value) }
 }
 
 /// `--name=value`, or `--name`.

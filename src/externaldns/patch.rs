@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::plan::diff::escape;
+
 /// Lists that are sets of named things, by the field that names them ("patchMergeKey" in the types
 /// of the Kubernetes API). Other lists are replaced as a whole.
 const MERGED: &[(&str, &str)] = &[
@@ -17,28 +19,6 @@ const MERGED: &[(&str, &str)] = &[
     ("hostAliases", "ip"),
     ("topologySpreadConstraints", "topologyKey"),
 ];
-
-/// Parses the documents of a patch file, YAML or JSON.
-///
-/// # Errors
-/// Quotes the place that doesn't parse, or counts to the document without a `kind`.
-pub fn parse(text: &str) -> Result<Vec<Value>, String> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(|problem| problem.to_string())?;
-    let documents: Vec<Value> = documents.into_iter().filter(|document| !document.is_null()).collect();
-    for (at, document) in documents.iter().enumerate() {
-        let kind = document.get("kind").and_then(Value::as_str).is_some_and(|kind| !kind.is_empty());
-        if !kind {
-            return Err(format!(
-                "document {} has no kind: a patch is a partial object, such as kind: Deployment",
-                at + 1
-            ));
-        }
-    }
-    if documents.is_empty() {
-        return Err("it holds no document".to_owned());
-    }
-    Ok(documents)
-}
 
 /// Lays patches over the objects of their kind: maps merge, lists of named things merge by name,
 /// other lists are replaced, null removes.
@@ -59,8 +39,10 @@ pub fn apply(objects: &mut [Value], patches: &[Value]) -> Result<(), String> {
                 known.join(", ")
             ));
         };
-        check(object, patch)?;
+        check_containers(object, patch)?;
+        let before = object.clone();
         merge(object, patch, "");
+        check_decided(&before, object)?;
     }
     Ok(())
 }
@@ -73,30 +55,71 @@ fn same_name(object: &Value, patch: &Value) -> bool {
     })
 }
 
-/// What identifies an object isn't a patch's to change.
-fn check(object: &Value, patch: &Value) -> Result<(), String> {
-    let kind = patch["kind"].as_str().unwrap_or_default();
-    for path in FIXED {
-        let changed = patch.pointer(path).filter(|value| object.pointer(path) != Some(value));
-        if changed.is_some() {
-            return Err(format!("patch for kind {kind}: {path} can't be patched"));
+/// What identifies an object, and what irsactl plans by, isn't a patch's to change.
+const DECIDED: [&str; 8] = [
+    "/apiVersion",
+    "/metadata/annotations/eks.amazonaws.com~1role-arn",
+    "/metadata/name",
+    "/metadata/namespace",
+    "/roleRef",
+    "/spec/replicas",
+    "/spec/selector",
+    "/spec/template/spec/serviceAccountName",
+];
+/// The same of a container of ours.
+const DECIDED_IN_CONTAINER: [&str; 4] = ["args", "command", "image", "envFrom"];
+
+/// However a patch goes about it: a null, or a list that is replaced, takes away what it doesn't name.
+fn check_decided(before: &Value, after: &Value) -> Result<(), String> {
+    let refusal = |path: &str| {
+        Err(format!("patch for kind {}: {path} can't be patched", before["kind"].as_str().unwrap_or_default()))
+    };
+    let no_map = |path: &&str| after.pointer(path).is_some_and(|value| !value.is_object());
+    let maps = ["/metadata/annotations", "/metadata/labels"].into_iter().find(no_map).map(str::to_owned);
+    if let Some(path) = maps.or_else(|| changed_type("", before, after)) {
+        return refusal(&format!("the type of {path}"));
+    }
+    if let Some(path) = DECIDED.iter().find(|path| before.pointer(path) != after.pointer(path)) {
+        return refusal(path);
+    }
+    for own in containers(before) {
+        let found = containers(after).iter().find(|one| one["name"] == own["name"]);
+        let changed = |field: &&&str| found.is_none_or(|found| found.get(**field) != own.get(**field));
+        if let Some(field) = DECIDED_IN_CONTAINER.iter().find(changed) {
+            return refusal(&format!("{field} of container {}", own["name"].as_str().unwrap_or_default()));
         }
     }
-    let containers =
-        |object: &Value| object.pointer("/spec/template/spec/containers").and_then(Value::as_array).cloned();
-    let own: Vec<_> = containers(object).unwrap_or_default();
-    let patched = containers(patch).unwrap_or_default();
-    patched.iter().filter(|one| own.iter().any(|own| own["name"] == one["name"])).try_for_each(check_container)
+    Ok(())
 }
 
-const FIXED: [&str; 5] =
-    ["/apiVersion", "/roleRef", "/spec/replicas", "/spec/selector", "/spec/template/spec/serviceAccountName"];
+/// Where something is left that is no object or list any more.
+fn changed_type(path: &str, before: &Value, after: &Value) -> Option<String> {
+    match (before, after) {
+        (Value::Object(before), Value::Object(after)) => before.iter().find_map(|(key, before)| {
+            after.get(key).and_then(|after| changed_type(&format!("{path}/{}", escape(key)), before, after))
+        }),
+        (Value::Object(_), _) | (_, Value::Object(_)) => Some(path.to_owned()),
+        _ => (before.is_array() != after.is_array()).then(|| path.to_owned()),
+    }
+}
+
+fn containers(object: &Value) -> &[Value] {
+    object.pointer("/spec/template/spec/containers").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn check_containers(object: &Value, patch: &Value) -> Result<(), String> {
+    let own = containers(object);
+    containers(patch)
+        .iter()
+        .filter(|one| own.iter().any(|own| own["name"] == one["name"]))
+        .try_for_each(check_container)
+}
 
 /// What ExternalDNS is told, and as whom it calls AWS, is what irsactl plans by: a patch would go round all that it
 /// checks.
 fn check_container(container: &Value) -> Result<(), String> {
     let name = container["name"].as_str().unwrap_or_default();
-    if let Some(field) = ["args", "command", "image", "envFrom"].iter().find(|field| container.get(**field).is_some()) {
+    if let Some(field) = DECIDED_IN_CONTAINER.iter().find(|field| container.get(**field).is_some()) {
         return Err(format!(
             "container {name}: {field} can't be patched: use irsactl's options, --image or --extra-arg=--flag=value"
         ));
@@ -178,13 +201,15 @@ fn without_nulls(value: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
     use crate::externaldns::manifest;
     use crate::externaldns::settings::Settings;
     use serde_json::json;
 
     fn patched(text: &str) -> Result<Value, String> {
         let mut objects = manifest::objects(&Settings::new("us-east-1", "c1"), None, true, true)?;
-        apply(&mut objects, &parse(text)?)?;
+        let patches = config::read_patch("p.yaml", text).map_err(|error| error.to_string())?;
+        apply(&mut objects, &patches)?;
         Ok(objects.into_iter().find(|object| object["kind"] == "Deployment").unwrap())
     }
 
@@ -239,7 +264,7 @@ metadata: {labels: {team: dns}}
     fn patches_that_hit_nothing_are_refused() {
         assert!(patched("kind: StatefulSet").unwrap_err().contains("Deployment"));
         assert!(patched("kind: Deployment\nmetadata: {name: other}").unwrap_err().contains("named other"));
-        assert!(patched("spec: {}").unwrap_err().contains("document 1 has no kind"));
+        assert!(patched("spec: {}").unwrap_err().contains("this document has no kind"));
         assert!(patched("[1, 2]").is_err());
         assert!(patched("").is_err());
         assert!(patched("kind: [").is_err());
@@ -251,5 +276,17 @@ metadata: {labels: {team: dns}}
         }
         let selector = "kind: Deployment\nspec: {selector: {matchLabels: {app: x}}}";
         assert!(patched(selector).unwrap_err().contains("/spec/selector"));
+        for lost in
+            ["null", "{template: null}", "{template: {spec: {containers: [{name: external-dns}, {image: 'x:1'}]}}}"]
+        {
+            let text = format!("kind: Deployment\nspec: {lost}");
+            assert!(patched(&text).unwrap_err().contains("can't be patched"), "{lost}");
+        }
+        for other in ["labels: x", "labels: [x]", "annotations: 1"] {
+            let text = format!("kind: ServiceAccount\nmetadata: {{{other}}}");
+            assert!(patched(&text).unwrap_err().contains("the type of /metadata/"), "{other}");
+        }
+        let role = "kind: ServiceAccount\nmetadata: {annotations: {eks.amazonaws.com/role-arn: x}}";
+        assert!(patched(role).unwrap_err().contains("role-arn"));
     }
 }

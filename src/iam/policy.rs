@@ -80,6 +80,9 @@ impl PolicyDocument {
         if statements.is_empty() {
             return Err("the policy has no Statement".to_owned());
         }
+        if let Some(number) = rounded(&self.0) {
+            return Err(format!("the policy has a number of too many digits, read as {number}: write it as text"));
+        }
         for (index, statement) in statements.into_iter().enumerate() {
             check_statement(statement).map_err(|problem| format!("the policy's Statement[{index}] {problem}"))?;
         }
@@ -114,15 +117,29 @@ impl PolicyDocument {
     #[must_use]
     pub fn and(&self, more: Vec<Value>) -> Self {
         let all = statements(&self.0).into_iter().cloned().chain(more).collect();
-        let mut document = self.clone();
-        document.0["Statement"] = Value::Array(all);
-        document
+        let mut document = self.0.as_object().cloned().unwrap_or_default();
+        document.insert("Statement".to_owned(), Value::Array(all));
+        Self(Value::Object(document))
     }
 
     /// The document with the values of CloudFormation's functions, see [`resolve`].
     #[must_use]
     pub fn resolved(&self, partition: &Partition) -> Self {
         Self(resolve(&self.0, partition, None))
+    }
+}
+
+/// A number that may have been another one before it was read.
+fn rounded(value: &Value) -> Option<f64> {
+    const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+    match value {
+        Value::Number(number) => {
+            let float = number.as_f64().filter(|_| number.is_f64())?;
+            (float.abs() >= LARGEST_EXACT).then_some(float)
+        }
+        Value::Array(items) => items.iter().find_map(rounded),
+        Value::Object(object) => object.values().find_map(rounded),
+        _ => None,
     }
 }
 

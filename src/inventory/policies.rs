@@ -19,7 +19,7 @@ use crate::stack::{names, tags};
 /// The policies of a role: managed ones, then those written into it.
 pub(super) fn of(role: &RoleWithPolicies) -> Vec<Policy> {
     let managed = role.attached.iter().map(|(name, arn)| Policy { name: name.clone(), arn: Some(arn.clone()) });
-    let inline = role.inline.keys().chain(&role.others_inline);
+    let inline = role.inline.keys().chain(role.others_inline.iter().flatten());
     managed.chain(inline.map(|name| Policy { name: name.clone(), arn: None })).collect()
 }
 
@@ -55,8 +55,12 @@ impl Today {
     /// Inline policies whose names no stack of this name gives.
     fn strange(&self, stack: &str, role: &RoleWithPolicies) -> Option<String> {
         let prefix = format!("{stack}-Policy");
-        let mut others =
-            role.inline.keys().chain(&role.others_inline).filter(|name| !name.starts_with(&prefix)).peekable();
+        let mut others = role
+            .inline
+            .keys()
+            .chain(role.others_inline.iter().flatten())
+            .filter(|name| !name.starts_with(&prefix))
+            .peekable();
         others.peek()?;
         let ids = self.0.iter().flat_map(|(_, policies)| policies.iter().map(|(id, _)| id.as_str())).chain([INLINE]);
         let own: BTreeSet<_> = ids.map(|id| names::inline_policy(stack, id)).collect();

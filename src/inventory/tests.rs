@@ -225,7 +225,7 @@ fn other_clusters_are_not_shown_and_rows_are_sorted() {
 fn with_policies(role: Role, inline: &[(&str, Value)]) -> RoleWithPolicies {
     let inline = inline.iter().map(|(name, document)| ((*name).to_owned(), PolicyDocument(document.clone()))).collect();
     let attached = vec![("S3".to_owned(), "arn:aws:iam::aws:policy/S3".to_owned())];
-    RoleWithPolicies { role, attached, inline, others_inline: Vec::new() }
+    RoleWithPolicies { role, attached, inline, others_inline: Ok(Vec::new()) }
 }
 
 /// What a stack with ExternalDNS's policies has in IAM, changed by `change`.

@@ -131,7 +131,7 @@ impl Kubernetes {
                 let _ = write!(path, "&continue={}", escape(&token));
             }
             let mut page = self.json(&Call::get(operation.clone(), path)).await?;
-            if let Value::Array(found) = page["items"].take() {
+            if let Some(Value::Array(found)) = page.get_mut("items").map(Value::take) {
                 items.extend(found.into_iter().map(|item| typed(item, kind)));
             }
             page["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut token);

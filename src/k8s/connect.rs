@@ -1,6 +1,6 @@
 //! How a connection to the API server is made: from the facts of EKS, or from a kubeconfig.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::lock::Mutex;
 use http::header::{HeaderValue, USER_AGENT};
 use hyper_util::client::proxy::matcher::Matcher;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -20,6 +20,7 @@ use serde_json::json;
 use super::Kubernetes;
 use super::kind::escape;
 use crate::error::{Error, ErrorCode, Result};
+use crate::files::{self, LARGEST};
 use crate::wait::Wait;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -118,11 +119,7 @@ impl Kubernetes {
     pub async fn kubeconfig(path: Option<&str>, context: Option<&str>, wait: Wait) -> Result<Self> {
         let origin = path.map_or_else(|| "the kubeconfig".to_owned(), |path| format!("kubeconfig {path}"));
         let unusable = |cause: String| Error::usage(format!("{origin} can't be used")).cause(cause);
-        let kubeconfig = match path {
-            Some(path) => Kubeconfig::read_from(Path::new(path)),
-            None => Kubeconfig::read(),
-        }
-        .map_err(|err| unusable(err.to_string()))?;
+        let kubeconfig = read_kubeconfig(path).map_err(unusable)?;
         let proxy = proxy_url(&kubeconfig, context);
         let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|err| {
@@ -173,6 +170,37 @@ fn unusable_client(server: &str, err: &kube::Error) -> Box<Error> {
     Error::new(ErrorCode::ClusterUnauthorized, format!("the kubeconfig gives no credentials for {server}"))
         .cause(cause)
         .hint("kubectl must work with the same kubeconfig and context: try kubectl get namespaces")
+}
+
+/// The file at `path`, else those of `$KUBECONFIG` together, else `~/.kube/config`.
+fn read_kubeconfig(path: Option<&str>) -> Result<Kubeconfig, String> {
+    let files: Vec<PathBuf> = match (path, std::env::var_os("KUBECONFIG")) {
+        (Some(path), _) => vec![path.into()],
+        (None, Some(list)) => std::env::split_paths(&list).filter(|file| !file.as_os_str().is_empty()).collect(),
+        (None, None) => Vec::new(),
+    };
+    if files.is_empty() {
+        let home = std::env::home_dir().ok_or("neither $KUBECONFIG nor $HOME is set")?;
+        return read_file(&home.join(".kube/config"));
+    }
+    files.iter().try_fold(Kubeconfig::default(), |all, file| all.merge(read_file(file)?).map_err(|err| err.to_string()))
+}
+
+/// kube reads a file to its end, wherever that is.
+fn read_file(file: &Path) -> Result<Kubeconfig, String> {
+    let unreadable = |err: std::io::Error| format!("{}: {err}", file.display());
+    let meta = std::fs::metadata(file).map_err(unreadable)?;
+    let read = if meta.is_file() && meta.len() <= LARGEST as u64 {
+        Kubeconfig::read_from(file)
+    } else {
+        let bytes = files::whole(file).map_err(unreadable)?;
+        Kubeconfig::from_yaml(&String::from_utf8_lossy(&bytes))
+    };
+    read.map_err(|err| match err {
+        // The lines around the mistake may hold a token.
+        KubeconfigError::Parse(error) => format!("{}: {}", file.display(), error.without_snippet()),
+        other => other.to_string(),
+    })
 }
 
 /// `proxy-url` of the cluster that `context` names.

@@ -48,7 +48,7 @@ fn multiplier(suffix: &str) -> Option<i128> {
         "Ei" => binary(6),
         exponent => {
             let exponent: i32 = exponent.strip_prefix(['e', 'E'])?.parse().ok()?;
-            10_i128.checked_pow(u32::try_from(9 + exponent).ok()?)
+            10_i128.checked_pow(u32::try_from(exponent.checked_add(9)?).ok()?)
         }
     }
 }
@@ -77,6 +77,7 @@ mod tests {
             (json!("a"), json!("a")),
             (json!("-1"), json!("1")),
             (json!("99999999999999999999999999999999Ei"), json!("1")),
+            (json!("1e2147483647"), json!("1")),
         ] {
             assert!(!equal(&one, &other), "{one} {other}");
         }

@@ -192,8 +192,18 @@ impl<F: FnMut(&str)> Watch<'_, F> {
         Ok(event.map(event_text))
     }
 
-    /// Events of a pod, newest first.
+    /// Events of a pod, newest first; none where they may not be read, for they only explain.
     async fn events(&self, pod: &Value) -> Result<Vec<Value>> {
+        match self.list_events(pod).await {
+            Err(error) if error.code == ErrorCode::ClusterForbidden => {
+                tracing::debug!("events can't be read: {error}");
+                Ok(Vec::new())
+            }
+            events => events,
+        }
+    }
+
+    async fn list_events(&self, pod: &Value) -> Result<Vec<Value>> {
         let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
         let fields = format!("involvedObject.uid={uid}");
         let mut events = self.kubernetes.list(&Kind::EVENT, Some(self.namespace), None, Some(&fields)).await?;
@@ -212,7 +222,10 @@ impl<F: FnMut(&str)> Watch<'_, F> {
     /// Adds a pod's state, events and last log lines, as far as they can be read.
     async fn with_evidence(&self, mut error: Box<Error>, pod: &Value, trouble: &Trouble) -> Box<Error> {
         error.causes.push(sentence(pod, trouble));
-        let warnings = self.events(pod).await.unwrap_or_default();
+        let warnings = self.list_events(pod).await.unwrap_or_else(|why| {
+            error.causes.push(format!("its events can't be read: {why}"));
+            Vec::new()
+        });
         let warnings = warnings.iter().filter(|event| event["type"] == "Warning" && tells_more(event, trouble));
         let mut texts: Vec<_> = warnings.map(event_text).collect();
         texts.dedup();

@@ -80,7 +80,7 @@ async fn all(context: &Context, aws: &Aws) -> Result<Found> {
 /// The stack of one service account with its template, and its role.
 async fn one(context: &Context, aws: &Aws, cluster: &str, who: (&str, &str)) -> Result<Found> {
     let full = format!("{}/{}", who.0, who.1);
-    let (_, stack) = locate(cluster, who, async |name| stack(aws, name).await).await?;
+    let (_, stack) = locate(cluster, who, async |name| stack(context, aws, name).await).await?;
     let mut found = Found::default();
     let Some(ObservedStack { stack, template, .. }) =
         stack.filter(|found| check_ours(cluster, &full, &found.stack).is_ok())
@@ -89,8 +89,8 @@ async fn one(context: &Context, aws: &Aws, cluster: &str, who: (&str, &str)) -> 
     };
     found.roles = Some(Roles::default());
     if status::state(&stack.status) == State::Failed {
-        found.failure =
-            aws.events(&stack.id, None).await.ok().and_then(|events| Some(events::explain(&events)?.to_string()));
+        let events = readable(context, "why the stack failed", aws.events(&stack.id, None).await)?;
+        found.failure = events.and_then(|events| Some(events::explain(&events)?.to_string()));
     }
     if let Some(role) = stack.outputs.get(ROLE_OUTPUT).and_then(|arn| arn.parse::<Arn>().ok()) {
         let inline: Vec<_> = inline_policies(&template, &stack.name).into_keys().collect();
@@ -102,13 +102,10 @@ async fn one(context: &Context, aws: &Aws, cluster: &str, who: (&str, &str)) -> 
 }
 
 /// A stack with its template; null where that may not be read.
-async fn stack(aws: &Aws, name: &str) -> Result<Option<ObservedStack>> {
+async fn stack(context: &Context, aws: &Aws, name: &str) -> Result<Option<ObservedStack>> {
     let (stack, template) = join(aws.stack(name), aws.template(name)).await;
     let Some(stack) = stack? else { return Ok(None) };
-    let template = template.unwrap_or_else(|error| {
-        debug!("changes of the role can't be told: {error}");
-        None
-    });
+    let template = readable(context, "the stack's template, which tells changes of the role,", template)?.flatten();
     Ok(Some(ObservedStack { stack, template: template.unwrap_or_default(), role: None, failure: None }))
 }
 
@@ -116,6 +113,9 @@ impl Found {
     async fn read_role(&mut self, context: &Context, aws: &Aws, name: &str, inline: &[String]) -> Result<()> {
         match aws.role_with_policies(name, inline).await {
             Ok(role) => {
+                if let Some(Err(why)) = role.as_ref().map(|found| &found.others_inline) {
+                    context.ui.warn(&format!("inline policies of others can't be read: {why}"));
+                }
                 self.roles = Some(role.iter().map(|found| found.role.clone()).collect());
                 self.keep(role);
             }

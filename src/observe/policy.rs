@@ -9,34 +9,48 @@ use crate::iam::policy::PolicyDocument;
 use crate::plan::externaldns::guards::no_zone;
 use crate::plan::policy::Desired;
 use crate::ui::Ui;
+use crate::verify::Look;
 
-/// The entities that the policy is attached to besides `own_role`, asked for only where it must change; none where they
-/// can't be read: then it counts as in use.
+/// The entities that the policy is attached to besides `own_role`, asked for only where it must change, or why they can't
+/// be read: then it counts as in use.
 pub(crate) async fn others(
     aws: &Aws,
     desired: &Desired,
     found: Option<&Policy>,
     own_role: Option<&str>,
-) -> Result<Option<Vec<String>>> {
+) -> Result<Look<Vec<String>>> {
     if found.is_none_or(|policy| desired.is_met_by(&policy.document)) {
-        return Ok(Some(Vec::new()));
+        return Ok(Ok(Vec::new()));
     }
     let own = own_role.map(|role| format!("role/{role}"));
-    match aws.policy_users(&desired.arn).await {
-        Ok(users) => Ok(Some(users.into_iter().filter(|user| Some(user) != own.as_ref()).collect())),
-        Err(error) if error.code == ErrorCode::AccessDenied => Ok(None),
-        Err(error) => Err(error),
+    let users = users(aws, &desired.arn).await?;
+    Ok(users.map(|users| users.into_iter().filter(|user| Some(user) != own.as_ref()).collect()))
+}
+
+/// Who has the policy, or why that can't be read.
+pub(crate) async fn users(aws: &Aws, arn: &str) -> Result<Look<Vec<String>>> {
+    match aws.policy_users(arn).await {
+        Ok(users) => Ok(Ok(users)),
+        Err(error) => refusal(error).map(Err),
     }
 }
 
+/// What AWS said where it doesn't let the caller look.
+fn refusal(error: Box<Error>) -> Result<String> {
+    if error.code == ErrorCode::AccessDenied { Ok(error.to_string()) } else { Err(error) }
+}
+
 /// Fails where one of these hosted zones doesn't exist.
-pub(crate) async fn check_zones(aws: &Aws, ids: &[String]) -> Result<()> {
+pub(crate) async fn check_zones(aws: &Aws, ui: &Ui, ids: &[String]) -> Result<()> {
     let checks = ids.iter().map(|id| async move {
         match aws.zone(id).await {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(no_zone(id)),
             // A policy can be written without the right to look at the zones.
-            Err(error) if error.code == ErrorCode::AccessDenied => Ok(()),
+            Err(error) if error.code == ErrorCode::AccessDenied => {
+                ui.warn(&format!("whether there is a hosted zone {id} can't be read: {error}"));
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     });

@@ -58,13 +58,14 @@ pub(crate) struct Needs {
 struct Seen {
     role: Look<Option<Role>>,
     lacking: Look<Vec<Lack>>,
+    unread: Option<String>,
     policies: Option<Policies>,
 }
 
 impl Seen {
     fn of(role: Look<Option<Role>>) -> Self {
         let lacking = role.as_ref().map(|_| Vec::new()).map_err(Clone::clone);
-        Self { role, lacking, policies: None }
+        Self { role, lacking, unread: None, policies: None }
     }
 }
 
@@ -135,12 +136,13 @@ impl Observer<'_> {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             provider: look(provider)?,
-            twins: Vec::new(),
+            twins: Ok(Vec::new()),
             stack: look(stack)?.map(|place| place.stack),
             service_account: object?,
             association: look(association)?,
             role: Ok(None),
             lacking: Ok(Vec::new()),
+            unread: None,
             policies: None,
             install: None,
             make: None,
@@ -159,7 +161,7 @@ impl Observer<'_> {
         )
         .await;
         irsa.twins = twins?;
-        Seen { role: irsa.role, lacking: irsa.lacking, policies: irsa.policies } = role?;
+        Seen { role: irsa.role, lacking: irsa.lacking, unread: irsa.unread, policies: irsa.policies } = role?;
         let ended = |pod: &Value| ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == **phase);
         irsa.pods = pods?.map(|pods| pods.into_iter().filter(|pod| !ended(pod)).collect());
         irsa.live = live?;
@@ -167,14 +169,14 @@ impl Observer<'_> {
     }
 
     /// Where the provider is missing: those of the same cluster under another host.
-    async fn twins(&self, irsa: &Irsa) -> Result<Vec<String>> {
+    async fn twins(&self, irsa: &Irsa) -> Result<Look<Vec<String>>> {
         if !matches!(irsa.provider, Ok(None)) {
-            return Ok(Vec::new());
+            return Ok(Ok(Vec::new()));
         }
         let own = irsa.provider_arn();
         let last = |arn: &str| arn.rsplit('/').next().map(str::to_owned);
-        let all = look(self.aws.oidc_providers().await)?.unwrap_or_default();
-        Ok(all.into_iter().filter(|arn| *arn != own && last(arn) == last(&own)).collect())
+        let all = look(self.aws.oidc_providers().await)?;
+        Ok(all.map(|all| all.into_iter().filter(|arn| *arn != own && last(arn) == last(&own)).collect()))
     }
 
     /// The role, and what it lacks of the needs.
@@ -192,7 +194,9 @@ impl Observer<'_> {
         if simulated.as_ref().is_ok_and(Vec::is_empty) {
             return Ok(seen);
         }
+        seen.unread = simulated.as_ref().err().cloned();
         let policies = look(self.policies(role).await)?;
+        seen.unread = seen.unread.or_else(|| policies.as_ref().err().cloned());
         seen.lacking = judged(simulated, policies.as_ref().map(|all| all.lacking(needs)).map_err(Clone::clone));
         seen.policies = policies.ok();
         Ok(seen)

@@ -150,8 +150,8 @@ async fn run(step: &Step, tools: &Tools<'_>, task: &crate::ui::Task) -> Result<(
     let aws = tools.aws;
     match &step.op {
         Op::None => Ok(()),
-        Op::CreateProvider { arn: _, issuer, tags, cluster_arn } => {
-            aws.create_oidc_provider(issuer, tags).await?;
+        Op::CreateProvider { arn, issuer, tags, cluster_arn } => {
+            aws.create_oidc_provider(issuer, arn, tags).await?;
             // eksctl's mark on the cluster; the provider works without it.
             if let Err(error) = aws.mark_oidc_enabled(cluster_arn).await {
                 tools.ui.warn(&format!("the cluster isn't tagged alpha.eksctl.io/cluster-oidc-enabled: {error}"));
@@ -159,8 +159,8 @@ async fn run(step: &Step, tools: &Tools<'_>, task: &crate::ui::Task) -> Result<(
             Ok(())
         }
         Op::AddAudience { arn } => aws.add_audience(arn).await,
-        Op::CreatePolicy { name, document, tags } => {
-            aws.create_policy(name, document, "Created by irsactl", tags).await.map(drop)
+        Op::CreatePolicy { name, arn, document, tags } => {
+            aws.create_policy((name, arn), document, "Created by irsactl", tags).await
         }
         Op::ChangePolicy { arn, document } => aws.put_policy_version(arn, document).await,
         Op::DeletePolicy { arn } => aws.delete_policy(arn).await,

@@ -14,6 +14,7 @@ use crate::externaldns::patch;
 use crate::externaldns::settings::Settings;
 use crate::k8s::diff::differences;
 use crate::k8s::{FIELD_MANAGER, Kind, is_ending};
+use crate::verify::Look;
 
 /// An installation as it should be.
 #[derive(Clone, Debug)]
@@ -33,12 +34,12 @@ pub struct Desired {
 }
 
 /// What was found in AWS and in the cluster.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Observed {
     /// The policy.
     pub policy: Option<Policy>,
-    /// To whom else the policy is attached; none where that can't be read.
-    pub policy_users: Option<Vec<String>>,
+    /// To whom else the policy is attached, or why that can't be read.
+    pub policy_users: Look<Vec<String>>,
     /// Stack, role, namespace and ServiceAccount.
     pub entry: entry::Observed,
     /// The cluster's objects; none with `--aws-only`.
@@ -67,7 +68,7 @@ pub struct Objects {
 pub fn add(plan: &mut Plan, desired: &Desired, observed: &Observed, provider: StepId) -> Result<()> {
     let mut needs = Vec::new();
     if let Some(policy) = &desired.policy {
-        let step = policy::step(policy, observed.policy.as_ref(), observed.policy_users.as_deref())?;
+        let step = policy::step(policy, observed.policy.as_ref(), &observed.policy_users)?;
         needs.push(plan.push(step));
         plan.outputs.policy_arn = Some(policy.arn.clone());
     }

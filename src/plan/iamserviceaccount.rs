@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::diff::Change;
-use super::{Action, Op, Plan, RoleSource, ServiceAccountOutput, Settle, StackSpec, Step, StepId};
+use super::{Action, LiveRole, Op, Plan, RoleSource, ServiceAccountOutput, Settle, StackSpec, Step, StepId};
 use crate::aws::cloudformation::{self, Stack};
 /// A role as IAM has it.
 pub use crate::aws::iam::RoleWithPolicies as ObservedRole;
@@ -80,6 +80,18 @@ impl ObservedStack {
     /// True for a stack that can only be replaced.
     pub fn has_failed(&self) -> bool {
         matches!(Health::of(&self.stack.status), Health::Replace { .. })
+    }
+
+    /// Its role, as far as it decides about the rights that a step needs.
+    pub fn live_role(&self) -> Option<LiveRole> {
+        let found = self.role.as_ref()?;
+        Some(LiveRole {
+            arn: found.role.arn.clone(),
+            attached: !found.attached.is_empty(),
+            inline: !found.inline.is_empty(),
+            cfn_role: self.stack.role_arn.clone(),
+            mends: Vec::new(),
+        })
     }
 }
 
@@ -179,7 +191,10 @@ fn add_role(
         let id = plan.push(step.after(needs.iter().copied()));
         return Ok((RoleSource::Stack(spec.name.clone()), vec![id]));
     };
-    let step = stack_step(spec, found);
+    let mended = |role: &ObservedRole| mends(spec, role).into_iter().map(|step| step.op).collect();
+    let live =
+        found.live_role().map(|live| LiveRole { mends: found.role.as_ref().map(mended).unwrap_or_default(), ..live });
+    let step = stack_step(spec, found).with_role(live);
     if replaces_role(&step) {
         super::removal::check_no_foreign(found, None)?;
     }
@@ -192,8 +207,10 @@ fn add_role(
         _ => RoleSource::Stack(spec.name.clone()),
     };
     let mut ids = vec![plan.push(step.after(needs.iter().copied()))];
+    found.role.iter().for_each(|role| note_unread(plan, role));
     if let (Some(role), true) = (&found.role, untouched) {
-        ids.extend(mends(spec, role).into_iter().map(|step| plan.push(step.after(needs.iter().copied()))));
+        let mends = mends(spec, role).into_iter().map(|step| step.with_role(found.live_role()));
+        ids.extend(mends.map(|step| plan.push(step.after(needs.iter().copied()))));
         note_foreign_policies(plan, spec, role);
     }
     Ok((source, ids))
@@ -356,10 +373,17 @@ fn note_foreign_policies(plan: &mut Plan, spec: &StackSpec, found: &ObservedRole
     }
 }
 
+/// Says that others may have given a role more than can be read.
+pub(super) fn note_unread(plan: &mut Plan, found: &ObservedRole) {
+    if let Err(why) = &found.others_inline {
+        plan.note(format!("whether others gave role {} inline policies can't be read: {why}", found.role.name));
+    }
+}
+
 /// The policies that others gave a role, for people.
 pub fn foreign_policies(spec: &StackSpec, found: &ObservedRole) -> Vec<String> {
     let foreign = found.attached.iter().filter(|(_, arn)| !spec.managed_policies.contains(arn));
-    let inline = found.others_inline.iter().map(|name| format!("{name} (inline)"));
+    let inline = found.others_inline.iter().flatten().map(|name| format!("{name} (inline)"));
     foreign.map(|(name, _)| name.clone()).chain(inline).collect()
 }
 

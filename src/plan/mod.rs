@@ -137,6 +137,24 @@ pub struct Step {
     /// What is sent.
     #[serde(skip)]
     pub op: Op,
+    /// The role that is there, for what is done with it.
+    #[serde(skip)]
+    pub role: Option<LiveRole>,
+}
+
+/// A role that is there, as far as it decides about the rights that a step needs.
+#[derive(Clone, Debug)]
+pub struct LiveRole {
+    /// Its ARN.
+    pub arn: String,
+    /// It has managed policies.
+    pub attached: bool,
+    /// It has inline policies.
+    pub inline: bool,
+    /// The role with whose rights CloudFormation works on its stack, if not with the caller's.
+    pub cfn_role: Option<String>,
+    /// What is mended at the role itself, once its stack is changed.
+    pub mends: Vec<Op>,
 }
 
 /// Where a role's ARN comes from.
@@ -285,7 +303,7 @@ pub enum Op {
     /// Adds the audience `sts.amazonaws.com` to a provider.
     AddAudience { arn: String },
     /// Creates a managed policy.
-    CreatePolicy { name: String, document: PolicyDocument, tags: Vec<(String, String)> },
+    CreatePolicy { name: String, arn: String, document: PolicyDocument, tags: Vec<(String, String)> },
     /// Makes `document` the default version of a managed policy.
     ChangePolicy { arn: String, document: PolicyDocument },
     /// Deletes a managed policy and its versions.
@@ -433,7 +451,15 @@ impl Step {
             error: None,
             needs: Vec::new(),
             op,
+            role: None,
         }
+    }
+
+    /// Says which role is there.
+    #[must_use]
+    pub fn with_role(mut self, role: Option<LiveRole>) -> Self {
+        self.role = role;
+        self
     }
 
     /// Something that is as it should be.

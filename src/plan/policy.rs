@@ -5,6 +5,7 @@ use super::{Action, Op, Step};
 use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::policy::{Need, PolicyDocument, missing};
+use crate::verify::Look;
 
 /// A managed policy as it should be.
 #[derive(Clone, Debug)]
@@ -35,14 +36,15 @@ impl Desired {
 
 /// Creates the policy, or gives it a new default version where its document doesn't hold.
 ///
-/// `others` are the entities that it is attached to and that aren't this command's; none where that can't be read.
+/// `others` are the entities that it is attached to and that aren't this command's, or why that can't be read.
 ///
 /// # Errors
 /// `PolicyInUse` where a change would reach others without consent.
-pub fn step(desired: &Desired, observed: Option<&Policy>, others: Option<&[String]>) -> Result<Step> {
+pub fn step(desired: &Desired, observed: Option<&Policy>, others: &Look<Vec<String>>) -> Result<Step> {
     let Some(policy) = observed else {
         let op = Op::CreatePolicy {
             name: desired.name.clone(),
+            arn: desired.arn.clone(),
             document: desired.document.clone(),
             tags: desired.tags.clone(),
         };
@@ -68,14 +70,14 @@ fn reason(desired: &Desired, policy: &Policy) -> String {
     }
 }
 
-fn refuse_shared(desired: &Desired, others: Option<&[String]>) -> Result<()> {
-    let users = match others {
-        Some([]) => return Ok(()),
-        Some(others) => join(others.iter().map(String::as_str)),
-        None => "whom it is attached to can't be read".to_owned(),
+fn refuse_shared(desired: &Desired, others: &Look<Vec<String>>) -> Result<()> {
+    let users = match others.as_deref() {
+        Ok([]) => return Ok(()),
+        Ok(others) => format!("it is attached to: {}", join(others.iter().map(String::as_str))),
+        Err(why) => format!("whom it is attached to can't be read: {why}"),
     };
     Err(Error::new(ErrorCode::PolicyInUse, format!("policy {} would change for others, too", desired.name))
-        .cause(format!("it is attached to: {users}"))
+        .cause(users)
         .hint_consent(
             "another policy name leaves it alone; --allow-shared-policy-change changes it all the same",
             "--allow-shared-policy-change",

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::iamserviceaccount::{
-    MANAGED_BY, ObservedRole, ObservedStack, ROLE_ANNOTATION, annotation, check_ours, is_ours, label,
+    MANAGED_BY, ObservedRole, ObservedStack, ROLE_ANNOTATION, annotation, check_ours, is_ours, label, note_unread,
 };
 use super::{Action, Op, Plan, Step, StepId};
 use crate::aws::iam::Policy;
@@ -12,6 +12,7 @@ use crate::k8s::diff::is_field_of;
 use crate::k8s::{FIELD_MANAGER, Kind};
 use crate::stack::status::Health;
 use crate::stack::{tags, template};
+use crate::verify::Look;
 
 /// How a stack is removed.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,7 @@ pub fn add_stack(
     } else {
         check_no_foreign(found, Some("--detach-foreign-policies"))?;
     }
+    found.role.iter().for_each(|role| note_unread(plan, role));
     let role = found.role.as_ref().map(|role| role.role.name.clone()).unwrap_or_default();
     let op = Op::DeleteStack {
         name: found.stack.name.clone(),
@@ -67,7 +69,7 @@ pub fn add_stack(
         let names: Vec<_> = foreign.iter().map(|(name, _)| name.as_str()).collect();
         reason += &format!("; policies of others are detached: {}", names.join(", "));
     }
-    let step = Step::new(Action::Delete, "Stack", &found.stack.name, op).because(reason);
+    let step = Step::new(Action::Delete, "Stack", &found.stack.name, op).because(reason).with_role(found.live_role());
     Ok(plan.push(step.after(needs.iter().copied())))
 }
 
@@ -115,12 +117,13 @@ pub fn check_no_foreign(found: &ObservedStack, consent: Option<&'static str>) ->
 /// An inline policy lives with its role only: nobody but its owner can say that it may be lost.
 fn check_no_inline(found: &ObservedRole) -> Result<()> {
     let role = &found.role.name;
-    if found.others_inline.is_empty() {
+    // What can't be read, CloudFormation tells.
+    let others = found.others_inline.as_deref().unwrap_or_default();
+    if others.is_empty() {
         return Ok(());
     }
-    let names = found.others_inline.join(", ");
-    let delete: Vec<_> = found
-        .others_inline
+    let names = others.join(", ");
+    let delete: Vec<_> = others
         .iter()
         .map(|name| format!("aws iam delete-role-policy --role-name {role} --policy-name {name}"))
         .collect();
@@ -227,7 +230,7 @@ pub fn add_namespace(plan: &mut Plan, found: &Value, contents: Option<&[String]>
 pub fn add_policy(
     plan: &mut Plan,
     policy: &Policy,
-    users: Option<&[String]>,
+    users: &Look<Vec<String>>,
     own_role: Option<&str>,
     needs: &[StepId],
 ) -> Option<StepId> {
@@ -236,18 +239,19 @@ pub fn add_policy(
         return None;
     }
     let own = own_role.map(|role| format!("role/{role}"));
-    let others: Option<Vec<_>> = users.map(|users| users.iter().filter(|user| Some(*user) != own.as_ref()).collect());
+    let others =
+        users.as_ref().map(|users| users.iter().filter(|user| Some(*user) != own.as_ref()).collect::<Vec<_>>());
     match others.as_deref() {
-        Some([]) => {
+        Ok([]) => {
             let op = Op::DeletePolicy { arn: policy.arn.clone() };
             let step = Step::new(Action::Delete, "Policy", &policy.name, op).because("nothing else has it");
             return Some(plan.push(step.after(needs.iter().copied())));
         }
-        Some(others) => {
+        Ok(others) => {
             let list: Vec<_> = others.iter().map(|user| user.as_str()).collect();
             plan.note(format!("policy {} stays: {} has it, too", policy.name, list.join(", ")));
         }
-        None => plan.note(format!("policy {} stays: who has it can't be read", policy.name)),
+        Err(why) => plan.note(format!("policy {} stays: who has it can't be read: {why}", policy.name)),
     }
     None
 }

@@ -83,7 +83,8 @@ fn is_cancelled(event: &Event) -> bool {
 }
 
 fn failure(event: &Event) -> Failure {
-    let text = event.reason.as_deref().unwrap_or("CloudFormation gives no reason");
+    let given = event.reason.as_deref().filter(|reason| !reason.trim().is_empty());
+    let text = given.unwrap_or("CloudFormation gives no reason");
     let field = |name: &str| {
         let (_, rest) = text.split_once(name)?;
         let value = rest.split([',', ')']).next()?.trim();
@@ -103,11 +104,11 @@ fn failure(event: &Event) -> Failure {
 
 /// The service's sentence out of `Resource handler returned message: "… (Service: Iam, …)"
 /// (RequestToken: …, HandlerErrorCode: …)`.
-fn unwrapped(text: &str) -> String {
-    let text = text.strip_prefix("Resource handler returned message: ").unwrap_or(text);
+fn unwrapped(said: &str) -> String {
+    let text = said.strip_prefix("Resource handler returned message: ").unwrap_or(said);
     let cut = ["(RequestToken:", "(Service:"].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
     let sentence = text[..cut].trim().trim_matches('"').trim();
-    if sentence.is_empty() { text.to_owned() } else { sentence.to_owned() }
+    if sentence.is_empty() { said.to_owned() } else { sentence.to_owned() }
 }
 
 /// A cause that people meet with roles: words of which one is in the reason, or the handler's code.

@@ -6,10 +6,35 @@ use sha2::{Digest, Sha256};
 /// The longest name of a stack (CloudFormation, CreateStack) and of a policy ("IAM and AWS STS
 /// quotas"), in characters.
 pub const LONGEST: usize = 128;
+/// The longest name of a role, in characters.
+const LONGEST_ROLE: usize = 64;
+/// The most characters that CloudFormation chooses at random for a name ("Name type", CloudFormation User Guide).
+const RANDOM: usize = 13;
 
 /// eksctl's name for the stack of a service account, valid or not.
 pub fn plain(cluster: &str, namespace: &str, name: &str) -> String {
     format!("eksctl-{cluster}-addon-iamserviceaccount-{namespace}-{name}")
+}
+
+/// What the names of all stacks of a cluster's service accounts begin with, as a pattern where the cluster is `*`.
+pub fn prefix(cluster: &str) -> String {
+    let valid = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '*' { c } else { '-' };
+    plain(cluster, "", "").trim_end_matches('-').chars().map(valid).chain(['-']).take(LONGEST - 9).collect()
+}
+
+/// What the names of the roles of these stacks begin with: CloudFormation makes 64 characters of a stack's name, the
+/// resource's and a random text, and cuts the first.
+pub fn role_prefix(cluster: &str) -> String {
+    if cluster.contains('*') {
+        return "eksctl-".to_owned();
+    }
+    prefix(cluster).chars().take(LONGEST_ROLE - "-Role1-".len() - RANDOM).collect()
+}
+
+/// The name that CloudFormation makes for the role of a stack, with a random text that isn't known before.
+pub fn role(stack: &str, random: &str) -> String {
+    let kept: String = stack.chars().take(LONGEST_ROLE - "-Role1-".len() - RANDOM).collect();
+    format!("{kept}-Role1-{random}")
 }
 
 /// The name for where eksctl's is invalid or taken: made valid, cut, and unique by 8 hex digits.

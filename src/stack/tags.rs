@@ -157,6 +157,10 @@ pub fn source(tags: &Tags) -> Source {
 /// # Errors
 /// Says which tag breaks which rule.
 pub fn check_user_tags(tags: &Tags) -> Result<(), String> {
+    let most = MOST - OURS.len();
+    if tags.len() > most {
+        return Err(format!("{} tags are given; AWS takes {MOST}, which leaves {most} beside irsactl's", tags.len()));
+    }
     for (index, (key, value)) in tags.iter().enumerate() {
         let problem = |what: &str| Err(format!("the tag `{key}={value}` {what}"));
         let valid = |text: &str| text.chars().all(|c| c.is_alphanumeric() || c == ' ' || "_.:/=+-@".contains(c));
@@ -175,10 +179,6 @@ pub fn check_user_tags(tags: &Tags) -> Result<(), String> {
         if tags[..index].iter().any(|(other, _)| other.to_lowercase() == key.to_lowercase()) {
             return problem("has a key that is given twice; IAM does not tell upper from lower case");
         }
-    }
-    let most = MOST - OURS.len();
-    if tags.len() > most {
-        return Err(format!("{} tags are given; AWS takes {MOST}, which leaves {most} beside irsactl's", tags.len()));
     }
     Ok(())
 }

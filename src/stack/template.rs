@@ -3,7 +3,7 @@
 //! The shape is eksctl's, so that eksctl reads, updates and deletes such a stack, and irsactl those
 //! of eksctl: role and output are called `Role1`, the user's inline policy `Policy1`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -90,13 +90,8 @@ fn well_known(spec: &RoleSpec) -> impl Iterator<Item = WellKnown> {
 
 /// A policy may be named twice, as `policy/NAME` and by its ARN.
 fn each_once(items: impl IntoIterator<Item = Value>) -> Vec<Value> {
-    let mut once = Vec::new();
-    for item in items {
-        if !once.contains(&item) {
-            once.push(item);
-        }
-    }
-    once
+    let mut seen = HashSet::new();
+    items.into_iter().filter(|item| seen.insert(item.clone())).collect()
 }
 
 fn role(spec: &RoleSpec) -> Value {
@@ -163,6 +158,23 @@ impl RoleFacts {
     pub fn managed_arns(&self) -> Vec<String> {
         self.managed_policies.iter().filter_map(Value::as_str).map(str::to_owned).collect()
     }
+}
+
+/// Parses the body of a template, which is JSON or YAML.
+///
+/// # Errors
+/// Says where it is neither, or is YAML with what would be lost, such as the tag of `!Sub ${x}`.
+pub fn parse(body: &str) -> Result<Value, String> {
+    if let Ok(value) = serde_json::from_str(body) {
+        return Ok(value);
+    }
+    let options = serde_saphyr::options! {
+        reject_unsupported_tags: true,
+        with_snippet: false,
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::Reject,
+        leading_zero_numbers_as_strings: true,
+    };
+    serde_saphyr::from_str_with_options(body, options).map_err(|error| error.to_string())
 }
 
 /// Reads a template of irsactl, eksctl or others: the role `Role1`, else the one whose ARN is the
@@ -422,6 +434,9 @@ pub fn with_managed_policies(current: &Value, arns: &[String]) -> Value {
 /// The template with exactly these well-known policies for the role, as they are now; all else stays as it is.
 #[must_use]
 pub fn with_well_known(current: &Value, stack_name: &str, wanted: &[WellKnown]) -> Value {
+    if role_id(current).is_err() {
+        return current.clone();
+    }
     let others = attached(current).into_iter().filter(|item| !is_well_known(item));
     let wanted = || WellKnown::ALL.into_iter().filter(|known| wanted.contains(known));
     let known = wanted().filter_map(WellKnown::managed).map(managed_by_aws);
@@ -882,6 +897,18 @@ mod tests {
                 subject_pattern: pattern.then(|| "a*".to_owned()),
                 ..spec()
             }
+        }
+    }
+
+    #[test]
+    fn templates_may_be_yaml() {
+        let yaml = "Resources:\n  Role1:\n    Type: AWS::IAM::Role\n";
+        assert_eq!(parse(yaml).unwrap()["Resources"]["Role1"]["Type"], "AWS::IAM::Role");
+        assert_eq!(parse(r#"{"a": 1}"#).unwrap()["a"], 1);
+        assert_eq!(parse("a: 'Hey !Sub'").unwrap()["a"], "Hey !Sub");
+        for lost in ["a: !GetAtt Role1.Arn", "a: [!Sub x]", "{\"a\":!Ref b}", "a: !<!Sub> x", "? !Sub x\n: 1"] {
+            let refusal = parse(lost).unwrap_err();
+            assert!(refusal.contains("tag"), "{lost}: {refusal}");
         }
     }
 

@@ -54,10 +54,33 @@ pub fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Text from AWS or Kubernetes, with control characters made visible, so that no terminal obeys them.
+/// Text from AWS or Kubernetes, with what a terminal would obey made visible: control characters, and those that turn
+/// the direction of text.
 pub fn clean(text: &str) -> String {
-    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    text.chars().map(|c| if harmless(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
+    let mut cleaned = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmless(c) { cleaned.push(c) } else { cleaned.extend(c.escape_unicode()) }
+    }
+    cleaned
+}
+
+fn is_harmless(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c == '\n' || c == '\t' || !(c.is_control() || turns)
+}
+
+/// The last door before a terminal: of control sequences, only colours come through.
+fn only_colours(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let mut out = clean(parts.next().unwrap_or_default());
+    for part in parts {
+        let parameters = part.strip_prefix('[').and_then(|rest| rest.split_once('m'));
+        match parameters.filter(|(numbers, _)| numbers.bytes().all(|b| b.is_ascii_digit() || b == b';')) {
+            Some((numbers, rest)) => out += &format!("\u{1b}[{numbers}m{}", clean(rest)),
+            None => out += &clean(&format!("\u{1b}{part}")),
+        }
+    }
+    out
 }
 
 /// What a command prints through.
@@ -90,7 +113,7 @@ impl Ui {
     /// Where stdout can't be written.
     pub fn print(&self, text: &str) -> Result<()> {
         self.progress
-            .suspend(|| write_all(&mut AutoStream::auto(io::stdout().lock()), text))
+            .suspend(|| write_all(&mut AutoStream::auto(io::stdout().lock()), &only_colours(text)))
             .map_err(|e| write_error(&e))
     }
 
@@ -161,7 +184,8 @@ impl Ui {
 
     fn to_stderr(&self, text: &str) {
         // Nobody is left to be told when stderr itself is closed.
-        let _ = self.progress.suspend(|| write_all(&mut AutoStream::auto(io::stderr().lock()), &format!("{text}\n")));
+        let text = only_colours(text) + "\n";
+        let _ = self.progress.suspend(|| write_all(&mut AutoStream::auto(io::stderr().lock()), &text));
     }
 }
 
@@ -224,8 +248,8 @@ pub fn is_broken_pipe(error: &Error) -> bool {
     error.code == ErrorCode::Io && error.message == BROKEN_PIPE
 }
 
-/// Pretty JSON with a line end. Control characters that JSON may hold as they are (DEL and C1, which terminals obey)
-/// are escaped like the others.
+/// Pretty JSON with a line end. What terminals obey and JSON may hold as it is (DEL, C1, turns of direction) is escaped
+/// like the other control characters.
 ///
 /// # Errors
 /// `Internal` where the value can't be serialised.
@@ -234,7 +258,7 @@ pub fn to_json(value: &impl Serialize) -> Result<String> {
     let mut escaped = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         match c {
-            '\u{7f}'..='\u{9f}' => {
+            _ if !is_harmless(c) => {
                 let _ = write!(escaped, "\\u{:04x}", u32::from(c));
             }
             _ => escaped.push(c),
@@ -304,7 +328,23 @@ mod tests {
 
     #[test]
     fn control_characters_are_made_visible() {
-        assert_eq!(clean("a\u{1b}[31mred\r\n\tb"), "a\\u{1b}[31mred\\r\n\tb");
+        assert_eq!(clean("a\u{1b}[31mred\r\n\tb\u{202e}"), "a\\u{1b}[31mred\\u{d}\n\tb\\u{202e}");
+    }
+
+    #[test]
+    fn only_colours_reach_the_terminal() {
+        for text in [paint(RED, "ü"), paint(RED.bold(), "a\n\tb") + "c", "plain".to_owned()] {
+            assert_eq!(only_colours(&text), text);
+        }
+        for (text, shown) in [
+            ("\u{1b}]0;title\u{7}", "\\u{1b}]0;title\\u{7}"),
+            ("\u{1b}[2Jm", "\\u{1b}[2Jm"),
+            ("a\u{1b}", "a\\u{1b}"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("\u{1b}[1m\u{1b}[?25l\r", "\u{1b}[1m\\u{1b}[?25l\\u{d}"),
+        ] {
+            assert_eq!(only_colours(text), shown);
+        }
     }
 
     #[test]

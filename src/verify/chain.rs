@@ -38,7 +38,7 @@ pub struct Irsa {
     /// The IAM OIDC provider of the issuer.
     pub provider: Look<Option<Provider>>,
     /// Providers of the same cluster under another host.
-    pub twins: Vec<String>,
+    pub twins: Look<Vec<String>>,
     /// The stack that makes the role.
     pub stack: Look<Option<ObservedStack>>,
     /// The ServiceAccount.
@@ -49,6 +49,8 @@ pub struct Irsa {
     pub role: Look<Option<Role>>,
     /// The permissions that the pods need and the role lacks.
     pub lacking: Look<Vec<Lack>>,
+    /// Why IAM's simulator couldn't be asked, or its policies not be read.
+    pub unread: Option<String>,
     /// Its policies, where it lacks permissions and they can be read.
     pub policies: Option<Policies>,
     /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
@@ -158,9 +160,10 @@ impl Irsa {
         let arn = self.provider_arn();
         match found {
             None => {
-                let twins = match self.twins.as_slice() {
-                    [] => String::new(),
-                    twins => format!(", only one of another host form of the same cluster: {}", twins.join(", ")),
+                let twins = match self.twins.as_deref() {
+                    Ok([]) => String::new(),
+                    Err(why) => format!("; whether it has one of another host form can't be read: {why}"),
+                    Ok(twins) => format!(", only one of another host form of the same cluster: {}", twins.join(", ")),
                 };
                 Check::fail(id, format!("IAM has no OIDC provider {arn}{twins}")).hint(self.commands.associate())
             }
@@ -189,7 +192,11 @@ impl Irsa {
         };
         match &self.role {
             Err(why) => Check::skip(id, why),
-            Ok(Some(found)) if found.arn == arn => Check::pass(id, arn),
+            Ok(Some(found)) if found.arn == arn => {
+                let stack =
+                    self.stack.as_ref().err().map(|why| format!("; whether it has a stack can't be read: {why}"));
+                Check::pass(id, format!("{arn}{}", stack.unwrap_or_default()))
+            }
             Ok(Some(found)) => {
                 Check::fail(id, format!("there is no role {arn}, the one of that name is {}", found.arn))
                     .hint(self.annotate(&found.arn))
@@ -245,7 +252,8 @@ impl Irsa {
         if !unsure.is_empty() {
             findings.push(Check::warn(id, format!("only under conditions: {}", named(&unsure))));
         }
-        Check::of(id, "the role may do what the pods need", findings)
+        let by_whom = self.unread.as_ref().map(|why| format!(", by its policies alone: {why}")).unwrap_or_default();
+        Check::of(id, format!("the role may do what the pods need{by_whom}"), findings)
     }
 
     /// Permissions that are lacking for one reason.
@@ -262,7 +270,8 @@ impl Irsa {
                 (": a policy of the organisation (SCP, RCP) doesn't allow it".to_owned(), self.organisation())
             }
         };
-        Check::fail(ids::PERMISSIONS, format!("the role may not {}{because}", named(lacking))).hint(hint)
+        let unread = self.unread.as_ref().map(|why| format!("; what decides can't be read: {why}")).unwrap_or_default();
+        Check::fail(ids::PERMISSIONS, format!("the role may not {}{because}{unread}", named(lacking))).hint(hint)
     }
 
     fn check_service_account(&self) -> Check {
@@ -326,8 +335,12 @@ impl Irsa {
             Err(why) => Check::skip(id, why),
             Ok(None) => Check::pass(id, "no association overrides IRSA"),
             Ok(Some(found)) => {
-                let role = found.role_arn.as_deref().unwrap_or("another role");
-                let message = format!("association {} gives the pods {role} instead", found.id);
+                let message = match &found.role_arn {
+                    Ok(role) => format!("association {} gives the pods {role} instead", found.id),
+                    Err(why) => {
+                        format!("association {} gives the pods another role, which can't be read: {why}", found.id)
+                    }
+                };
                 Check::fail(id, message).hint(format!(
                     "aws eks delete-pod-identity-association --cluster-name {} --association-id {} --region {}",
                     self.commands.cluster, found.id, self.commands.region

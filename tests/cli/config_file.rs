@@ -259,13 +259,10 @@ fn a_policy_named_twice_is_attached_once() {
 fn what_came_from_stdin_is_not_offered_as_a_file() {
     let sandbox = Sandbox::lease();
     let path = sandbox.file("cluster.yaml", CONFIG);
-    let output = sandbox
-        .command(["update", "iamserviceaccount", "-f", "-"])
-        .stdin(std::fs::File::open(&path).unwrap())
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("the same file with create") && !said.contains("--config-file -"), "{said}");
+    let mut command = sandbox.command(["update", "iamserviceaccount", "-f", "-"]);
+    let run = Run::of(command.stdin(std::fs::File::open(&path).unwrap()));
+    assert!(!run.stderr.contains("--config-file -"), "{}", run.stderr);
+    run.says(&["the same file with create"]);
     run_with(&sandbox, "update iamserviceaccount", CONFIG)
         .exits(1)
         .says(&[&format!("create iamserviceaccount --config-file {}", path.display())]);

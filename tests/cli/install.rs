@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::support::{Sandbox, until};
+use crate::support::{Run, Sandbox, until};
 
 const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/external-dns/deployments/external-dns";
@@ -82,12 +82,9 @@ fn v0_21_0_works_too() {
 fn two_at_once_make_one_installation() {
     let sandbox = Sandbox::lease();
     sandbox.fault(&json!({"stack_seconds": 2}));
-    let start = || {
-        let mut command = sandbox.command(format!("{INSTALL} --approve -o json").split_whitespace());
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
-    };
-    for run in [start(), start()].map(|run| run.wait_with_output().unwrap()) {
-        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let start = || Run::start(sandbox.command(format!("{INSTALL} --approve -o json").split_whitespace()));
+    for run in [start(), start()] {
+        run.end().ok();
     }
     sandbox.heal();
     sandbox.run(&format!("{INSTALL} --approve")).ok().shows(&["Nothing to do", "DNS works"]);

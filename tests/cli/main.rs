@@ -1,6 +1,13 @@
 //! Black-box tests: the real binary, the real parts.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, clippy::must_use_candidate)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::panic_in_result_fn,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate
+)]
 #![allow(unreachable_pub, reason = "a test binary has no public face")]
 
 #[path = "../support/mod.rs"]
@@ -15,12 +22,14 @@ mod failing_start;
 mod flags;
 mod get;
 mod guards;
+mod hostile;
 mod iamserviceaccount;
 mod install;
 mod interop;
 mod killed;
 mod many;
 mod offline;
+mod operator_policy;
 mod options;
 mod partitions;
 mod pitfalls;

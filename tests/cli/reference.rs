@@ -28,6 +28,10 @@ fn describe(command: &mut Command, text: &mut String) {
     let help = command.render_long_help().to_string();
     let lines: Vec<_> = help.trim_end().lines().map(str::trim_end).collect();
     writeln!(text, "\n## {name}\n\n```text\n{}\n```", lines.join("\n")).unwrap();
+    if command.get_name() == "operator-policy" {
+        // Its commands are the others, with their flags.
+        return;
+    }
     let names: Vec<_> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     for name in names.iter().filter(|name| *name != "help") {
         describe(command.find_subcommand_mut(name).unwrap(), text);

@@ -354,27 +354,18 @@ fn records_of_an_owner_id_are_not_taken_over_by_accident() {
 
 /// Starts a run and sends it signals half a second after a call, when what goes on beside it is done.
 fn interrupt(sandbox: &Sandbox, line: &str, after: &str, signals: &[&str]) -> Run {
-    let mut command = sandbox.command(line.split_whitespace());
-    let mut process =
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let run = Run::start(sandbox.command(line.split_whitespace()));
     until(after, || sandbox.aws_calls().iter().any(|call| call == after).then_some(()));
     std::thread::sleep(std::time::Duration::from_millis(500));
     for signal in signals {
-        let id = process.id().to_string();
+        let id = run.process.id().to_string();
         assert!(std::process::Command::new("kill").args([signal, id.as_str()]).status().unwrap().success());
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
     let start = std::time::Instant::now();
-    let status = process.wait().unwrap();
+    let run = run.end();
     assert!(start.elapsed().as_secs() < 3, "it ends at once");
-    let read = |stream: &mut dyn std::io::Read| {
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    };
-    let stdout = read(process.stdout.as_mut().unwrap());
-    let stderr = read(process.stderr.as_mut().unwrap());
-    Run { code: status.code().unwrap_or(-1), stdout, stderr }
+    run
 }
 
 #[test]

@@ -551,14 +551,11 @@ fn waiting_ends_with_the_repair() {
     let start = std::time::Instant::now();
     dns.run(&format!("{VERIFY} --wait --timeout 3s")).exits(4).shows(&["The broken link is service-account"]);
     assert!(start.elapsed().as_secs_f64() < 6.0);
-    let mut command = dns.command(format!("{VERIFY} --wait --timeout 60s").split(' '));
-    let child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let run = Run::start(dns.command(format!("{VERIFY} --wait --timeout 60s").split(' ')));
     std::thread::sleep(std::time::Duration::from_secs(3));
     dns.annotate(&json!(dns.role_arn));
     let start = std::time::Instant::now();
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && said.contains("DNS works"), "{said}");
+    run.end().ok().shows(&["DNS works"]);
     assert!(start.elapsed().as_secs_f64() < 5.0, "{:?}", start.elapsed());
 }
 

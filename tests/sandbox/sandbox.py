@@ -171,6 +171,7 @@ class Sandbox:
         self.facts = {
             "exports": exports,
             "server": cluster["server"],
+            "apiServer": cluster["apiServer"],
             "caFile": cluster["caFile"],
             "adminToken": cluster["adminToken"],
             "control": cluster["control"],
@@ -207,7 +208,7 @@ class Sandbox:
         """A call to the Kubernetes API with all rights."""
         context = ssl.create_default_context(cafile=self.facts["caFile"])
         headers = {"Authorization": f"Bearer {self.facts['adminToken']}", "Content-Type": content_type}
-        return _call(method, self.facts["server"] + path, body, headers, context)
+        return _call(method, self.facts["apiServer"] + path, body, headers, context)
 
     def _log(self, name):
         return self.dir / f"{name}.log"

@@ -4,7 +4,10 @@ pub mod aws;
 mod hints;
 pub mod kill;
 mod kube;
+#[allow(dead_code, reason = "the longer suite needs all of it")]
+pub mod operator;
 pub mod scenarios;
+mod secrets;
 pub mod snapshot;
 
 pub use kube::until;
@@ -12,7 +15,7 @@ pub use kube::until;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
@@ -276,6 +279,21 @@ pub fn irsactl<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
     command
 }
 
+/// A run that goes on.
+pub struct Running {
+    command: Command,
+    pub process: Child,
+}
+
+impl Running {
+    /// Waits for its end.
+    #[track_caller]
+    pub fn end(self) -> Run {
+        let output = self.process.wait_with_output().unwrap();
+        Run::ended(&self.command, output)
+    }
+}
+
 /// What a run printed and ended with.
 #[derive(Debug)]
 pub struct Run {
@@ -287,13 +305,30 @@ pub struct Run {
 
 impl Run {
     /// Runs to the end.
+    #[track_caller]
     pub fn of(command: &mut Command) -> Self {
         let output = command.output().unwrap();
-        Self {
+        Self::ended(command, output)
+    }
+
+    /// Starts what [`Running::end`] gives.
+    pub fn start(mut command: Command) -> Running {
+        let process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running { command, process }
+    }
+
+    /// Whatever was run, it must not have printed a secret.
+    #[track_caller]
+    fn ended(command: &Command, output: Output) -> Self {
+        let run = Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
+        };
+        for printed in [&run.stdout, &run.stderr] {
+            secrets::assert_none(command, printed);
         }
+        run
     }
 
     /// The run, which must have succeeded.

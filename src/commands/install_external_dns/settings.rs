@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::cli::externaldns as cli;
+use crate::commands::target::{contents, name};
+use crate::config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::owner::derived_owner_id;
-use crate::externaldns::patch;
 use crate::externaldns::protect::{What, inherit};
 use crate::externaldns::settings::{Policy, Registry, Settings, ZoneType};
 use crate::externaldns::version::{NEWEST, Version, image_tag};
@@ -82,9 +83,8 @@ pub(super) fn least_privilege(zones: Vec<String>) -> Result<Vec<String>> {
 pub(crate) fn patches(files: &[PathBuf]) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     for file in files {
-        let name = file.display();
-        let text = std::fs::read_to_string(file).map_err(|e| Error::usage(format!("--patch {name}: {e}")))?;
-        found.extend(patch::parse(&text).map_err(|e| Error::usage(format!("--patch {name}: {e}")))?);
+        let patch = config::read_patch(&name(file), contents("--patch", file)?);
+        found.extend(patch.map_err(|error| error.within("--patch"))?);
     }
     Ok(found)
 }

@@ -38,6 +38,8 @@ class Call:
         self.end = self.status = self.code = self.fault = None
         # The right to tag that the call needs beside its own.
         self.tagging = None
+        # The rights that it was held to: its own, and those of what CloudFormation does for it.
+        self.rights = []
         self.stack_seconds = 0
         self.body = body
         self.method, self.path = scope["method"], scope["path"]
@@ -73,6 +75,7 @@ class Call:
             "accessKey": self.access_key,
             "params": {k: v for k, v in self.params.items() if not _NOT_RECORDED.fullmatch(k)},
             "fault": self.fault,
+            "rights": self.rights,
         }
 
     def answered(self, status, headers, body):
@@ -140,11 +143,13 @@ def _of_xml(element):
 class Rule:
     """Which calls it is for (service, action, match, userAgent; skip, times, every), and what happens to them.
 
-    With per_second, as many calls a second are let through, and it is for those beyond.
+    With per_second, as many calls a second are let through, and it is for those beyond; every is a probability, and
+    the values of match are globs. With after, the call is performed before its error, drop or hold. A call is held
+    until its client goes away, or the rule.
     """
 
     FILTERS = {"service", "action", "match", "userAgent", "times", "skip", "every", "seed", "per_second"}
-    EFFECTS = {"error", "delay_ms", "drop", "replace", "stack_seconds", "deny", "propagation_seconds"}
+    EFFECTS = {"error", "delay_ms", "drop", "hold", "cut", "replace", "stack_seconds", "deny", "propagation_seconds"}
 
     def __init__(self, spec):
         unknown = set(spec) - self.FILTERS - self.EFFECTS - {"after"}
@@ -153,7 +158,8 @@ class Rule:
                 f"a rule is of {sorted(self.FILTERS | {'after'})} and one of {sorted(self.EFFECTS)}: {spec}"
             )
         self.spec = spec
-        self.seen = self.hits = 0
+        self.seen = self.hits = self.held = 0
+        self.gone = asyncio.Event()
         self.random = random.Random(spec.get("seed", 0))
         self.passed = collections.deque(maxlen=spec.get("per_second"))
         self.replace = [(re.compile(a, re.S), b) for a, b in spec.get("replace", ())]
@@ -185,14 +191,38 @@ class Rule:
             fnmatch.fnmatchcase(call.service, spec.get("service", "*"))
             and fnmatch.fnmatchcase(call.action or "", spec.get("action", "*"))
             and spec.get("userAgent", "") in call.user_agent
-            and all(k in call.params and str(call.params[k]) == str(v) for k, v in spec.get("match", {}).items())
+            and all(k in call.params and _alike(str(call.params[k]), str(v)) for k, v in spec.get("match", {}).items())
         )
 
+    def ends(self):
+        """Whether it decides how a call ends."""
+        return any(self.spec.get(effect) for effect in ("error", "drop", "hold"))
+
+    async def hold(self, receive):
+        """Waits until the rule is gone (true) or the client."""
+        self.held += 1
+        waits = [asyncio.ensure_future(self.gone.wait()), asyncio.ensure_future(_disconnect(receive))]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        self.held -= 1
+        return self.gone.is_set()
+
     def json(self):
-        return self.spec | {"hits": self.hits}
+        return self.spec | {"hits": self.hits, "held": self.held}
+
+
+def _alike(value, wanted):
+    return value == wanted or fnmatch.fnmatchcase(value, wanted)
 
 
 RULES = []
+
+
+def clear_rules():
+    for rule in RULES:
+        rule.gone.set()
+    RULES.clear()
 
 
 def denied(action):
@@ -239,7 +269,7 @@ class Gateway:
         elif scope["path"].startswith("/_sandbox/"):
             await self._control(scope, await _body(receive), send)
         else:
-            await self._call(scope, await _body(receive), send)
+            await self._call(scope, receive, await _body(receive), send)
 
     async def _control(self, scope, body, send):
         method, path = scope["method"], scope["path"].removeprefix("/_sandbox/")
@@ -251,7 +281,7 @@ class Gateway:
             status = 200
             if path == "seed":
                 self.calls.clear()
-                RULES.clear()
+                clear_rules()
         except (ValueError, KeyError, TypeError, OSError, re.error) as error:
             status, answer = 400, {"error": f"{type(error).__name__}: {error}"}
         await _send(send, status, [(b"content-type", b"application/json")], json.dumps(answer).encode())
@@ -275,11 +305,11 @@ class Gateway:
             RULES.extend([Rule(spec) for spec in (value if isinstance(value, list) else [value])])
             return {"rules": len(RULES)}
         if (method, path) == ("DELETE", "faults"):
-            RULES.clear()
+            clear_rules()
             return {}
         return None
 
-    async def _call(self, scope, body, send):
+    async def _call(self, scope, receive, body, send):
         call = Call(scope, body)
         self.calls.append(call)
         CURRENT.set(call)
@@ -293,21 +323,28 @@ class Gateway:
         call.fault = ", ".join(effect for rule in rules for effect in rule.spec if effect in Rule.EFFECTS) or None
 
         await asyncio.sleep(sum(rule.spec.get("delay_ms", 0) for rule in rules) / 1000)
-        stop = next((rule.spec for rule in rules if "error" in rule.spec or rule.spec.get("drop")), None)
-        if stop is None or stop.get("after"):
+        stop = next((rule for rule in rules if rule.ends()), None)
+        reply = None
+        if stop is None or stop.spec.get("after"):
             reply = await _perform(scope, body)
-        if stop is not None and stop.get("drop"):
+        dropped = stop is not None and stop.spec.get("drop")
+        if stop is not None and stop.spec.get("hold"):
+            dropped = not await stop.hold(receive)
+            if not dropped and reply is None:
+                reply = await _perform(scope, body)
+        if dropped:
             call.end, call.status, call.code = time.time(), 0, "Dropped"
             scope["extensions"]["sandbox.drop"] = {}
             return
-        if stop is not None:
-            reply = error_reply(call.service, **stop["error"])
+        if stop is not None and "error" in stop.spec:
+            reply = error_reply(call.service, **stop.spec["error"])
         status, headers, answer = reply
         for rule in rules:
             for pattern, replacement in rule.replace:
                 answer = pattern.sub(replacement, answer.decode()).encode()
         call.answered(status, headers, answer)
-        await _send(send, status, headers, b"" if call.method == "HEAD" else answer)
+        cut = any(rule.spec.get("cut") for rule in rules)
+        await _send(send, status, headers, b"" if call.method == "HEAD" else answer, cut)
 
 
 def error_reply(service, status=400, code="InternalFailure", message=""):
@@ -350,11 +387,20 @@ async def _perform(scope, body):
     return status, headers, b"".join(parts)
 
 
-async def _send(send, status, headers, body):
+async def _send(send, status, headers, body, cut=False):
     headers = [(n, v) for n, v in headers if n.lower() != b"content-length"]
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": headers})
+    if cut:
+        # A body that never ends: the server closes the connection.
+        await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+        return
     await send({"type": "http.response.body", "body": body})
+
+
+async def _disconnect(receive):
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _lifespan(receive, send):

@@ -210,6 +210,7 @@ def iam_resource(action, get, account):
     return (
         get("OpenIDConnectProviderArn")
         or get("PolicyArn")
+        or get("PolicySourceArn")
         or (get("GroupName") and f"{arn}:group/{get('GroupName')}")
         or "*"
     )
@@ -264,6 +265,7 @@ def enforce(original, access_key, action, service, region, resource_arn="*", ser
     call = calls.CURRENT.get()
     context = dict(service_context or {})
     if call is not None:
+        call.rights.append(action)
         context |= _condition_keys(action, lambda name: call.params.get(name, ""))
         if action == "route53:ChangeResourceRecordSets":
             context |= _record_keys(call.body)
@@ -330,6 +332,7 @@ def denial(action, principal, resource, explicit=False):
 
 def refusal(principal, action, resource, context=None):
     """Why a principal may not do this, in AWS's words, or None."""
+    calls.CURRENT.get().rights.append(action)
     if calls.denied(action):
         return denial(action, principal.arn, resource)
     if principal.policies is None:
@@ -880,9 +883,17 @@ def simulate_principal_policy(params):
     gather = iam_evaluator._gather_user_policies if kind == "user" else iam_evaluator._gather_role_policies
     layers = (gather(name, account), *iam_evaluator._permissions_boundary(store, name, account))
     resources = _numbered(params, "ResourceArns")
+    given = {}
+    for n in itertools.takewhile(
+        lambda n: iam._p(params, f"ContextEntries.member.{n}.ContextKeyName"), itertools.count(1)
+    ):
+        values = _numbered(params, f"ContextEntries.member.{n}.ContextKeyValues")
+        given[iam._p(params, f"ContextEntries.member.{n}.ContextKeyName").lower()] = (
+            values if len(values) > 1 else "".join(values)
+        )
     results = ""
     for action in _numbered(params, "ActionNames"):
-        members = [_simulated(arn, action, resource, layers) for resource in resources or ["*"]]
+        members = [_simulated(arn, action, resource, layers, given) for resource in resources or ["*"]]
         worst = max(members, key=lambda member: ("allowed", "implicitDeny", "explicitDeny").index(member[1]))
         results += f"<member><EvalActionName>{action}</EvalActionName><EvalDecision>{worst[1]}</EvalDecision>"
         if resources:
@@ -902,7 +913,7 @@ def _numbered(params, name):
     return list(itertools.takewhile(bool, (iam._p(params, f"{name}.member.{n}") for n in itertools.count(1))))
 
 
-def _simulated(principal, action, resource, layers):
+def _simulated(principal, action, resource, layers, given):
     """The resource, the decision on it, and what is said beside."""
     context = iam_evaluator.EvalContext(
         principal_arn=principal,
@@ -911,6 +922,7 @@ def _simulated(principal, action, resource, layers):
         action=action,
         resource_arn=resource,
         region=get_region(),
+        service_context=given,
     )
     words = {"Allow": "allowed", "Deny": "explicitDeny", "ImplicitDeny": "implicitDeny"}
     decision = words[iam_evaluator.evaluate(context, *layers).decision]

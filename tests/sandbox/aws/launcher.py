@@ -10,6 +10,7 @@ DELETE calls
 POST   faults          a rule, or a list of rules, that are added: calls.Rule
 GET    faults          the rules, and how often each one hit
 DELETE faults
+GET    secrets         every secret key and session token in use: no program may print one
 """
 
 import argparse
@@ -56,7 +57,7 @@ from hypercorn.config import Config
 from ministack import app as ministack
 from ministack.core import iam_actions
 from ministack.core.responses import request_scope
-from ministack.services import ec2, eks, iam, route53
+from ministack.services import ec2, eks, iam, route53, sts
 
 
 def seed():
@@ -139,9 +140,17 @@ async def control(method, path, value):
         remember_cluster(value)
     elif (method, path) == ("POST", "cluster-status"):
         eks._clusters._data[OPTIONS.account, OPTIONS.region, value["name"]]["status"] = value["status"]
+    elif (method, path) == ("GET", "secrets"):
+        return secrets()
     else:
         raise ValueError(f"no {method} /_sandbox/{path}")
     return {}
+
+
+def secrets():
+    with request_scope(OPTIONS.account, OPTIONS.region):
+        issued = [*iam._access_keys.values(), *sts._sessions.values()]
+    return [one[kind] for one in issued for kind in ("SecretAccessKey", "SessionToken") if one.get(kind)]
 
 
 def end_with_stdin():

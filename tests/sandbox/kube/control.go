@@ -8,7 +8,7 @@ import (
 )
 
 // startControl serves what tests ask of the cluster, beside its own API.
-func startControl(w *wiper, hook *webhook) (url string, err error) {
+func startControl(w *wiper, hook *webhook, p *proxy) (url string, err error) {
 	listener, err := listenLoopback()
 	if err != nil {
 		return "", err
@@ -18,6 +18,7 @@ func startControl(w *wiper, hook *webhook) (url string, err error) {
 		fmt.Fprintln(response, "ok")
 	})
 	mux.HandleFunc("POST /wipe", func(response http.ResponseWriter, request *http.Request) {
+		p.heal()
 		// Not cut short by a client that goes away.
 		answer(response, w.wipe(context.WithoutCancel(request.Context())))
 	})
@@ -33,6 +34,7 @@ func startControl(w *wiper, hook *webhook) (url string, err error) {
 		}
 		answer(response, change(request.Context()))
 	})
+	p.faults.serve(mux, p.heal)
 	go exitWhenDone("control server", func() error { return http.Serve(listener, mux) })
 	return "http://" + listener.Addr().String(), nil
 }

@@ -137,12 +137,17 @@ func start(ctx context.Context, o options, pods *podSet) error {
 	if err != nil {
 		return err
 	}
-	control, err := startControl(wiper, hook)
+	proxy, err := startProxy(creds, config)
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	control, err := startControl(wiper, hook, proxy)
 	if err != nil {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(map[string]string{
-		"server":      config.Host,
+		"server":      "https://" + proxy.address,
+		"apiServer":   config.Host,
 		"caFile":      creds.caFile,
 		"saPublicKey": creds.saPublicKey,
 		"adminToken":  creds.adminToken,

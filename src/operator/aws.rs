@@ -1,0 +1,495 @@
+//! What irsactl needs of IAM. CloudFormation works with its caller's rights ("Controlling access with IAM", CloudFormation
+//! User Guide), so what it calls for an `AWS::IAM::Role` (the handlers' permissions in the type's schema) counts, too.
+//!
+//! `sts:GetCallerIdentity` and `sts:AssumeRoleWithWebIdentity` need no right. Left out on purpose, see [`LEFT_OUT`].
+
+use serde_json::{Map, Value, json};
+
+use super::{Flags, Place, RoleName, Task};
+use crate::iam::arn::{policy_arn, role_arn};
+use crate::iam::policy::PolicyDocument;
+use crate::iam::wildcard::covers;
+use crate::stack::names;
+
+/// Calls that irsactl makes without counting on them, and why no policy grants them.
+pub const LEFT_OUT: &[(&str, &str)] = &[
+    ("eks:ListClusters", "names the clusters that there are in the hint of one that isn't there"),
+    ("sts:AssumeRole", "verify looks into the zones of another account, where ExternalDNS has a role there"),
+    ("sts:AssumeRoleWithWebIdentity", "is called without credentials"),
+    ("sts:GetCallerIdentity", "is allowed to everybody"),
+];
+
+/// Actions that belong together, on what, and the name of their statement. What begins with `Optional` only informs:
+/// without it, commands go on and say what they can't read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Part {
+    sid: &'static str,
+    actions: &'static [&'static str],
+    on: On,
+}
+
+/// What a part is about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum On {
+    /// Everything.
+    All,
+    Cluster,
+    /// EKS's own ExternalDNS.
+    Addon,
+    Associations,
+    /// The IAM providers of EKS's issuers.
+    Providers,
+    /// Every provider of the account.
+    AllProviders,
+    /// The stacks of the cluster's service accounts.
+    Stacks,
+    /// The roles that these stacks make.
+    Roles,
+    /// The same, before they are there, too: IAM knows no path then.
+    RoleNames,
+    /// Every role of the account: others may have given it to a service account.
+    AllRoles,
+    /// Roles of others that flags name.
+    ForeignRoles,
+    /// The role that CloudFormation works with.
+    CfnRole,
+    /// Who may be the caller.
+    Callers,
+    /// The policy that irsactl makes.
+    OwnPolicy,
+    /// The policies of the account, whatever their names.
+    AllPolicies,
+    /// These and AWS's own.
+    EveryPolicy,
+    /// Managed policies and boundaries that flags name.
+    GivenPolicies,
+    /// Hosted zones by their ids.
+    Zones,
+}
+
+const fn part(sid: &'static str, on: On, actions: &'static [&'static str]) -> Part {
+    Part { sid, actions, on }
+}
+
+// The cluster: endpoint, CA and issuer, without which nothing goes.
+const CLUSTER: Part = part("ReadCluster", On::Cluster, &["eks:DescribeCluster"]);
+// eksctl's tag `alpha.eksctl.io/cluster-oidc-enabled`.
+const MARK_CLUSTER: Part = part("OptionalMarkCluster", On::Cluster, &["eks:TagResource"]);
+// What else gives a ServiceAccount a role, or installs ExternalDNS.
+const ASSOCIATIONS: Part = part("OptionalReadPodIdentity", On::Cluster, &["eks:ListPodIdentityAssociations"]);
+const ASSOCIATION: Part =
+    part("OptionalReadPodIdentityRole", On::Associations, &["eks:DescribePodIdentityAssociation"]);
+const ADDON: Part = part("OptionalReadAddon", On::Addon, &["eks:DescribeAddon"]);
+
+// The IAM OIDC provider of the cluster's issuer.
+const READ_PROVIDER: Part = part("ReadProvider", On::Providers, &["iam:GetOpenIDConnectProvider"]);
+const SEE_PROVIDER: Part = part("OptionalReadProvider", On::Providers, &["iam:GetOpenIDConnectProvider"]);
+const LIST_PROVIDERS: Part = part("OptionalListProviders", On::AllProviders, &["iam:ListOpenIDConnectProviders"]);
+const MAKE_PROVIDER: Part = part(
+    "MakeProvider",
+    On::Providers,
+    &["iam:CreateOpenIDConnectProvider", "iam:TagOpenIDConnectProvider", "iam:AddClientIDToOpenIDConnectProvider"],
+);
+
+// The stack of a service account: what is there, and why it failed.
+const READ_STACKS: Part = part(
+    "ReadStacks",
+    On::Stacks,
+    &["cloudformation:DescribeStacks", "cloudformation:GetTemplate", "cloudformation:DescribeStackEvents"],
+);
+const SEE_STACKS: Part = part(
+    "OptionalReadStacks",
+    On::Stacks,
+    &["cloudformation:DescribeStacks", "cloudformation:GetTemplate", "cloudformation:DescribeStackEvents"],
+);
+const READ_STACK: Part = part("ReadStack", On::Stacks, &["cloudformation:DescribeStacks"]);
+const EXPLAIN_STACK: Part =
+    part("OptionalExplainStack", On::Stacks, &["cloudformation:GetTemplate", "cloudformation:DescribeStackEvents"]);
+const LIST_STACKS: Part = part("ListStacks", On::All, &["cloudformation:DescribeStacks"]);
+const SEE_ALL_STACKS: Part = part("OptionalListStacks", On::All, &["cloudformation:DescribeStacks"]);
+// Changes go through change sets; a stuck rollback is continued first.
+const CHANGE_STACKS: Part = part(
+    "ChangeStacks",
+    On::Stacks,
+    &[
+        "cloudformation:CreateChangeSet",
+        "cloudformation:DescribeChangeSet",
+        "cloudformation:ExecuteChangeSet",
+        "cloudformation:DeleteChangeSet",
+        "cloudformation:ContinueUpdateRollback",
+    ],
+);
+// A stack that failed is deleted and made again.
+const CREATE_STACKS: Part = part("CreateStacks", On::Stacks, &["cloudformation:CreateStack"]);
+const DELETE_STACKS: Part =
+    part("DeleteStacks", On::Stacks, &["cloudformation:DeleteStack", "cloudformation:UpdateTerminationProtection"]);
+
+// The role: trust, boundary and policies, for what was changed behind CloudFormation's back.
+const READ_ROLES: Part =
+    part("ReadRoles", On::RoleNames, &["iam:GetRole", "iam:ListAttachedRolePolicies", "iam:GetRolePolicy"]);
+// Inline policies of others.
+const LIST_INLINE: Part = part("OptionalListInlinePolicies", On::Roles, &["iam:ListRolePolicies"]);
+const SEE_ROLES: Part = part("OptionalReadRoles", On::AllRoles, &["iam:GetRole"]);
+const SEE_ROLE_POLICIES: Part = part(
+    "OptionalReadRolePolicies",
+    On::AllRoles,
+    &["iam:ListAttachedRolePolicies", "iam:ListRolePolicies", "iam:GetRolePolicy"],
+);
+const LIST_ROLES: Part = part("OptionalListRoles", On::All, &["iam:ListRoles", "iam:GetAccountAuthorizationDetails"]);
+const SIMULATE: Part = part("OptionalSimulateRoles", On::AllRoles, &["iam:SimulatePrincipalPolicy"]);
+const SEE_FOREIGN_ROLES: Part = part("OptionalReadGivenRoles", On::ForeignRoles, &["iam:GetRole"]);
+// By CloudFormation, and where somebody changed the role itself.
+const MEND_TRUST: Part = part("MendTrust", On::Roles, &["iam:UpdateAssumeRolePolicy"]);
+const SET_BOUNDARY: Part = part("SetBoundary", On::Roles, &["iam:PutRolePermissionsBoundary"]);
+const TAKE_BOUNDARY: Part = part("TakeBoundary", On::Roles, &["iam:DeleteRolePermissionsBoundary"]);
+const ATTACH: Part = part("AttachPolicies", On::Roles, &["iam:AttachRolePolicy"]);
+const PUT_INLINE: Part = part("PutInlinePolicies", On::Roles, &["iam:PutRolePolicy"]);
+// By CloudFormation only.
+const CREATE_ROLES: Part = part("CreateRoles", On::Roles, &["iam:CreateRole"]);
+const TAG_ROLES: Part = part("TagRoles", On::Roles, &["iam:TagRole"]);
+// An update adds tags only.
+const UNTAG_ROLES: Part = part("UntagRoles", On::Roles, &["iam:UntagRole"]);
+const DELETE_ROLES: Part =
+    part("DeleteRoles", On::Roles, &["iam:DetachRolePolicy", "iam:DeleteRolePolicy", "iam:DeleteRole"]);
+const DETACH: Part = part("DetachPolicies", On::Roles, &["iam:DetachRolePolicy"]);
+const PASS_ROLE: Part = part("PassRole", On::CfnRole, &["iam:PassRole"]);
+
+// The policy that ExternalDNS's role gets: versions are pruned where five are there.
+const READ_POLICY: Part = part("ReadPolicy", On::OwnPolicy, &["iam:GetPolicy", "iam:GetPolicyVersion"]);
+const MAKE_POLICY: Part = part(
+    "MakePolicy",
+    On::OwnPolicy,
+    &[
+        "iam:CreatePolicy",
+        "iam:TagPolicy",
+        "iam:CreatePolicyVersion",
+        "iam:ListPolicyVersions",
+        "iam:DeletePolicyVersion",
+    ],
+);
+// Who else has it: where that can't be read, it counts as in use, and isn't changed.
+const POLICY_USERS: Part = part("ReadPolicyUsers", On::OwnPolicy, &["iam:ListEntitiesForPolicy"]);
+const ANY_POLICY_USERS: Part = part("OptionalReadPolicyUsers", On::AllPolicies, &["iam:ListEntitiesForPolicy"]);
+const READ_POLICIES: Part = part("ReadPolicies", On::AllPolicies, &["iam:GetPolicy", "iam:GetPolicyVersion"]);
+const SEE_POLICIES: Part = part("OptionalReadPolicies", On::EveryPolicy, &["iam:GetPolicy", "iam:GetPolicyVersion"]);
+const DELETE_POLICY: Part =
+    part("DeletePolicy", On::OwnPolicy, &["iam:DeletePolicy", "iam:ListPolicyVersions", "iam:DeletePolicyVersion"]);
+const CHECK_GIVEN: Part = part("OptionalReadGivenPolicies", On::GivenPolicies, &["iam:GetPolicy"]);
+const SEE_GIVEN: Part =
+    part("OptionalReadGivenPolicies", On::GivenPolicies, &["iam:GetPolicy", "iam:GetPolicyVersion"]);
+
+// DNS is only read.
+const LIST_ZONES: Part = part("ListZones", On::All, &["route53:ListHostedZones"]);
+const SEE_ZONES: Part = part("OptionalListZones", On::All, &["route53:ListHostedZones"]);
+const ZONES_BY_ID: Part = part("OptionalReadZones", On::Zones, &["route53:GetHostedZone"]);
+const RECORDS: Part = part("ReadRecords", On::Zones, &["route53:ListResourceRecordSets"]);
+const SEE_RECORDS: Part = part("OptionalReadRecords", On::Zones, &["route53:ListResourceRecordSets"]);
+
+// A write that isn't allowed is refused before the first.
+const FORESEE: Part = part("OptionalForesee", On::Callers, &["iam:SimulatePrincipalPolicy"]);
+
+/// What a command needs.
+fn parts(task: Task, flags: &Flags) -> Vec<Part> {
+    let entry = [READ_STACKS, READ_ROLES, LIST_INLINE];
+    match task {
+        Task::AssociateProvider => vec![CLUSTER, READ_PROVIDER, MAKE_PROVIDER, MARK_CLUSTER, FORESEE],
+        Task::CreatePolicy => {
+            let zones = (!flags.zones.is_empty()).then_some(ZONES_BY_ID);
+            [READ_POLICY, MAKE_POLICY, POLICY_USERS, FORESEE].into_iter().chain(zones).collect()
+        }
+        Task::CreateServiceAccount => {
+            let provider = [CLUSTER, READ_PROVIDER, MAKE_PROVIDER, MARK_CLUSTER];
+            provider.into_iter().chain(entry).chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags)).collect()
+        }
+        Task::UpdateServiceAccount => {
+            let parts = [CLUSTER].into_iter().chain(entry).chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags));
+            parts.filter(|part| *part != UNTAG_ROLES).collect()
+        }
+        Task::DeleteServiceAccount => {
+            let all = if flags.only_missing { LIST_STACKS } else { SEE_ALL_STACKS };
+            [CLUSTER, all, DELETE_STACKS, FORESEE].into_iter().chain(entry).chain(remove_roles(flags)).collect()
+        }
+        Task::GetServiceAccount => {
+            let all = [LIST_STACKS, LIST_ROLES];
+            let one = [READ_STACK, EXPLAIN_STACK, SEE_ROLES, SEE_ROLE_POLICIES];
+            let rest = if flags.service_accounts.is_empty() { [&all[..], &one].concat() } else { one.to_vec() };
+            [CLUSTER, SEE_PROVIDER].into_iter().chain(rest).collect()
+        }
+        Task::GetDnsRecords => flags.cluster.then_some(CLUSTER).into_iter().chain([LIST_ZONES, RECORDS]).collect(),
+        Task::Install => install(flags),
+        Task::Uninstall => {
+            let policies = [READ_POLICIES, ANY_POLICY_USERS, DELETE_POLICY];
+            let left = [SEE_ZONES, SEE_RECORDS].into_iter().filter(|_| flags.kubernetes);
+            let stack = [CLUSTER, DELETE_STACKS, FORESEE].into_iter().chain(entry).chain(remove_roles(flags));
+            stack.chain(policies).chain(left).collect()
+        }
+        Task::VerifyExternalDns => {
+            let policies = [SEE_ROLE_POLICIES, SEE_POLICIES, SIMULATE];
+            chain().into_iter().chain(policies).chain([SEE_ZONES, SEE_RECORDS]).collect()
+        }
+        Task::VerifyServiceAccount => {
+            let all = flags.service_accounts.is_empty().then_some(SEE_ALL_STACKS);
+            chain().into_iter().chain(all).collect()
+        }
+        Task::RenderRole => flags.cluster.then_some(CLUSTER).into_iter().collect(),
+        Task::RenderManifest => {
+            if flags.cluster && !flags.foreign_only {
+                entry.to_vec()
+            } else {
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The links from a ServiceAccount to its role.
+fn chain() -> [Part; 7] {
+    [CLUSTER, SEE_PROVIDER, LIST_PROVIDERS, SEE_STACKS, SEE_ROLES, ASSOCIATIONS, ASSOCIATION]
+}
+
+fn install(flags: &Flags) -> Vec<Part> {
+    let mut parts = vec![CLUSTER, READ_PROVIDER, MAKE_PROVIDER, MARK_CLUSTER, READ_STACKS, READ_ROLES, LIST_INLINE];
+    if flags.policy.is_some() {
+        parts.extend([READ_POLICY, MAKE_POLICY, POLICY_USERS]);
+    }
+    parts.extend(given(flags, SEE_GIVEN));
+    parts.extend(make_roles(flags));
+    parts.extend([ASSOCIATIONS, ADDON]);
+    if !flags.elsewhere {
+        parts.push(LIST_ZONES);
+        parts.extend(flags.kubernetes.then_some(SEE_RECORDS));
+    }
+    parts
+}
+
+/// What flags name and others made.
+fn given(flags: &Flags, policies: Part) -> Vec<Part> {
+    let named = |all: &Option<Vec<String>>| all.as_ref().is_none_or(|all| !all.is_empty());
+    let policies = (named(&flags.attached) || named(&flags.boundaries)).then_some(policies);
+    let roles = (!flags.foreign_roles.is_empty()).then_some(SEE_FOREIGN_ROLES);
+    policies.into_iter().chain(roles).collect()
+}
+
+/// Stacks with roles, made, changed and replaced.
+fn make_roles(flags: &Flags) -> Vec<Part> {
+    if flags.foreign_only {
+        return Vec::new();
+    }
+    let named = |all: &Option<Vec<String>>| all.as_ref().is_none_or(|all| !all.is_empty());
+    let mut parts = vec![CREATE_STACKS, CHANGE_STACKS, DELETE_STACKS, MEND_TRUST, FORESEE];
+    parts.extend((flags.policy.is_some() || named(&flags.attached)).then_some(ATTACH));
+    parts.extend(flags.inline.then_some(PUT_INLINE));
+    parts.extend(named(&flags.boundaries).then_some(SET_BOUNDARY));
+    parts.extend(flags.unbounded.then_some(TAKE_BOUNDARY));
+    if flags.cfn_role.is_some() {
+        parts.push(PASS_ROLE);
+    } else {
+        parts.extend([CREATE_ROLES, TAG_ROLES, UNTAG_ROLES, DELETE_ROLES]);
+    }
+    parts
+}
+
+/// What CloudFormation calls to delete a role.
+fn remove_roles(flags: &Flags) -> Vec<Part> {
+    match (&flags.cfn_role, flags.detach_foreign) {
+        (Some(_), true) => vec![PASS_ROLE, DETACH],
+        (Some(_), false) => vec![PASS_ROLE],
+        (None, _) => vec![DELETE_ROLES],
+    }
+}
+
+/// The least policy that lets irsactl do these tasks.
+///
+/// # Errors
+/// An ARN of another partition.
+pub fn policy(tasks: &[(Task, &Flags)], place: &Place) -> Result<PolicyDocument, String> {
+    let mut statements: Vec<Statement> = Vec::new();
+    for (task, flags) in tasks {
+        for part in parts(*task, flags) {
+            let statement = Statement::new(part, flags, place)?;
+            match statements.iter_mut().find(|other| other.sid == statement.sid) {
+                Some(other) => other.merge(statement),
+                None => statements.push(statement),
+            }
+        }
+    }
+    without_repetition(&mut statements);
+    // What may be dropped comes last.
+    statements.sort_by_key(Statement::is_optional);
+    Ok(PolicyDocument(json!({
+        "Version": "2012-10-17",
+        "Statement": statements.iter().filter(|it| !it.actions.is_empty()).map(Statement::to_value).collect::<Vec<_>>(),
+    })))
+}
+
+/// A statement that allows something.
+#[derive(Clone, Debug, PartialEq)]
+struct Statement {
+    sid: &'static str,
+    actions: Vec<&'static str>,
+    resources: Vec<String>,
+    condition: Map<String, Value>,
+}
+
+impl Statement {
+    fn new(part: Part, flags: &Flags, place: &Place) -> Result<Self, String> {
+        let resources = place.resources(part.on, flags)?;
+        let condition = condition(part, flags, place)?;
+        Ok(Self { sid: part.sid, actions: part.actions.to_vec(), resources, condition })
+    }
+
+    fn is_optional(&self) -> bool {
+        self.sid.starts_with("Optional")
+    }
+
+    /// Several commands share a part; where they are about different things, all of them count.
+    fn merge(&mut self, other: Self) {
+        self.actions
+            .extend(other.actions.into_iter().filter(|action| !self.actions.contains(action)).collect::<Vec<_>>());
+        self.resources.extend(other.resources);
+        self.resources = widest(std::mem::take(&mut self.resources));
+        if self.condition != other.condition {
+            self.condition = Map::new();
+        }
+    }
+
+    /// True where whatever the other allows of this action is allowed here, too.
+    fn covers(&self, other: &Self, action: &str) -> bool {
+        let narrower = self.is_optional() && !other.is_optional();
+        let same = self.condition.is_empty() || self.condition == other.condition;
+        let covered = |resource: &String| self.resources.iter().any(|own| covers(own, resource));
+        !narrower && same && self.actions.contains(&action) && other.resources.iter().all(covered)
+    }
+
+    fn to_value(&self) -> Value {
+        let list = |all: &[String]| match all {
+            [one] => json!(one),
+            many => json!(many),
+        };
+        let actions: Vec<_> = self.actions.iter().map(|&action| action.to_owned()).collect();
+        let mut value = json!({
+            "Sid": self.sid,
+            "Effect": "Allow",
+            "Action": list(&actions),
+            "Resource": list(&self.resources),
+        });
+        if !self.condition.is_empty() {
+            value["Condition"] = json!(self.condition);
+        }
+        value
+    }
+}
+
+/// Each once, without those that another one covers.
+fn widest(all: Vec<String>) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for one in all {
+        if !kept.iter().any(|other| covers(other, &one)) {
+            kept.retain(|other| !covers(&one, other));
+            kept.push(one);
+        }
+    }
+    kept
+}
+
+/// Leaves every action only where it isn't allowed anyway.
+fn without_repetition(statements: &mut [Statement]) {
+    for index in 0..statements.len() {
+        let own = statements[index].clone();
+        let elsewhere = |action: &&str| {
+            let others = statements.iter().enumerate().filter(|(other, _)| *other != index);
+            let mut covering = others.filter(|(_, other)| other.covers(&own, action));
+            // Of two that cover each other, the first stays.
+            covering.any(|(other, statement)| other < index || !own.covers(statement, action))
+        };
+        let kept = own.actions.iter().copied().filter(|action| !elsewhere(action)).collect();
+        statements[index].actions = kept;
+    }
+}
+
+/// What narrows a part beyond its resources: which policies and boundaries roles get, and whom a role is passed to.
+fn condition(part: Part, flags: &Flags, place: &Place) -> Result<Map<String, Value>, String> {
+    let one = |operator: &str, key: &str, value: Value| Map::from_iter([(operator.to_owned(), json!({key: value}))]);
+    Ok(match (part.sid, &flags.attached, &flags.boundaries) {
+        ("AttachPolicies", Some(known), _) => {
+            let own = flags.policy.iter().map(|name| place.own_policy(name));
+            let all: Vec<_> = own.chain(place.policies(known)?).collect();
+            one("ArnLike", "iam:PolicyARN", json!(all))
+        }
+        ("CreateRoles" | "SetBoundary", _, Some(known)) if !known.is_empty() && !flags.unbounded => {
+            one("ArnEquals", "iam:PermissionsBoundary", json!(place.policies(known)?))
+        }
+        ("PassRole", ..) => one("StringEquals", "iam:PassedToService", json!("cloudformation.amazonaws.com")),
+        _ => Map::new(),
+    })
+}
+
+impl Place {
+    fn resources(&self, on: On, flags: &Flags) -> Result<Vec<String>, String> {
+        let Self { partition, region, account, cluster } = self;
+        let iam = |rest: &str| format!("arn:{partition}:iam::{account}:{rest}");
+        let eks = |rest: &str| format!("arn:{partition}:eks:{region}:{account}:{rest}");
+        let stack = |name: &str| format!("arn:{partition}:cloudformation:{region}:{account}:stack/{name}");
+        let one = |arn: String| vec![arn];
+        let every_policy = || vec![iam("policy/*"), format!("arn:{partition}:iam::aws:policy/*")];
+        Ok(match on {
+            On::All => one("*".to_owned()),
+            On::Cluster => one(eks(&format!("cluster/{cluster}"))),
+            On::Addon => one(eks(&format!("addon/{cluster}/external-dns/*"))),
+            On::Associations => one(eks(&format!("podidentityassociation/{cluster}/*"))),
+            // Dual-stack issuers are of `oidc-eks.REGION.api.aws`.
+            On::Providers => one(iam(&format!("oidc-provider/oidc?eks.{region}.*"))),
+            On::AllProviders => one(iam("oidc-provider/*")),
+            On::Stacks => one(stack(&format!("{}*", names::prefix(cluster)))),
+            On::Roles => widest(self.roles(flags.roles.iter().cloned())),
+            On::RoleNames => {
+                let named = flags.roles.iter().filter(|role| role.name.is_some());
+                let free = named.map(|role| RoleName { path: None, ..role.clone() });
+                widest(self.roles(flags.roles.iter().cloned().chain(free)))
+            }
+            On::AllRoles => one(iam("role/*")),
+            On::ForeignRoles => {
+                let complete = |role: &String| role_arn(role, partition, account);
+                widest(flags.foreign_roles.iter().map(complete).collect::<Result<_, _>>()?)
+            }
+            On::CfnRole => {
+                let complete = |role: &String| role_arn(role, partition, account);
+                flags.cfn_role.iter().map(complete).collect::<Result<_, _>>()?
+            }
+            On::Callers => vec![iam("role/*"), iam("user/*")],
+            On::OwnPolicy => flags.policy.iter().map(|name| self.own_policy(name)).collect(),
+            On::AllPolicies => one(iam("policy/*")),
+            On::EveryPolicy => every_policy(),
+            On::GivenPolicies => match (&flags.attached, &flags.boundaries) {
+                (Some(attached), Some(boundaries)) => {
+                    widest(self.policies(&[attached.clone(), boundaries.clone()].concat())?)
+                }
+                _ => every_policy(),
+            },
+            On::Zones => match flags.zones.as_slice() {
+                [] => one(format!("arn:{partition}:route53:::hostedzone/*")),
+                ids => ids.iter().map(|id| format!("arn:{partition}:route53:::hostedzone/{id}")).collect(),
+            },
+        })
+    }
+
+    /// The roles that stacks make. CloudFormation cuts the stack's name where it makes the role's of it.
+    fn roles(&self, names: impl Iterator<Item = RoleName>) -> Vec<String> {
+        let Self { partition, account, cluster, .. } = self;
+        let arn = |role: &RoleName| {
+            let path = role.path.as_deref().unwrap_or("/");
+            let name = role.name.clone().unwrap_or_else(|| format!("{}*", names::role_prefix(cluster)));
+            format!("arn:{partition}:iam::{account}:role{path}{name}")
+        };
+        let all: Vec<_> = names.map(|name| arn(&name)).collect();
+        if all.is_empty() { vec![arn(&RoleName::default())] } else { all }
+    }
+
+    fn own_policy(&self, name: &str) -> String {
+        format!("arn:{}:iam::{}:policy/{name}", self.partition, self.account)
+    }
+
+    fn policies(&self, all: &[String]) -> Result<Vec<String>, String> {
+        all.iter().map(|text| policy_arn(text, &self.partition, &self.account)).collect()
+    }
+}

@@ -1,0 +1,147 @@
+//! The loop over all rights of a document.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::support::operator::{Operator, rendered};
+use crate::support::{Run, Sandbox};
+
+/// Circumstances in which a command needs rights.
+pub struct Situation {
+    /// What it is, for messages.
+    pub name: &'static str,
+    /// What the administrator does before.
+    pub before: fn(&Sandbox),
+    /// The operator's command.
+    pub line: &'static str,
+    /// The exit codes that it may have with all rights; others mean that one is missing.
+    pub codes: &'static [i32],
+    /// Rights that nobody can know to be needed before the first write.
+    pub late: &'static [&'static str],
+}
+
+pub const fn situation(name: &'static str, before: fn(&Sandbox), line: &'static str) -> Situation {
+    Situation { name, before, line, codes: &[0], late: &[] }
+}
+
+impl Situation {
+    pub const fn codes(self, codes: &'static [i32]) -> Self {
+        Self { codes, ..self }
+    }
+
+    pub const fn late(self, late: &'static [&'static str]) -> Self {
+        Self { late, ..self }
+    }
+}
+
+/// What one run came to.
+struct Trial {
+    run: Run,
+    rights: Vec<String>,
+    denied: Vec<String>,
+    writes: Vec<String>,
+}
+
+fn try_with(policy: &Value, situation: &Situation) -> Trial {
+    let sandbox = Sandbox::lease();
+    (situation.before)(&sandbox);
+    let operator = Operator::new(&sandbox, policy).with_cluster_admin();
+    sandbox.heal();
+    sandbox.forget_calls();
+    let run = operator.run(situation.line);
+    let denied = operator.calls().into_iter().filter(|call| call["status"] == 403);
+    let denied = denied.map(|call| format!("{}:{}", call["service"], call["action"]).replace('"', "")).collect();
+    Trial { run, rights: operator.rights(), denied, writes: operator.writes() }
+}
+
+/// Proves the policy that is printed for these words: it suffices in every situation, and for each of its actions there
+/// is one in which the command names it once it is taken away.
+#[track_caller]
+pub fn proves(words: &str, situations: &[Situation]) {
+    proves_parts(words, &[""], situations);
+}
+
+/// The same for the statements whose names begin with one of these; the others are proved elsewhere.
+#[track_caller]
+pub fn proves_parts(words: &str, parts: &[&str], situations: &[Situation]) {
+    let policy = rendered(words);
+    let mut wanting: Vec<String> = Vec::new();
+    let mut needed_in: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, situation) in situations.iter().enumerate() {
+        let trial = try_with(&policy, situation);
+        let left_out = |action: &String| !irsactl::operator::aws::LEFT_OUT.iter().any(|(known, _)| known == action);
+        let denied: Vec<_> = trial.denied.into_iter().filter(left_out).collect();
+        if !situation.codes.contains(&trial.run.code) || !denied.is_empty() {
+            wanting.push(format!(
+                "{}: exit {}, denied {denied:?}\n{}{}",
+                situation.name, trial.run.code, trial.run.stdout, trial.run.stderr
+            ));
+        }
+        for right in trial.rights {
+            needed_in.entry(right).or_insert(index);
+        }
+    }
+    let (mut tried, mut before_writes, mut optional) = (0, 0, 0);
+    for part in parts {
+        let mut sids = policy["Statement"].as_array().unwrap().iter().map(|it| it["Sid"].as_str().unwrap());
+        assert!(sids.any(|sid| sid.starts_with(part)), "there is no {part}: {policy:#}");
+    }
+    for (at, statement) in policy["Statement"].as_array().unwrap().iter().enumerate() {
+        let sid = statement["Sid"].as_str().unwrap();
+        if !parts.iter().any(|part| sid.starts_with(part)) {
+            continue;
+        }
+        for action in actions(statement) {
+            let Some(situation) = needed_in.get(&action).map(|index| &situations[*index]) else {
+                wanting.push(format!("nothing needs {action}"));
+                continue;
+            };
+            tried += 1;
+            let informs = sid.starts_with("Optional");
+            let trial = try_with(&without(&policy, at, &action, informs), situation);
+            let (run, text) = (&trial.run, format!("{}{}", trial.run.stdout, trial.run.stderr));
+            let goes_on = situation.codes.contains(&run.code);
+            optional += usize::from(informs);
+            before_writes += usize::from(trial.writes.is_empty() && !informs);
+            if !text.contains(&action) && action != "iam:SimulatePrincipalPolicy" || goes_on != informs {
+                wanting.push(format!("without {action}, {}: exit {}\n{text}", situation.name, run.code));
+            } else if !informs && !trial.writes.is_empty() && !situation.late.contains(&action.as_str()) {
+                wanting.push(format!("without {action}, {}: after {:?}\n{text}", situation.name, trial.writes));
+            }
+        }
+    }
+    let name = words.split(" --cluster").next().unwrap();
+    println!(
+        "{name}: {} situations; {tried} rights taken away one by one, of which {optional} inform; {before_writes} of the \
+         others missed before the first write",
+        situations.len()
+    );
+    assert!(wanting.is_empty(), "{}", wanting.join("\n\n"));
+}
+
+fn actions(statement: &Value) -> Vec<String> {
+    match &statement["Action"] {
+        Value::String(one) => vec![one.clone()],
+        many => many.as_array().unwrap().iter().map(|action| action.as_str().unwrap().to_owned()).collect(),
+    }
+}
+
+/// The policy without an action: anywhere, or, where it only informs, in its statement.
+fn without(policy: &Value, at: usize, action: &str, there_only: bool) -> Value {
+    let mut policy = policy.clone();
+    let statements = policy["Statement"].as_array_mut().unwrap();
+    for (index, statement) in statements.iter_mut().enumerate() {
+        if index == at || !there_only {
+            let mut kept = actions(statement);
+            kept.retain(|other| other != action);
+            statement["Action"] = json!(kept);
+        }
+    }
+    statements.retain(|statement| statement["Action"] != json!([]));
+    if statements.is_empty() {
+        // A policy must allow something.
+        statements.push(json!({"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}));
+    }
+    policy
+}
