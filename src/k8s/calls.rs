@@ -249,9 +249,6 @@ impl Kubernetes {
                 return Err(end.cause(format!("Kubernetes: the answer to {verb} {object} was under way")));
             }
         };
-        if let Ok(answer) = &answer {
-            self.connection.note(answer.as_ref().err());
-        }
         answer.map_err(|_| {
             let seconds = ANSWER_TIMEOUT.as_secs();
             unreachable_server(

@@ -34,20 +34,18 @@ pub(super) struct Connection {
     pub(super) ca: Vec<Vec<u8>>,
     /// Set for EKS; with a kubeconfig, the client itself authenticates.
     pub(super) token: Option<Token>,
-    answered: AtomicBool,
+    reached: AtomicBool,
 }
 
 impl Connection {
-    /// Notes what became of a call: none for success.
-    pub(super) fn note(&self, failure: Option<&kube::Error>) {
-        if failure.is_none_or(|failure| matches!(failure, kube::Error::Api(_))) {
-            self.answered.store(true, Ordering::Relaxed);
-        }
+    /// Notes that a connection was made.
+    pub(super) fn note_reached(&self) {
+        self.reached.store(true, Ordering::Relaxed);
     }
 
-    /// True once the server has answered: it is there, and a call that doesn't get through is worth another try.
-    pub(super) fn has_answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed)
+    /// True once there was a connection: the server is there, and a call that doesn't get through is worth another try.
+    pub(super) fn was_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
     }
 }
 
@@ -147,7 +145,7 @@ impl Kubernetes {
         let ca = config.root_cert.clone().unwrap_or_default();
         let client = Client::try_from(config).map_err(|err| unusable_client(&server, &err))?;
         Ok(Self {
-            connection: Arc::new(Connection { client, server, ca, token, answered: AtomicBool::new(false) }),
+            connection: Arc::new(Connection { client, server, ca, token, reached: AtomicBool::new(false) }),
             wait,
         })
     }

@@ -8,7 +8,7 @@ use kube::core::Status;
 
 use super::Kubernetes;
 use super::calls::Call;
-use super::error::{chain, explain, is_admission, summary};
+use super::error::{explain, is_admission, summary};
 use crate::error::{Error, ErrorCode, Result};
 
 /// Attempts of a call, the first included, as for AWS: with the pauses, about half a minute.
@@ -27,12 +27,16 @@ impl Kubernetes {
     {
         for attempt in 1..=ATTEMPTS {
             self.wait.check()?;
-            let failure = match once().await? {
+            let answer = once().await?;
+            if !answer.as_ref().is_err_and(is_unconnected) {
+                self.connection.note_reached();
+            }
+            let failure = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             let explained = || explain(&failure, &call.operation, self.server());
-            let again = asked_pause(&failure, call, self.connection.has_answered());
+            let again = asked_pause(&failure, call, self.connection.was_reached());
             let Some(asked) = again.filter(|_| attempt < ATTEMPTS) else { return Err(explained()) };
             let pause = pause(attempt, asked);
             tracing::info!(
@@ -58,9 +62,9 @@ fn pause(attempt: u32, asked: Duration) -> Duration {
 }
 
 /// How long the server asks to wait before another attempt; none where another attempt is no use or no good.
-fn asked_pause(failure: &kube::Error, call: &Call, answered: bool) -> Option<Duration> {
+fn asked_pause(failure: &kube::Error, call: &Call, reached: bool) -> Option<Duration> {
     let kube::Error::Api(status) = failure else {
-        return is_passing(failure, call, answered).then_some(Duration::ZERO);
+        return is_passing(failure, call, reached).then_some(Duration::ZERO);
     };
     let asked = status.details.as_ref().map_or(0, |details| u64::from(details.retry_after_seconds));
     let again = match status.code {
@@ -83,14 +87,13 @@ fn is_outdated(status: &Status, call: &Call) -> bool {
 }
 
 /// True where the server is only away for a moment: a connection that was there is lost, or none can be made to a
-/// server that answered before. Where there was no connection, nothing was sent.
-fn is_passing(failure: &kube::Error, call: &Call, answered: bool) -> bool {
+/// server that was there before. Where there was no connection, nothing was sent.
+fn is_passing(failure: &kube::Error, call: &Call, reached: bool) -> bool {
     if is_unconnected(failure) {
-        return answered;
+        return reached;
     }
-    let transport =
-        matches!(failure, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_));
-    call.repeatable && (transport && answered || is_broken_connection(failure))
+    call.repeatable
+        && matches!(failure, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_))
 }
 
 fn is_unconnected(failure: &kube::Error) -> bool {
@@ -103,10 +106,4 @@ fn is_unconnected(failure: &kube::Error) -> bool {
         next = error.source();
     }
     false
-}
-
-fn is_broken_connection(failure: &kube::Error) -> bool {
-    let texts = chain(failure).join(": ");
-    let broken = ["connection closed before message completed", "reset by peer", "Broken pipe", "unexpected EOF"];
-    broken.iter().any(|text| texts.contains(text)) || texts.contains("end of file before message length reached")
 }
