@@ -15,6 +15,7 @@ mod connect;
 mod error;
 mod pace;
 mod trace;
+mod visible;
 mod watch;
 
 use std::error::Error as StdError;
