@@ -11,12 +11,12 @@ use crate::support::kill::{Scenario, say};
 use crate::support::scenarios::{CHANGED_INSTALLATION, CREATION, DELETION, INSTALLATION, REMOVAL, UPDATE};
 use crate::support::snapshot::{Snapshot, differences};
 
-const ALL: [Scenario; 6] = [INSTALLATION, CHANGED_INSTALLATION, CREATION, UPDATE, DELETION, REMOVAL];
+pub const ALL: [Scenario; 6] = [INSTALLATION, CHANGED_INSTALLATION, CREATION, UPDATE, DELETION, REMOVAL];
 
 /// What each command leaves undisturbed.
 static UNDISTURBED: LazyLock<Mutex<BTreeMap<&str, Snapshot>>> = LazyLock::new(Mutex::default);
 
-fn undisturbed(scenario: Scenario) -> Snapshot {
+pub fn undisturbed(scenario: Scenario) -> Snapshot {
     let mut known: MutexGuard<'_, _> = UNDISTURBED.lock().unwrap_or_else(PoisonError::into_inner);
     let find = || {
         let sandbox = Sandbox::lease();
@@ -58,9 +58,15 @@ fn survived_by(scenario: Scenario, what: &str, faults: &Faults) -> u64 {
     sandbox.heal();
     say(&format!("{what}: {name}: {calls} calls that came through, {hits} faults"));
     assert_eq!(run.code, 0, "{what}: {name}:\n{}", run.stderr);
-    let found = differences(&wanted, &sandbox.snapshot());
-    assert!(found.is_empty(), "{what}: {name} leaves something else:\n  {}", found.join("\n  "));
+    agrees(&wanted, &sandbox, &format!("{what}: {name}"));
     hits
+}
+
+/// Checks that the end is the one that was wanted.
+#[track_caller]
+pub fn agrees(wanted: &Snapshot, sandbox: &Sandbox, what: &str) {
+    let found = differences(wanted, &sandbox.snapshot());
+    assert!(found.is_empty(), "{what}: it leaves something else:\n  {}", found.join("\n  "));
 }
 
 fn throttling(service: &str, status: u16, code: &str, every: f64) -> Value {
