@@ -118,6 +118,7 @@ impl Sandbox {
     }
 
     /// Those of them that took effect.
+    #[allow(dead_code, reason = "the longer suite needs it")]
     pub fn kube_changes(&self) -> Vec<String> {
         let taken = |event: &&Value| event["responseStatus"]["code"].as_u64().is_some_and(|code| code < 400);
         self.kube_events().iter().filter(|event| is_write(event)).filter(taken).map(called).collect()
