@@ -54,6 +54,7 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
         join3(observer.irsa((&args.namespace, &account), wanted), observer.workload(who, &deployments), in_route53)
             .await;
     let (mut irsa, mut workload, dns) = (irsa?, workload?, dns?);
+    workload.has_account = irsa.exists();
     workload.role = observer.role_words(&irsa, &workload).await?;
     irsa.deployment = workload.deployment.as_ref().ok().cloned().flatten();
     if workload.installed.is_none() && irsa.lacking.as_ref().is_ok_and(|lacking| !lacking.is_empty()) {

@@ -313,6 +313,7 @@ impl Observer<'_> {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             role: Vec::new(),
+            has_account: false,
             others: all.map(|other| (other.namespace, other.name)).collect(),
             deployment,
             installed,

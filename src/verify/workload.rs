@@ -26,6 +26,8 @@ pub struct Workload {
     pub name: String,
     /// Its IAM half, as words of `install`.
     pub role: Vec<String>,
+    /// There is a ServiceAccount or a stack for it.
+    pub has_account: bool,
     /// Namespace and name of every other ExternalDNS in the cluster.
     pub others: Vec<(String, String)>,
     /// The Deployment.
@@ -227,7 +229,7 @@ impl Workload {
     fn missing(&self) -> Check {
         let message = format!("there is no Deployment {}", self.full());
         let Some((namespace, name)) = self.others.first() else {
-            if self.role.is_empty() {
+            if !self.has_account {
                 return Check::fail(ids::DEPLOYMENT, message).hint(self.install());
             }
             let message = format!(
@@ -479,6 +481,7 @@ mod tests {
             namespace: "dns".to_owned(),
             name: "external-dns".to_owned(),
             role: Vec::new(),
+            has_account: false,
             others: Vec::new(),
             installed: Installed::from_deployment(&deployment),
             deployment: Ok(Some(deployment)),

@@ -164,7 +164,48 @@ fn a_deployment_that_is_gone_stopped_or_elsewhere_is_found() {
     holds(&sandbox);
 
     sandbox.delete(DEPLOYMENT);
-    let hint = broken(&sandbox, "", "deployment", &["there is no Deployment external-dns/external-dns"]);
+    // What it was told, nothing tells any more.
+    let hint = broken(&sandbox, "", "deployment", &["there is no Deployment", "owner id, TXT names, filters"]);
+    assert!(hint.starts_with("irsactl install external-dns ") && !hint.contains("--approve"), "{hint}");
+    mended(&sandbox, &format!("{hint} --domain-filter example.com --interval 3s --approve"));
+
+    sandbox.patch(DEPLOYMENT, &json!({"spec": {"paused": true}}));
+    let hint = warned(&sandbox, "deployment", &["is paused"]);
+    mended(&sandbox, &hint);
+}
+
+#[test]
+fn what_the_deployment_says_itself_comes_before_the_role() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "");
+    let env = |variables: &Value| {
+        let mut containers = sandbox.object(DEPLOYMENT)["spec"]["template"]["spec"]["containers"].clone();
+        containers[0]["env"] = variables.clone();
+        sandbox.patch(DEPLOYMENT, &json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+    };
+    env(&json!([
+        {"name": "AWS_ACCESS_KEY_ID", "value": sandbox.fact("adminKey")},
+        {"name": "AWS_SECRET_ACCESS_KEY", "value": sandbox.fact("adminSecret")},
+    ]));
+    let hint = broken(&sandbox, "", "injection", &["sets AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", "not the role"]);
+    mended(&sandbox, &hint);
+    env(&json!([{"name": "AWS_ROLE_ARN", "value": "arn:aws:iam::123456789012:role/foo"}]));
+    let hint = broken(&sandbox, "", "injection", &["sets AWS_ROLE_ARN to arn:aws:iam::123456789012:role/foo"]);
+    mended(&sandbox, &hint);
+    let skip = json!({"eks.amazonaws.com/skip-containers": "external-dns"});
+    sandbox.patch(DEPLOYMENT, &json!({"spec": {"template": {"metadata": {"annotations": skip}}}}));
+    let hint = broken(&sandbox, "", "injection", &["eks.amazonaws.com/skip-containers=external-dns"]);
+    mended(&sandbox, &hint);
+}
+
+#[test]
+fn a_role_that_is_gone_with_its_stack_is_made_again() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "");
+    let stacks = aws_sdk_cloudformation::Client::new(&sandbox.aws());
+    wait(stacks.delete_stack().stack_name(STACK).send()).unwrap();
+    until("the stack is gone", || sandbox.stack(STACK).is_none().then_some(()));
+    let hint = broken(&sandbox, "", "role", &["doesn't exist"]);
     mended(&sandbox, &hint);
 }
 

@@ -45,6 +45,26 @@ impl Sandbox {
             ["kubectl", "--namespace", namespace] if words[3..5] == ["rollout", "undo"] => {
                 self.undo(namespace, words[5].strip_prefix("deployment/").unwrap());
             }
+            ["kubectl", "--namespace", namespace] if words[3..5] == ["rollout", "resume"] => {
+                let name = words[5].strip_prefix("deployment/").unwrap();
+                let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{name}");
+                self.patch(&path, &json!({"spec": {"paused": null}}));
+            }
+            ["kubectl", "--namespace", namespace] if words[3..5] == ["patch", "deployment"] => {
+                let path = format!("/apis/apps/v1/namespaces/{namespace}/deployments/{}", words[5]);
+                self.patch(&path, &serde_json::from_str(of("--patch")).unwrap());
+            }
+            ["kubectl", "--namespace", namespace] if words[3..5] == ["set", "env"] => {
+                let path = format!(
+                    "/apis/apps/v1/namespaces/{namespace}/deployments/{}",
+                    words[5].strip_prefix("deployment/").unwrap()
+                );
+                let mut containers = self.object(&path)["spec"]["template"]["spec"]["containers"].clone();
+                let gone: Vec<_> = words[6..].iter().map(|word| word.strip_suffix('-').unwrap()).collect();
+                let env = containers[0]["env"].as_array_mut().unwrap();
+                env.retain(|variable| !gone.contains(&variable["name"].as_str().unwrap()));
+                self.patch(&path, &json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+            }
             _ => panic!("no command: {hint}"),
         }
     }
