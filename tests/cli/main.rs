@@ -37,6 +37,7 @@ mod policy;
 mod reference;
 mod refusals_aws;
 mod refusals_kubernetes;
+mod secrets;
 mod tutorial;
 mod uninstall;
 mod update;
