@@ -228,10 +228,11 @@ fn same_command(arguments: &[OsString], region: Option<&str>) -> Option<String> 
 /// The first signal ends the run between calls, the second at once.
 async fn watch_signals(cancel: CancellationToken, ui: Ui) {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    let signals = signal(SignalKind::interrupt()).and_then(|first| Ok((first, signal(SignalKind::terminate())?)));
+    let Ok((mut interrupt, mut terminate)) = signals else { return };
     loop {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
         if cancel.is_cancelled() {

@@ -7,6 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorCode, Result};
 
+/// For the answer to a write that is under way when the time is over.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// The one way to wait: every pause of the program goes through here, so that Ctrl-C and `--timeout`
 /// are obeyed between calls and never in the middle of one.
 #[derive(Clone, Debug)]
@@ -64,6 +67,12 @@ impl Wait {
             () = self.cancel.cancelled() => interrupted(),
             () = tokio::time::sleep_until(self.deadline) => self.timed_out(),
         }
+    }
+
+    /// Resolves some seconds after the time is over: even a write gets no longer.
+    pub async fn overdue(&self) -> Box<Error> {
+        tokio::time::sleep_until(self.deadline + GRACE).await;
+        self.timed_out()
     }
 
     /// True once the user has interrupted.

@@ -42,6 +42,18 @@ pub struct Stack {
     pub role_arn: Option<String>,
 }
 
+/// For how long a stack is new.
+const NEW: Duration = Duration::from_mins(1);
+
+impl Stack {
+    /// True for a stack that was created or changed a moment ago.
+    pub fn is_new(&self) -> bool {
+        let changed = u64::try_from(self.updated.unwrap_or(self.created)).unwrap_or_default();
+        let age = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(changed)).unwrap_or_default();
+        age < NEW && matches!(self.status.as_str(), "CREATE_COMPLETE" | "UPDATE_COMPLETE")
+    }
+}
+
 /// A stack to create.
 #[derive(Clone, Debug)]
 pub struct NewStack {

@@ -148,7 +148,7 @@ impl Aws {
             Err(refused) if refused.is_taken() => refused,
             answer => return answer.map(drop).map_err(Into::into),
         };
-        match self.oidc_provider(arn).await? {
+        match self.visible(arn, async || self.oidc_provider(arn).await).await? {
             Some(provider) if provider.takes_sts() => Ok(()),
             Some(_) => {
                 let hint = format!(
@@ -237,9 +237,14 @@ impl Aws {
             .set_tags(Some(iam_tags(tags)?));
         let refused = match self.send("iam:CreatePolicy", name, request.send()).await {
             Err(refused) if refused.is_taken() => refused,
-            answer => return answer.map(drop).map_err(Into::into),
+            Err(refused) => return Err(refused.into()),
+            Ok(_) => {
+                // A stack that attaches it would fail.
+                let _ = self.visible(arn, async || Ok(self.policy_exists(arn).await?.then_some(()))).await;
+                return Ok(());
+            }
         };
-        let hint = match self.policy(arn).await? {
+        let hint = match self.visible(arn, async || self.policy(arn).await).await? {
             Some(policy) if policy.document.same_as(document) => return Ok(()),
             Some(_) => format!("see what it grants: aws iam get-policy --policy-arn {arn}"),
             None => format!(
@@ -465,9 +470,15 @@ impl Aws {
 
     /// Attaches a managed policy to a role.
     pub async fn attach_policy(&self, role: &str, arn: &str) -> Result<()> {
-        let request = self.iam().attach_role_policy().role_name(role).policy_arn(arn);
-        self.send("iam:AttachRolePolicy", &format!("{arn} to {role}"), request.send()).await?;
-        Ok(())
+        let object = format!("{arn} to {role}");
+        let attach = || {
+            let request = self.iam().attach_role_policy().role_name(role).policy_arn(arn);
+            self.send("iam:AttachRolePolicy", &object, request.send())
+        };
+        match self.visible(arn, async || found(attach().await)).await? {
+            Some(_) => Ok(()),
+            None => Ok(attach().await.map(drop)?),
+        }
     }
 
     /// Detaches a managed policy from a role; one that isn't attached is no error.

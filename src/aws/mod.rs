@@ -15,11 +15,12 @@ mod connect;
 mod error;
 mod pace;
 mod trace;
+mod visible;
 mod watch;
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use aws_config::SdkConfig;
@@ -36,7 +37,7 @@ use crate::wait::Wait;
 pub use connect::Options;
 use error::{Call, Refused, aws_error};
 use pace::Pace;
-use trace::{Endpoint, Hopeless, Hosts, Trace};
+use trace::{ATTEMPT, Endpoint, Hopeless, Seen, Trace};
 use watch::Watch;
 
 /// The program's name and version in the `User-Agent` of every call.
@@ -57,7 +58,7 @@ struct Inner {
     wait: Wait,
     /// What renews the credentials: a command, or a sentence.
     renew: String,
-    hosts: Hosts,
+    seen: Seen,
     clients: Clients,
     watch: Watch,
     pace: Pace,
@@ -79,7 +80,7 @@ macro_rules! client {
         fn $service(&self) -> &$sdk::Client {
             self.inner.clients.$service.get_or_init(|| {
                 let endpoint = Arc::<Endpoint>::default();
-                let trace = Trace::new(stringify!($service), self.inner.hosts.clone(), endpoint.clone());
+                let trace = Trace::new(stringify!($service), self.inner.seen.clone(), endpoint.clone());
                 let config = $sdk::config::Builder::from(&self.inner.config)
                     .interceptor(trace)
                     .retry_classifier(Hopeless::new(endpoint, self.wait().clone()))
@@ -108,7 +109,7 @@ impl Aws {
             region,
             wait,
             renew,
-            hosts: Arc::default(),
+            seen: Seen::default(),
             clients: Clients::default(),
             watch: Watch::default(),
             pace: Pace::default(),
@@ -147,18 +148,36 @@ impl Aws {
         }
     }
 
-    /// Awaits a call that the user may interrupt, or whose time may be over: a write that is under way is never cut off.
+    /// Awaits a call that the user may interrupt, or whose time may be over: an attempt of a write is never cut off while
+    /// AWS may still answer it, only the pause before the next one.
     async fn unless_ended<T>(&self, operation: &str, object: &str, call: impl Future<Output = T>) -> Result<T> {
         // Nothing closes the semaphore.
         let _place = self.inner.places.acquire().await.ok();
-        self.wait().check()?;
-        if !is_read(operation) {
-            return Ok(call.await);
-        }
-        tokio::select! {
+        let wait = self.wait();
+        wait.check()?;
+        let (attempt, mut attempts) = tokio::sync::watch::channel(false);
+        let ended = async {
+            let end = wait.ended().await;
+            if !is_read(operation) {
+                // Once the call is over, nobody waits here any more.
+                let _ = attempts.wait_for(|under_way| !under_way).await;
+            }
+            end
+        };
+        let end = tokio::select! {
             biased;
-            answer = call => Ok(answer),
-            end = self.wait().ended() => Err(end.cause(format!("{operation} {object} was under way").replace("  ", " "))),
+            answer = ATTEMPT.scope(attempt, call) => return Ok(answer),
+            end = ended => end,
+            end = wait.overdue() => end,
+        };
+        Err(end.cause(self.under_way(operation, object)))
+    }
+
+    fn under_way(&self, operation: &str, object: &str) -> String {
+        let what = format!("{operation} {object}");
+        match self.inner.seen.failure(operation) {
+            Some(why) => format!("{} didn't get through: {why}", what.trim_end()),
+            None => format!("{} was under way", what.trim_end()),
         }
     }
 
@@ -212,18 +231,12 @@ impl Aws {
                 Ok(answer)
             }
             Err(error) => {
-                let host = self.host(operation);
+                let host = self.inner.seen.host(operation);
                 let refused = aws_error(&Call { operation, object, host, renew: &self.inner.renew }, &error);
                 debug!(operation, object, ms, code = refused.code, said = refused.said, "AWS call");
                 Err(refused)
             }
         }
-    }
-
-    fn host(&self, operation: &str) -> Option<String> {
-        let service = operation.split(':').next().unwrap_or(operation);
-        let hosts = self.inner.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.get(service).cloned()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_sdk_cloudformation::operation::create_change_set::CreateChangeSetError;
 use aws_sdk_cloudformation::operation::create_stack::CreateStackError;
@@ -15,28 +15,67 @@ use aws_sdk_sts::config::interceptors::{
 use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_sts::error::{BoxError, ProvideErrorMetadata};
 use aws_smithy_runtime_api::client::interceptors::context::Error;
+use aws_smithy_runtime_api::client::orchestrator::{Metadata, OrchestratorError};
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority};
+use tokio::sync::watch;
 use tracing::info;
 
 use super::USER_AGENT;
 use super::error::is_throttled;
 use crate::wait::Wait;
 
-/// Puts the program's name into the `User-Agent`, notes the endpoint's host and tells of retries.
+tokio::task_local! {
+    /// Is told when an attempt of this task's call begins (true) and ends.
+    pub(super) static ATTEMPT: watch::Sender<bool>;
+}
+
+/// A call that is made outside of [`ATTEMPT`] has nobody who wants to know.
+fn attempts(under_way: bool) {
+    let _ = ATTEMPT.try_with(|attempt| attempt.send_replace(under_way));
+}
+
+/// Puts the program's name into the `User-Agent`, notes the endpoint's host and tells of attempts that failed.
 #[derive(Debug)]
 pub(super) struct Trace {
     service: &'static str,
-    hosts: Hosts,
+    seen: Seen,
     endpoint: Arc<Endpoint>,
 }
 
-/// Service → host of its endpoint, as far as called.
-pub(super) type Hosts = Arc<Mutex<BTreeMap<&'static str, String>>>;
+/// What was seen of all calls.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// Service → host of its endpoint, as far as called.
+    hosts: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    /// Operation → why its last attempt failed.
+    failures: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl Seen {
+    /// The host that an operation's calls go to.
+    pub(super) fn host(&self, operation: &str) -> Option<String> {
+        let service = operation.split(':').next().unwrap_or(operation);
+        lock(&self.hosts).get(service).cloned()
+    }
+
+    /// Why the last attempt of an operation failed, if it did.
+    pub(super) fn failure(&self, operation: &str) -> Option<String> {
+        lock(&self.failures).get(operation).cloned()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Trace {
-    pub(super) fn new(service: &'static str, hosts: Hosts, endpoint: Arc<Endpoint>) -> Self {
-        Self { service, hosts, endpoint }
+    pub(super) fn new(service: &'static str, seen: Seen, endpoint: Arc<Endpoint>) -> Self {
+        Self { service, seen, endpoint }
+    }
+
+    fn operation(&self, config: &ConfigBag) -> String {
+        format!("{}:{}", self.service, config.load::<Metadata>().map_or("", Metadata::name))
     }
 }
 
@@ -68,14 +107,17 @@ impl Intercept for Trace {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(host) = host(context.request().uri()) {
-            let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut hosts = lock(&self.seen.hosts);
             if hosts.get(self.service).is_none_or(|known| known != host) {
                 hosts.insert(self.service, host.to_owned());
             }
         }
+        attempts(true);
         let attempt = config.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
         if attempt > 1 {
-            info!(service = self.service, attempt, "AWS didn't take the call, trying again");
+            let operation = self.operation(config);
+            let why = self.seen.failure(&operation).unwrap_or_default();
+            info!(attempt, why, "AWS: {operation} again");
         }
         Ok(())
     }
@@ -84,8 +126,16 @@ impl Intercept for Trace {
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
         _: &RuntimeComponents,
-        _: &mut ConfigBag,
+        config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        attempts(false);
+        let failure = context.output_or_error().and_then(Result::err);
+        let mut failures = lock(&self.seen.failures);
+        match failure {
+            Some(failure) => failures.insert(self.operation(config), why(failure)),
+            None => failures.remove(&self.operation(config)),
+        };
+        drop(failures);
         if context.response().is_some() {
             self.endpoint.answered.store(true, Ordering::Relaxed);
         } else {
@@ -93,6 +143,14 @@ impl Intercept for Trace {
         }
         Ok(())
     }
+}
+
+/// AWS's code, or that there was no answer.
+fn why(failure: &OrchestratorError<Error>) -> String {
+    let Some(error) = failure.as_operation_error() else { return "no answer".to_owned() };
+    let text = error.to_string();
+    let code = text.strip_prefix("unhandled error (").and_then(|rest| rest.strip_suffix(')'));
+    code.map_or(text.clone(), str::to_owned)
 }
 
 /// Host and port of a URL.

@@ -55,7 +55,10 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
             .await;
     let (mut irsa, mut workload, dns) = (irsa?, workload?, dns?);
     workload.role = observer.role_words(&irsa, &workload).await?;
-    irsa.restart = Some(workload.restart());
+    irsa.deployment = workload.deployment.as_ref().ok().cloned().flatten();
+    if workload.installed.is_none() && irsa.lacking.as_ref().is_ok_and(|lacking| !lacking.is_empty()) {
+        irsa.lacking = Err("for which zones it needs them, only the Deployment tells".to_owned());
+    }
     if workload.is_ours() {
         irsa.install = workload.mends_role(irsa.stack.as_ref().is_ok_and(Option::is_some));
         irsa.make = Some(workload.install());

@@ -47,6 +47,8 @@ pub struct View {
     pub templated: bool,
     /// The Gateways whose routes are looked at.
     pub gateways: Gateways,
+    /// Objects that an annotation gives to another controller are seen, too.
+    pub any_controller: bool,
 }
 
 /// `--gateway-namespace`, `--gateway-name` and `--gateway-label-filter`.
@@ -110,6 +112,7 @@ impl View {
             switches: Vec::new(),
             templated: false,
             gateways: Gateways::default(),
+            any_controller: true,
         }
     }
 
@@ -134,6 +137,7 @@ impl From<&Settings> for View {
             switches: SWITCHES.iter().copied().filter(|flag| settings.extra_switch(flag)).collect(),
             templated: settings.extra("fqdn-template").is_some_and(|text| !text.is_empty()),
             gateways: Gateways::read(|flag| settings.extra(flag)),
+            any_controller: false,
         }
     }
 }
@@ -155,6 +159,7 @@ impl From<&Installed> for View {
             switches: SWITCHES.iter().copied().filter(|flag| arguments.bool(flag) == Some(true)).collect(),
             templated: arguments.get("fqdn-template").is_some_and(|text| !text.is_empty()),
             gateways: Gateways::read(|flag| arguments.get(flag)),
+            any_controller: false,
         }
     }
 }
@@ -311,7 +316,8 @@ fn selected(object: &Value, view: &View) -> Result<Map<String, Value>, Excluded>
     let elsewhere = view.namespace.as_deref().filter(|wanted| *wanted != namespace);
     elsewhere.map_or(Ok(()), |wanted| Err(Excluded::Namespace(wanted.to_owned())))?;
     let annotations = annotations(object, view);
-    if annotation(&annotations, view, "controller").is_some_and(|name| name != "dns-controller") {
+    let other = annotation(&annotations, view, "controller").is_some_and(|name| name != "dns-controller");
+    if other && !view.any_controller {
         let own = metadata["annotations"].as_object();
         let keys = view.prefixes.keys("controller");
         let key = keys.into_iter().find(|key| own.is_some_and(|own| own.contains_key(key)));

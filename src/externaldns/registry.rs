@@ -436,6 +436,7 @@ fn classified(record: &Record, txt: Option<(usize, &Txt<'_>)>, owner: Option<&st
     let theirs = txt.and_then(|(_, txt)| txt.owner.as_deref()).filter(|owner| !owner.is_empty());
     let class = match (theirs, txt) {
         (None, _) | (_, None) => Class::Unowned,
+        (Some(ENCRYPTED), _) => Class::Foreign,
         (Some(theirs), _) if owner.is_some_and(|owner| owner != theirs) => Class::Foreign,
         (_, Some((0, _))) => Class::Owned,
         _ => Class::OwnedLegacy,

@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use super::error::{Operation, chain, explain, unreachable_server};
+use super::error::{Operation, unreachable_server};
 use super::kind::escape;
 use super::{FIELD_MANAGER, Kind, Kubernetes, describe};
 use crate::error::{Error, ErrorCode, Result};
@@ -15,9 +15,7 @@ use crate::error::{Error, ErrorCode, Result};
 /// Longest time that one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 const PAGE: usize = 500;
-const TRIES: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How to apply an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -233,40 +231,23 @@ impl Kubernetes {
         })
     }
 
-    /// Sends a call, again after a pause where the server is busy or the connection breaks.
+    /// Sends a call, again where that helps.
     pub(super) async fn text(&self, call: &Call) -> Result<String> {
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            self.wait.check()?;
-            let failure = match self.once(call).await? {
-                Ok(text) => return Ok(text),
-                Err(failure) => failure,
-            };
-            let Some(asked) = retry_after(&failure, call).filter(|_| attempt < TRIES) else {
-                return Err(explain(&failure, &call.operation, self.server()));
-            };
-            tracing::debug!(path = call.path, attempt, "Kubernetes: trying again");
-            self.wait.pause(pause.max(asked).min(LONGEST_PAUSE)).await.map_err(|mut err| {
-                let last = explain(&failure, &call.operation, self.server());
-                err.causes.push(last.to_string());
-                err
-            })?;
-            pause *= 2;
-        }
-        Err(Error::new(ErrorCode::Internal, "no attempt was made"))
+        self.repeated(call, || self.once(call)).await
     }
 
     /// One attempt. The outer error ends all attempts.
     async fn once(&self, call: &Call) -> Result<Result<String, kube::Error>> {
         let request = self.authorized(call).await?;
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.connection.client.request_text(request));
-        let answer = if call.method == Method::GET {
-            tokio::select! {
-                answer = answer => answer,
-                end = self.wait.ended() => return Err(end),
+        let ended =
+            async { if call.method == Method::GET { self.wait.ended().await } else { self.wait.overdue().await } };
+        let answer = tokio::select! {
+            answer = answer => answer,
+            end = ended => {
+                let Operation { verb, object } = &call.operation;
+                return Err(end.cause(format!("Kubernetes: the answer to {verb} {object} was under way")));
             }
-        } else {
-            answer.await
         };
         answer.map_err(|_| {
             let seconds = ANSWER_TIMEOUT.as_secs();
@@ -302,35 +283,6 @@ fn typed(mut item: Value, kind: &Kind) -> Value {
         fields.entry("kind").or_insert_with(|| kind.kind.into());
     }
     item
-}
-
-/// How long the server asks to wait before another attempt; none where another attempt is no use or no good.
-fn retry_after(failure: &kube::Error, call: &Call) -> Option<Duration> {
-    let kube::Error::Api(status) = failure else {
-        return (call.repeatable && is_broken_connection(failure)).then_some(Duration::ZERO);
-    };
-    let asked = status.details.as_ref().map_or(0, |details| u64::from(details.retry_after_seconds));
-    let asked = Duration::from_secs(asked);
-    match status.code {
-        // Refused before anything was done (API Priority and Fairness).
-        429 => Some(asked),
-        503 | 504 if call.repeatable => Some(asked),
-        500 if call.repeatable && status.message.contains("etcdserver:") => Some(asked),
-        // Two applies at the same time; a conflict of managers says so in its causes.
-        409 if call.method == Method::PATCH
-            && status.details.as_ref().is_none_or(|details| details.causes.is_empty()) =>
-        {
-            Some(asked)
-        }
-        _ => None,
-    }
-}
-
-/// True where a connection that was there is lost; a connection that can't be made isn't tried again.
-fn is_broken_connection(failure: &kube::Error) -> bool {
-    let texts = chain(failure).join(": ");
-    let broken = ["connection closed before message completed", "reset by peer", "Broken pipe", "unexpected EOF"];
-    broken.iter().any(|text| texts.contains(text)) || texts.contains("end of file before message length reached")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -33,6 +34,19 @@ pub(super) struct Connection {
     pub(super) ca: Vec<Vec<u8>>,
     /// Set for EKS; with a kubeconfig, the client itself authenticates.
     pub(super) token: Option<Token>,
+    reached: AtomicBool,
+}
+
+impl Connection {
+    /// Notes that a connection was made.
+    pub(super) fn note_reached(&self) {
+        self.reached.store(true, Ordering::Relaxed);
+    }
+
+    /// True once there was a connection: the server is there, and a call that doesn't get through is worth another try.
+    pub(super) fn was_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
+    }
 }
 
 type MakeToken = dyn Fn() -> BoxFuture<'static, Result<String>> + Send + Sync;
@@ -130,7 +144,10 @@ impl Kubernetes {
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let ca = config.root_cert.clone().unwrap_or_default();
         let client = Client::try_from(config).map_err(|err| unusable_client(&server, &err))?;
-        Ok(Self { connection: Arc::new(Connection { client, server, ca, token }), wait })
+        Ok(Self {
+            connection: Arc::new(Connection { client, server, ca, token, reached: AtomicBool::new(false) }),
+            wait,
+        })
     }
 }
 
@@ -234,7 +251,7 @@ pub(super) fn certificates(ca_base64: &str) -> Result<Vec<Vec<u8>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use tokio_util::sync::CancellationToken;
 
     const CA: &str = "-----BEGIN CERTIFICATE-----\nMIIBADCBpwIBATAKBggqhkjOPQQDAjAAMB4XDTI2MDEwMTAwMDAwMFoXDTM2MDEw\n-----END CERTIFICATE-----\n";

@@ -54,6 +54,14 @@ pub(super) fn unreachable_server(server: &str, causes: &[String]) -> Box<Error> 
     )
 }
 
+/// An error in one line, for the log.
+pub(super) fn summary(err: &kube::Error) -> String {
+    match err {
+        kube::Error::Api(status) => format!("{} {}", status.code, status.message.trim()),
+        other => chain(other).join(": "),
+    }
+}
+
 /// The texts of an error and its sources, without repetitions.
 pub(super) fn chain(err: &(dyn std::error::Error + 'static)) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
@@ -112,7 +120,7 @@ fn is_unknown_field(message: &str) -> bool {
 }
 
 /// RBAC says `User "…" cannot …` or that rights would be escalated; every other refusal is admission's.
-fn is_admission(status: &Status) -> bool {
+pub(super) fn is_admission(status: &Status) -> bool {
     let message = &status.message;
     let by_plugin = status.code == 403
         && message.contains("is forbidden:")

@@ -7,11 +7,10 @@ use futures::io::AsyncBufReadExt as _;
 use futures::stream::{self, Stream};
 
 use super::calls::Call;
-use super::error::{Operation, explain};
+use super::error::Operation;
 use super::kind::escape;
 use super::{Kind, Kubernetes};
-use crate::error::{Error, ErrorCode, Result};
-use crate::wait::{Wait, interrupted};
+use crate::error::Result;
 
 impl Kubernetes {
     /// Pods that a label selector chooses.
@@ -42,8 +41,8 @@ impl Kubernetes {
         self.text(&call).await
     }
 
-    /// The lines of a container's log that aren't older than `since`, as they are written, until the container ends.
-    /// Ends with an error when the user interrupts or the time is over.
+    /// The lines of a container's log that aren't older than `since`, as they are written, until the container ends or
+    /// the connection. Ends with an error when the user interrupts or the time is over.
     pub async fn follow_logs(
         &self,
         namespace: &str,
@@ -51,37 +50,29 @@ impl Kubernetes {
         container: &str,
         since: Duration,
     ) -> Result<impl Stream<Item = Result<String>> + use<>> {
-        self.wait.check()?;
         let mut call = log_call(namespace, pod, container);
         let _ = write!(call.path, "&follow=true&sinceSeconds={}", since.as_secs() + 1);
-        let request = self.authorized(&call).await?;
-        let stream = tokio::select! {
-            stream = self.connection.client.request_stream(request) => stream,
-            () = self.wait.interrupted() => return Err(interrupted()),
+        let open = || async {
+            let request = self.authorized(&call).await?;
+            tokio::select! {
+                stream = self.connection.client.request_stream(request) => Ok(stream),
+                end = self.wait.ended() => Err(end),
+            }
         };
-        let stream = stream.map_err(|err| explain(&err, &call.operation, self.server()))?;
+        let stream = self.repeated(&call, open).await?;
         let state = (Box::pin(stream), self.wait.clone(), call.operation.object);
         Ok(stream::try_unfold(state, |(mut stream, wait, pod)| async move {
             let mut line = Vec::new();
             let read = tokio::select! {
                 read = stream.read_until(b'\n', &mut line) => read,
-                end = end_of(&wait) => return Err(end),
+                end = wait.ended() => return Err(end),
             };
-            let length = read.map_err(|err| {
-                Error::new(ErrorCode::Kubernetes, format!("the log of {pod} broke off")).cause(err.to_string())
-            })?;
+            let Ok(length) = read.inspect_err(|err| tracing::info!(pod, %err, "Kubernetes: a log broke off")) else {
+                return Ok(None);
+            };
             let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
             Ok((length > 0).then_some((text, (stream, wait, pod))))
         }))
-    }
-}
-
-/// Resolves when the time is over or the user interrupts.
-async fn end_of(wait: &Wait) -> Box<Error> {
-    loop {
-        if let Err(end) = wait.pause(Duration::from_hours(1)).await {
-            return end;
-        }
     }
 }
 

@@ -11,6 +11,7 @@ mod logs;
 mod managed;
 mod pod;
 mod quantity;
+mod retry;
 mod rollout;
 mod schema;
 

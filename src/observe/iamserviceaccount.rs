@@ -104,10 +104,12 @@ impl<'a> Reader<'a> {
     async fn role_of(&self, stack: &Stack, template: &Value) -> Result<Option<RoleWithPolicies>> {
         let Some(arn) = stack.outputs.get(ROLE_OUTPUT).and_then(|arn| arn.parse::<Arn>().ok()) else { return Ok(None) };
         let inline: Vec<_> = inline_policies(template, &stack.name).into_keys().collect();
-        match &self.roles {
-            Some(roles) => Ok(roles.get(arn.name()).cloned().map(|role| role.expecting(&inline))),
-            None => self.aws.role_with_policies(arn.name(), &inline).await,
+        if let Some(roles) = &self.roles {
+            return Ok(roles.get(arn.name()).cloned().map(|role| role.expecting(&inline)));
         }
+        let read = async || self.aws.role_with_policies(arn.name(), &inline).await;
+        // The role of a new stack is hidden rather than gone.
+        if stack.is_new() { self.aws.visible(arn.name(), read).await } else { read().await }
     }
 
     /// The name of the role that `--role-name` asks for, where it is taken by a role that isn't the stack's.

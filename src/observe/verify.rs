@@ -147,7 +147,7 @@ impl Observer<'_> {
             install: None,
             make: None,
             pods: Ok(Vec::new()),
-            restart: None,
+            deployment: None,
             live: Live::LeftOut,
         };
         let role_arn = irsa.role_arn();
@@ -334,7 +334,10 @@ impl Observer<'_> {
         }
         let mut facts = RoleFacts {
             stack,
-            named: named.and_then(|object| annotation(object, ROLE_ANNOTATION)),
+            // A role that is gone is nothing to keep.
+            named: named
+                .and_then(|object| annotation(object, ROLE_ANNOTATION))
+                .filter(|_| !matches!(irsa.role, Ok(None))),
             second: workload.installed.as_ref().and_then(|installed| installed.assume_role.as_deref()),
             policy: None,
             shared: SHARED_POLICY,

@@ -33,7 +33,11 @@ fn line(check: &Check, width: usize) -> String {
 }
 
 fn summary(report: &Report, works: &str) -> String {
-    let broken: Vec<_> = report.checks.iter().filter(|check| check.fails()).map(|check| check.id).collect();
+    let named = |check: &Check| match &check.service_account {
+        Some(account) => format!("{} of {}", check.id, clean(account)),
+        None => check.id.to_owned(),
+    };
+    let broken: Vec<_> = report.checks.iter().filter(|check| check.fails()).map(named).collect();
     let warnings = report.checks.iter().filter(|check| check.status == Status::Warn).count();
     let skipped = report.checks.iter().filter(|check| check.status == Status::Skip).count();
     let mut rest = Vec::new();

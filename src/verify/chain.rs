@@ -59,8 +59,8 @@ pub struct Irsa {
     pub make: Option<String>,
     /// The pods of the ServiceAccount.
     pub pods: Look<Vec<Value>>,
-    /// What restarts the pods.
-    pub restart: Option<String>,
+    /// The Deployment whose pods they are, where that is known.
+    pub deployment: Option<Value>,
     /// A token exchanged at STS.
     pub live: Live,
 }
@@ -148,6 +148,7 @@ impl Irsa {
         let association = self.check_association();
         let injection = unless_after(self.check_injection(), &[&role, &account, &association]);
         let live = unless_after(self.check_live(), &[&role, &provider, &trust, &account, &permissions]);
+        let live = self.unexplained(live);
         vec![provider, role, trust, permissions, account, association, injection, live]
     }
 
@@ -209,7 +210,7 @@ impl Irsa {
         let id = ids::TRUST_POLICY;
         let found = match &self.role {
             Ok(Some(found)) => found,
-            Ok(None) => return Check::skip(id, "there is no role"),
+            Ok(None) => return Check::skip(id, self.no_role()),
             Err(why) => return Check::skip(id, why),
         };
         let mend = || {
@@ -237,7 +238,7 @@ impl Irsa {
         let id = ids::PERMISSIONS;
         let (found, lacking) = match (&self.role, &self.lacking) {
             (Ok(Some(found)), Ok(lacking)) => (found, lacking),
-            (Ok(None), _) => return Check::skip(id, "there is no role"),
+            (Ok(None), _) => return Check::skip(id, self.no_role()),
             (Err(why), _) | (_, Err(why)) => return Check::skip(id, why),
         };
         let mut reasons: Vec<&Why> = Vec::new();
@@ -303,7 +304,7 @@ impl Irsa {
                 "kubectl annotate serviceaccount {} --namespace {} {AUDIENCE_ANNOTATION}-",
                 self.name, self.namespace
             );
-            return Check::fail(id, message).hint(match &self.restart {
+            return Check::fail(id, message).hint(match self.restart() {
                 Some(restart) => format!("{mend} && {restart}"),
                 None => mend,
             });
@@ -355,10 +356,23 @@ impl Irsa {
             Ok(pods) => pods,
             Err(why) => return Check::skip(id, why),
         };
-        let Some(role) = self.role_arn() else { return Check::skip(id, "there is no role") };
+        let Some(role) = self.role_arn() else { return Check::skip(id, self.no_role()) };
+        if let Some(check) = self.deployment.as_ref().and_then(|deployment| self.check_template(deployment, &role)) {
+            return check;
+        }
         let running: Vec<_> = pods.iter().filter(|pod| !is_ending(pod)).collect();
         if running.is_empty() {
             return Check::pass(id, "no pod runs with this ServiceAccount");
+        }
+        let with_keys = running.iter().filter(|pod| containers(pod).any(has_keys));
+        let with_keys: Vec<_> = with_keys.map(|pod| describe(pod)).collect();
+        if !with_keys.is_empty() {
+            let message = format!(
+                "{} with keys of their own in {}: SDKs take them, not the role",
+                with_keys.join(", "),
+                KEYS.join(" and ")
+            );
+            return Check::fail(id, message);
         }
         let without = running.iter().filter(|pod| injected_role(pod) != Some(role.as_str()));
         let without: Vec<_> = without.map(|pod| describe(pod)).collect();
@@ -370,9 +384,66 @@ impl Irsa {
             without.join(", ")
         );
         let check = Check::fail(id, message);
-        match &self.restart {
+        match self.restart() {
             Some(command) => check.hint(command),
             None => check,
+        }
+    }
+
+    /// What the Deployment says itself comes before the webhook, and before the role ("Pod identity webhook", "Standardized
+    /// credential providers").
+    fn check_template(&self, deployment: &Value, role: &str) -> Option<Check> {
+        let name = deployment["metadata"]["name"].as_str()?;
+        let template = &deployment["spec"]["template"];
+        let kubectl = |what: String| format!("kubectl --namespace {} {what}", self.namespace);
+        let unset = |variables: &[&str]| {
+            let gone = variables.iter().map(|variable| format!(" {variable}-")).collect::<String>();
+            kubectl(format!("set env deployment/{name}{gone}"))
+        };
+        if containers(template).any(has_keys) {
+            let message = format!(
+                "Deployment {} sets {}: ExternalDNS takes these keys, not the role",
+                self.full_of(name),
+                KEYS.join(" and ")
+            );
+            return Some(Check::fail(ids::INJECTION, message).hint(unset(&KEYS)));
+        }
+        if let Some(other) = containers(template).find_map(|it| value_of(it, "AWS_ROLE_ARN")).filter(|it| *it != role) {
+            let message = format!(
+                "Deployment {} sets AWS_ROLE_ARN to {other}, which the webhook leaves alone",
+                self.full_of(name)
+            );
+            return Some(Check::fail(ids::INJECTION, message).hint(unset(&["AWS_ROLE_ARN"])));
+        }
+        let skipped = template["metadata"]["annotations"][SKIP_CONTAINERS].as_str()?;
+        let skips = |it: &Value| skipped.split(',').any(|word| it["name"] == word.trim());
+        containers(template).any(skips).then(|| {
+            let message = format!(
+                "the pods of Deployment {} have {SKIP_CONTAINERS}={skipped}: no role for them",
+                self.full_of(name)
+            );
+            let patch =
+                serde_json::json!({"spec": {"template": {"metadata": {"annotations": {SKIP_CONTAINERS: null}}}}});
+            let patch = shell_word(&patch.to_string());
+            Check::fail(ids::INJECTION, message).hint(kubectl(format!("patch deployment {name} --patch {patch}")))
+        })
+    }
+
+    fn full_of(&self, name: &str) -> String {
+        format!("{}/{name}", self.namespace)
+    }
+
+    /// What restarts the pods.
+    fn restart(&self) -> Option<String> {
+        let name = self.deployment.as_ref()?["metadata"]["name"].as_str()?;
+        Some(format!("kubectl --namespace {} rollout restart deployment/{name}", self.namespace))
+    }
+
+    /// Why no role is known.
+    fn no_role(&self) -> &str {
+        match (&self.stack, &self.service_account) {
+            (Err(why), _) | (_, Err(why)) => why,
+            _ => "there is no role",
         }
     }
 
@@ -380,6 +451,7 @@ impl Irsa {
         let id = ids::ASSUME_ROLE;
         match &self.live {
             Live::LeftOut => Check::skip(id, "left out by --live=false"),
+            Live::Impossible(_) if self.role_arn().is_none() => Check::skip(id, self.no_role()),
             Live::Impossible(why) => Check::skip(id, why),
             Live::Works(what) => Check::pass(id, what),
             Live::HopRefused { hop, said, trust } => self.check_hop(hop, said, trust),
@@ -388,14 +460,22 @@ impl Irsa {
                 let document = external_dns(&self.partition, &[]);
                 Check::fail(id, message).hint(self.at(&hop.role, put_policy(hop.role.name(), &self.name, &document)))
             }
-            Live::Refused(said) | Live::ZonesRefused { said, .. } => {
-                let message = format!(
-                    "every link looks intact, and AWS refuses: {said}; look for a service or resource control policy of \
-                     the organisation (SCP, RCP)"
-                );
-                Check::fail(id, message).hint(self.organisation())
-            }
+            Live::Refused(said) | Live::ZonesRefused { said, .. } => Check::fail(id, format!("AWS refuses: {said}")),
         }
+    }
+
+    /// Where no link before it is broken, the organisation refuses it.
+    fn unexplained(&self, live: Check) -> Check {
+        let refused = matches!(self.live, Live::Refused(_) | Live::ZonesRefused { hop: None, .. });
+        if !refused || !live.fails() {
+            return live;
+        }
+        let message = format!(
+            "every link looks intact, and {}; look for a service or resource control policy of the organisation (SCP, \
+             RCP)",
+            live.message
+        );
+        Check::fail(live.id, message).hint(self.organisation())
     }
 
     /// The second role must trust the first.
@@ -425,6 +505,29 @@ impl Irsa {
         );
         Check::fail(ids::ASSUME_ROLE, message).hint(hint)
     }
+}
+
+/// What the AWS SDKs take before a role ("Standardized credential providers").
+const KEYS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+
+/// Containers that the pod identity webhook leaves alone.
+const SKIP_CONTAINERS: &str = "eks.amazonaws.com/skip-containers";
+
+/// The containers of a pod or a pod template.
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    pod["spec"]["containers"].as_array().into_iter().flatten()
+}
+
+fn variable<'v>(container: &'v Value, name: &str) -> Option<&'v Value> {
+    container["env"].as_array()?.iter().find(|variable| variable["name"] == name)
+}
+
+fn value_of<'v>(container: &'v Value, name: &str) -> Option<&'v str> {
+    variable(container, name)?["value"].as_str()
+}
+
+fn has_keys(container: &Value) -> bool {
+    KEYS.iter().all(|name| variable(container, name).is_some())
 }
 
 fn needs<'a>(lacking: &'a [&Lack]) -> impl Iterator<Item = &'a Need> {

@@ -61,14 +61,14 @@ pub struct Contents {
 }
 
 impl Dns {
-    /// Zones, owner and records.
-    pub fn checks(&self) -> Vec<Check> {
+    /// Zones, owner and records: all, or those of one host.
+    pub fn checks(&self, host: Option<&str>) -> Vec<Check> {
         let zones = self.check_zones();
         let owner = unless_after(self.check_owner(), &[&zones]);
         let records = if zones.fails() {
             Check::skip(ids::RECORDS, format!("follows from {}", zones.id))
         } else {
-            self.check_records()
+            self.check_records(host)
         };
         vec![zones, owner, records]
     }
@@ -76,7 +76,7 @@ impl Dns {
     /// Zones, owner, records and the host that is asked about, where links before them may be broken: then no record
     /// can be expected.
     pub fn verified(&self, before: &[&Check], host: Option<&str>) -> Vec<Check> {
-        let mut checks = self.checks();
+        let mut checks = self.checks(host);
         let zones = checks[0].clone();
         let before: Vec<_> = before.iter().copied().chain([&zones]).collect();
         checks.extend(host.map(|host| follow(self, host)));

@@ -126,7 +126,7 @@ impl Workload {
 
     fn check_rbac(&self) -> Check {
         let id = ids::RBAC;
-        let Some(installed) = &self.installed else { return Check::skip(id, "there is no ExternalDNS") };
+        let Some(installed) = &self.installed else { return Check::skip(id, self.unseen()) };
         let (rights, unserved) = match (&self.rights, &self.unserved) {
             (Ok(rights), Ok(unserved)) => (rights, unserved),
             (Err(why), _) | (_, Err(why)) => return Check::skip(id, why),
@@ -177,6 +177,7 @@ impl Workload {
             return Check::fail(id, format!("Deployment {full} is stopped (0 replicas)")).hint(self.install());
         }
         let mut findings = Vec::new();
+        findings.extend(self.paused(deployment));
         let version = installed.rules();
         if let Some(problem) = self.minor.and_then(|minor| version.check_kubernetes(minor).err()) {
             findings.push(Check::fail(id, problem).hint(self.install_without(&[IMAGE])));
@@ -201,11 +202,40 @@ impl Workload {
         Check::of(id, format!("{full} runs {}", installed.image), findings)
     }
 
-    /// No Deployment of this name: it may be another that is meant.
+    /// Changes of a paused Deployment reach no pod.
+    fn paused(&self, deployment: &Value) -> Option<Check> {
+        if deployment["spec"]["paused"] != true {
+            return None;
+        }
+        let pending = deployment["status"]["updatedReplicas"] != deployment["spec"]["replicas"];
+        let make = if pending { Check::fail } else { Check::warn };
+        let what = if pending { "what was changed since doesn't run" } else { "changes of it would reach no pod" };
+        let resume = self.kubectl(&format!("rollout resume deployment/{}", self.name));
+        Some(make(ids::DEPLOYMENT, format!("Deployment {} is paused: {what}", self.full())).hint(resume))
+    }
+
+    /// Why nothing is known of ExternalDNS.
+    fn unseen(&self) -> &str {
+        match &self.deployment {
+            Err(why) => why,
+            Ok(_) => "there is no ExternalDNS",
+        }
+    }
+
+    /// No Deployment of this name: it may be another that is meant. With which options one ran that is gone, nothing
+    /// tells: the command to install it again is shown without consent, for these to be added.
     fn missing(&self) -> Check {
         let message = format!("there is no Deployment {}", self.full());
         let Some((namespace, name)) = self.others.first() else {
-            return Check::fail(ids::DEPLOYMENT, message).hint(self.install());
+            if self.role.is_empty() {
+                return Check::fail(ids::DEPLOYMENT, message).hint(self.install());
+            }
+            let message = format!(
+                "{message}; if there was one: its owner id, TXT names, filters and policy have to be given again, or its \
+                 records are left behind"
+            );
+            let plan = self.install().trim_end_matches(" --approve").to_owned();
+            return Check::fail(ids::DEPLOYMENT, message).hint(plan);
         };
         let all: Vec<_> = self.others.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect();
         let check = Check::fail(ids::DEPLOYMENT, format!("{message}; ExternalDNS is {}", all.join(" and ")));
@@ -218,7 +248,7 @@ impl Workload {
 
     fn check_arguments(&self) -> Check {
         let id = ids::ARGUMENTS;
-        let Some(installed) = &self.installed else { return Check::skip(id, "there is no ExternalDNS") };
+        let Some(installed) = &self.installed else { return Check::skip(id, self.unseen()) };
         let found = installed.findings();
         let without: Vec<_> = found.iter().flat_map(|finding| finding.without).copied().collect();
         let hint = self.install_without(&without);
@@ -259,9 +289,12 @@ impl Workload {
         let mut waiting = containers(pod).filter_map(|status| status["state"]["waiting"]["reason"].as_str());
         let unpullable = waiting.any(|reason| ["ErrImagePull", "ImagePullBackOff"].contains(&reason));
         let crashed = containers(pod).any(|status| status["restartCount"].as_u64() > Some(0));
-        let hint =
-            if starting && !unpullable && !crashed { self.wait() } else { self.mend_pod(name, unpullable, crashed) };
-        Some(Check::fail(ids::PODS, format!("pod {name} {trouble}{words}")).hint(hint))
+        let message = format!("pod {name} {trouble}{words}");
+        Some(if starting && !unpullable && !crashed {
+            Check::warn(ids::PODS, message).hint(self.wait())
+        } else {
+            Check::fail(ids::PODS, message).hint(self.mend_pod(name, unpullable, crashed))
+        })
     }
 
     /// Why it exits, in its own words.
@@ -332,6 +365,11 @@ impl Workload {
     fn said(&self, class: &Class, times: usize) -> Check {
         let (message, _) = logs::explain(class);
         let hiccup = *class == Class::Throttling && times < THROTTLED_TOO_OFTEN;
+        // What selects the zones can't be judged from outside: then the log has the verdict.
+        let unjudged = self.installed.as_ref().and_then(Installed::unjudged);
+        if let (Some(flag), Class::NoZones | Class::NoZoneMatch) = (unjudged, class) {
+            return Check::fail(ids::LOGS, format!("{message} (--{flag})")).hint(self.install_without(&[flag]));
+        }
         let check = match logs::severity(class) {
             Severity::Error | Severity::Fatal if !hiccup => Check::fail(ids::LOGS, message),
             _ => Check::warn(ids::LOGS, message),

@@ -7,7 +7,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod consistency;
+mod faults;
+mod interrupted;
 mod killed;
+mod races;
 
 /// What the sandbox is told: nothing beyond the ordinary.
 const SANDBOX_ENV: &[(&str, &str)] = &[];

@@ -145,7 +145,7 @@ fn every_record_has_its_class_and_owner() {
 
     // Without an owner in view, whoever has a TXT record owns.
     let anyone = listed(&sandbox.run("get dnsrecords -o json").ok());
-    for line in ["shop/A owned you", "hidden/A owned (encrypted)", "old/A owned-legacy me"] {
+    for line in ["shop/A owned you", "hidden/A foreign (encrypted)", "old/A owned-legacy me"] {
         assert!(anyone.iter().any(|found| found == line), "{line}: {anyone:?}");
     }
 

@@ -136,7 +136,10 @@ fn a_policy_name_that_is_taken_elsewhere_is_explained() {
     let sandbox = Sandbox::lease();
     let request = sandbox.iam().create_policy().policy_name(SHARED).path("/team/");
     wait(request.policy_document(too_little().to_string()).send()).unwrap();
-    sandbox.run("create policy --approve").exits(1).says(&[SHARED, "hint: ", "policy/team/AllowExternalDNSUpdates"]);
+    sandbox.run("create policy --approve").exits(1).says(&[
+        "hint: its path is another one",
+        "aws iam list-policies --scope Local --query \"Policies[?PolicyName=='AllowExternalDNSUpdates'].Arn\"",
+    ]);
     assert!(!sandbox.has_policy(SHARED));
 }
 

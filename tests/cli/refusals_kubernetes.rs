@@ -243,9 +243,26 @@ fn what_admission_refuses_is_told_before_the_first_write() {
     refused(&sandbox, INSTALL, "admission-denied", &said);
     sandbox.delete(&format!("{webhooks}/broken"));
     until("the webhook is gone", || sandbox.try_kube("POST", &dry, Some(&sample)).ok());
-    let restricted = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
-    sandbox.patch(&format!("{NAMESPACES}/external-dns"), &restricted);
     sandbox.run(&format!("{INSTALL} --approve")).ok().shows(&["DNS works"]);
+}
+
+#[test]
+fn its_pod_keeps_to_the_restricted_pod_security_standard() {
+    let sandbox = Sandbox::lease();
+    let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
+    sandbox.create(NAMESPACES, &json!({"metadata": {"name": "external-dns", "labels": restricted}}));
+    let plain = json!({"metadata": {"name": "plain"}, "spec": {"containers": [{"name": "x", "image": "x"}]}});
+    let pods = format!("{NAMESPACES}/external-dns/pods");
+    until("pods of less are refused", || {
+        let refused = sandbox.try_kube("POST", &format!("{pods}?dryRun=All"), Some(&plain)).unwrap_err().to_string();
+        refused.contains("violates PodSecurity \"restricted").then_some(())
+    });
+    sandbox.run(&format!("{INSTALL} --approve")).ok().shows(&["DNS works"]);
+    let namespace = sandbox.object(&format!("{NAMESPACES}/external-dns"));
+    assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted");
+    let pods = sandbox.object(&pods);
+    let phases: Vec<_> = pods["items"].as_array().unwrap().iter().map(|pod| &pod["status"]["phase"]).collect();
+    assert_eq!(phases, ["Running"]);
 }
 
 #[test]

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
-use std::process::Stdio;
+use std::process::Command;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::snapshot::{Snapshot, differences};
-use super::{Run, Sandbox, is_aws_read, is_write, lock, until};
+use super::{Run, Running, Sandbox, is_aws_read, is_write, lock, until};
 
 /// A command, and what is there before it.
 #[derive(Clone, Copy)]
@@ -166,27 +168,32 @@ pub fn record(scenario: Scenario) -> (Vec<Point>, Snapshot) {
     (points, sandbox.snapshot())
 }
 
-/// Kills a run at the point, repeats it to the end, and compares what is there then. False where the run didn't come
+/// Starts the command, and gives the run once it is held at the point; none where it ended without coming there.
+fn held(sandbox: &Sandbox, line: &str, point: &Point) -> Option<Running> {
+    point.hold(sandbox);
+    let mut run = Run::start(sandbox.command(line.split_whitespace()));
+    let mut over = false;
+    until("the call is held", || {
+        over = run.process.try_wait().unwrap().is_some();
+        (over || calls_held(sandbox) > 0).then_some(())
+    });
+    (!over).then_some(run)
+}
+
+fn calls_held(sandbox: &Sandbox) -> u64 {
+    sandbox.faults().iter().filter_map(|rule| rule["held"].as_u64()).sum()
+}
+
+/// Stops a run at the point, repeats it to the end, and compares what is there then. False where the run didn't come
 /// there: it reads no more than it needs.
-fn kill(scenario: Scenario, point: &Point, wanted: &Snapshot) -> Result<bool, String> {
+fn stopped(scenario: Scenario, point: &Point, wanted: &Snapshot, stop: &Stop) -> Result<bool, String> {
     let sandbox = Sandbox::lease();
     (scenario.prepare)(&sandbox);
     let line = (scenario.command)(&sandbox);
-    point.hold(&sandbox);
-    let mut run = sandbox.command(line.split_whitespace());
-    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let held = || sandbox.faults().iter().filter_map(|rule| rule["held"].as_u64()).sum::<u64>();
-    let mut over = false;
-    until("the call is held", || {
-        over = run.try_wait().unwrap().is_some();
-        (over || held() > 0).then_some(())
-    });
-    if over {
+    let Some(run) = held(&sandbox, &line, point) else {
         return if point.write { Err("it came to its end without this call".to_owned()) } else { Ok(false) };
-    }
-    run.kill().unwrap();
-    run.wait().unwrap();
-    until("the killed client is noticed", || (held() == 0).then_some(()));
+    };
+    stop(&sandbox, run, point)?;
     sandbox.heal();
     let Run { code, stderr, .. } = sandbox.run(&line);
     if code != 0 {
@@ -196,13 +203,68 @@ fn kill(scenario: Scenario, point: &Point, wanted: &Snapshot) -> Result<bool, St
     if found.is_empty() { Ok(true) } else { Err(format!("it leaves something else:\n  {}", found.join("\n  "))) }
 }
 
-/// Kills runs at all these points, in all sandboxes, and says what came of it.
+/// How a run that is held is stopped.
+type Stop = dyn Fn(&Sandbox, Running, &Point) -> Result<(), String> + Sync;
+
+fn kill(sandbox: &Sandbox, mut run: Running) {
+    run.process.kill().unwrap();
+    run.process.wait().unwrap();
+    until("the killed client is noticed", || (calls_held(sandbox) == 0).then_some(()));
+}
+
+/// One signal lets a write come to its end, and two don't.
+fn interrupt(signals: &[&str], sandbox: &Sandbox, run: Running, point: &Point) -> Result<(), String> {
+    for signal in signals {
+        let id = run.process.id().to_string();
+        assert!(Command::new("kill").args([*signal, id.as_str()]).status().unwrap().success());
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let mut run = run;
+    let mut is_over = || run.process.try_wait().unwrap().is_some();
+    if signals.len() > 1 {
+        until("it ends at once", || is_over().then_some(()));
+    } else if point.write && is_over() {
+        return Err("it didn't wait for the answer to a write".to_owned());
+    }
+    sandbox.heal();
+    let Run { code, stderr, .. } = run.end();
+    let told = ["interrupted", "done: ", "hint: run the same command again"];
+    let missing = told.iter().find(|part| point.write && signals.len() == 1 && !stderr.contains(**part));
+    match (code, missing) {
+        (130, None) => Ok(()),
+        // It was the last call.
+        (0, _) if point.write => Ok(()),
+        (code, missing) => Err(format!("exit code {code}, not told: {missing:?}\n{stderr}")),
+    }
+}
+
+/// Interrupts runs at these points in turn by Ctrl-C, SIGTERM and Ctrl-C twice, and says what came of it.
+#[allow(dead_code, reason = "for the longer suite")]
+pub fn interrupt_at(scenario: Scenario, points: &[Point], wanted: &Snapshot) {
+    let signals: [&[&str]; 3] = [&["-INT"], &["-TERM"], &["-INT", "-INT"]];
+    let next = AtomicUsize::new(0);
+    stop_at(scenario, points, wanted, "interruptions", &move |sandbox, run, point| {
+        let nth = next.fetch_add(1, Ordering::Relaxed);
+        let signals = signals[nth % signals.len()];
+        interrupt(signals, sandbox, run, point).map_err(|why| format!("{signals:?}: {why}"))
+    });
+}
+
+/// Kills runs at all these points, and says what came of it.
 pub fn kill_at(scenario: Scenario, points: &[Point], wanted: &Snapshot) {
+    stop_at(scenario, points, wanted, "kill points", &|sandbox, run, _| {
+        kill(sandbox, run);
+        Ok(())
+    });
+}
+
+/// Stops runs at all these points, in all sandboxes, and says what came of it.
+fn stop_at(scenario: Scenario, points: &[Point], wanted: &Snapshot, what: &str, stop: &Stop) {
     let next = Mutex::new(points.iter());
     let ends = Mutex::new(Vec::new());
     let work = || {
         while let Some(point) = lock(&next).next() {
-            let end = kill(scenario, point, wanted).map_err(|why| format!("{point}: {why}"));
+            let end = stopped(scenario, point, wanted, stop).map_err(|why| format!("{point}: {why}"));
             lock(&ends).push(end);
         }
     };
@@ -210,7 +272,7 @@ pub fn kill_at(scenario: Scenario, points: &[Point], wanted: &Snapshot) {
     let (ends, failures): (Vec<_>, Vec<_>) = lock(&ends).drain(..).partition(Result::is_ok);
     let missed = ends.iter().filter(|end| **end == Ok(false)).count();
     let (name, passed) = (scenario.name, ends.len() - missed);
-    say(&format!("{name}: {} kill points, {passed} passed, {missed} reads not made", points.len()));
+    say(&format!("{name}: {} {what}, {passed} passed, {missed} reads not made", points.len()));
     let failures: Vec<_> = failures.into_iter().filter_map(Result::err).collect();
     assert!(failures.is_empty() && passed > 0, "{name}:\n{}", failures.join("\n"));
 }

@@ -8,7 +8,7 @@ mod kube;
 pub mod operator;
 pub mod scenarios;
 mod secrets;
-mod snapshot;
+pub mod snapshot;
 
 pub use kube::until;
 

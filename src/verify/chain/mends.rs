@@ -57,8 +57,14 @@ impl Irsa {
 
     /// Makes a role where there is none.
     pub(super) fn make(&self) -> String {
-        let help = || format!("irsactl create iamserviceaccount --help shows how {} gets one", self.full());
-        self.repair().or_else(|| self.make.clone()).unwrap_or_else(help)
+        let new = || {
+            let line = format!("irsactl create iamserviceaccount {} --attach-policy-arn POLICY_ARN", self.place());
+            match &self.service_account {
+                Ok(Some(object)) if !is_ours(object) => format!("{line} --override-existing-serviceaccounts --approve"),
+                _ => format!("{line} --approve"),
+            }
+        };
+        self.repair().or_else(|| self.make.clone()).unwrap_or_else(new)
     }
 
     /// Allows what is lacking: by what the stack says where that is missing or irsactl looks after it, else beside it.

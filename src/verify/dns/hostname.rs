@@ -13,7 +13,7 @@ use crate::externaldns::version::{LEGACY_PREFIX, PREFIX};
 use crate::verify::command::Command;
 
 /// How far a name may be off to be taken for a slip of the finger.
-const TYPO: usize = 3;
+const TYPO: usize = 2;
 
 /// Follows a name from the object that asks for it to its record, and says where it is lost.
 pub fn follow(dns: &Dns, host: &str) -> Check {
@@ -37,7 +37,7 @@ pub fn follow(dns: &Dns, host: &str) -> Check {
 }
 
 /// True for a wildcard that stands for a name.
-fn covers(wildcard: &str, host: &str) -> bool {
+pub(super) fn covers(wildcard: &str, host: &str) -> bool {
     let rest = wildcard.strip_prefix('*').filter(|rest| rest.starts_with('.'));
     rest.is_some_and(|rest| host.len() > rest.len() && host.ends_with(rest))
 }
@@ -58,6 +58,14 @@ impl Dns {
         let id = ids::HOSTNAME;
         let from = listed(wanted.resources.clone());
         let host = &wanted.host;
+        if !wanted.has_target && self.is_internal(wanted) {
+            let message = format!(
+                "{from} asks for {host}, and is of type ClusterIP, whose address isn't published without \
+                 --publish-internal-services"
+            );
+            let publish = Command::new(&self.install).switch("--extra-arg=--publish-internal-services");
+            return Check::fail(id, message).hint(publish.approved());
+        }
         if !wanted.has_target {
             let message = format!("{from} asks for {host}, and has no load balancer address yet: there is no record");
             let describe = wanted.resources.first().and_then(|name| kubectl("describe", name, ""));
@@ -85,8 +93,16 @@ impl Dns {
         Check { message: format!("{from} asks for {host}; {}", check.message), ..check }
     }
 
+    /// True for a Service that has no load balancer.
+    fn is_internal(&self, wanted: &Wanted) -> bool {
+        let named = |object: &&Value| resource(object).is_some_and(|name| wanted.resources.contains(&name));
+        let kind = |object: &Value| object["spec"]["type"].as_str().unwrap_or("ClusterIP") == "ClusterIP";
+        let all = self.objects.as_deref().unwrap_or_default();
+        all.iter().filter(named).any(|object| object["kind"] == "Service" && kind(object))
+    }
+
     /// Objects ask for it, and the installation doesn't see them or leaves the name out.
-    fn lost(&self, host: &str, objects: &[Value]) -> Option<Check> {
+    pub(super) fn lost(&self, host: &str, objects: &[Value]) -> Option<Check> {
         let view = View::from(&self.installed);
         let asked = openly(objects);
         let (one, open) = asked.iter().find(|(one, _)| one.host == host)?;
@@ -99,7 +115,7 @@ impl Dns {
             let (why, hint) = self.out_of_domain(host);
             return Some(Check::fail(ids::HOSTNAME, format!("{} asks for {host}, and {why}", one.resource)).hint(hint));
         }
-        Some(self.unread_prefix(one, object, open))
+        Some(self.left_out_of_rules(host, objects).unwrap_or_else(|| self.unread_prefix(one, object, open)))
     }
 
     /// The name is under another prefix, or a switch says not to look there.
@@ -199,11 +215,39 @@ impl Dns {
         (format!("{filters} leaves it out"), hint)
     }
 
+    /// An Ingress has the name in its rules, which one of its annotations leaves out.
+    fn left_out_of_rules(&self, host: &str, objects: &[Value]) -> Option<Check> {
+        let object = objects.iter().find(|object| in_rules(object).any(|rule| rule == host))?;
+        let (name, own) = (resource(object)?, object["metadata"]["annotations"].as_object()?);
+        let mut keys = self.installed.prefixes().keys("ingress-hostname-source").into_iter();
+        let key = keys.find(|key| own.contains_key(key))?;
+        let message = format!("{name} has {host} in its rules, which its annotation {key} leaves out");
+        let hint = kubectl("annotate", &name, &format!("{key}-"));
+        Some(Check { hint, ..Check::fail(ids::HOSTNAME, message) })
+    }
+
+    /// An object asks for the name under an annotation that no ExternalDNS reads by itself.
+    fn under_other_key(&self, host: &str, objects: &[Value]) -> Option<Check> {
+        let says = |(key, value): &(&String, &Value)| {
+            let hosts = value.as_str().unwrap_or_default().split(',');
+            key.ends_with("/hostname") && hosts.map(|one| normalize(one.trim())).any(|one| one == host)
+        };
+        let asks = |object: &Value| {
+            let key = object["metadata"]["annotations"].as_object()?.iter().find(says)?.0.clone();
+            Some((resource(object)?, key))
+        };
+        let (name, key) = objects.iter().find_map(asks)?;
+        let instead = self.installed.prefixes().keys("hostname").into_iter().next()?;
+        let message = format!("{name} asks for {host} under {key}, which isn't read: {instead} is");
+        let hint = kubectl("annotate", &name, &shell_word(&format!("{instead}={host}")));
+        Some(Check { hint, ..Check::fail(ids::HOSTNAME, message) })
+    }
+
     /// Nothing asks for it; something may ask for a name like it.
     fn unasked(&self, host: &str, objects: &[Value]) -> Check {
         let mut near: Vec<_> = openly(objects).into_iter().map(|(one, _)| one).collect();
         near.sort_by_key(|one| strsim::osa_distance(&one.host, host));
-        near.retain(|one| strsim::osa_distance(&one.host, host) <= TYPO || same_label(&one.host, host));
+        near.retain(|one| is_slip(&one.host, host) || same_label(&one.host, host));
         let there: Vec<_> = self
             .records
             .iter()
@@ -216,6 +260,14 @@ impl Dns {
             })
             .collect();
         let there = if there.is_empty() { String::new() } else { format!("; its zone has {}", listed(there)) };
+        if View::from(&self.installed).templated {
+            let why = format!("no object names {host}, and which names --fqdn-template makes isn't judged here{there}");
+            return Check::skip(ids::HOSTNAME, why);
+        }
+        let aside = self.left_out_of_rules(host, objects).or_else(|| self.under_other_key(host, objects));
+        if let Some(check) = aside {
+            return check;
+        }
         let Some(one) = near.first() else {
             let message = format!("no object asks for {host}{there}");
             return Check::fail(ids::HOSTNAME, message).hint("kubectl get ingresses,services --all-namespaces");
@@ -223,6 +275,18 @@ impl Dns {
         let message = format!("no object asks for {host}, {} asks for {}{there}", one.resource, one.host);
         Check { hint: kubectl("edit", &one.resource, ""), ..Check::fail(ids::HOSTNAME, message) }
     }
+}
+
+/// A letter or two wrong in a name that has more of them.
+fn is_slip(a: &str, b: &str) -> bool {
+    let label = |name: &str| name.split('.').next().unwrap_or_default().len();
+    strsim::osa_distance(a, b) <= TYPO.min(label(a).min(label(b)) / 2)
+}
+
+/// The names that an Ingress has in its rules, whatever its annotations say.
+fn in_rules(object: &Value) -> impl Iterator<Item = String> {
+    let rules = object.pointer("/spec/rules").and_then(Value::as_array).into_iter().flatten();
+    rules.filter_map(|rule| rule["host"].as_str()).map(normalize)
 }
 
 /// Names that differ in their domain only.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::hostname::covers;
 use super::{Check, Contents, Dns, counted, ids, listed, namespace, shown};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{Zone, suitable_zones};
@@ -18,6 +19,12 @@ use crate::verify::{Look, Status};
 
 /// Flags that make records point to something else than what the objects say.
 const RETARGETING: &[&str] = &["default-targets", "target-net-filter", "exclude-target-net"];
+
+/// Flags that leave record types out.
+const TYPE_FLAGS: &[&str] = &["managed-record-types", "exclude-record-types"];
+
+/// Flags that leave targets out.
+const TARGET_FLAGS: &[&str] = &["target-net-filter", "exclude-target-net"];
 
 /// A record that is asked for.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +110,8 @@ fn grouped(id: &'static str, trouble: Trouble, found: Vec<Found>) -> Check {
 }
 
 impl Dns {
-    pub(super) fn check_records(&self) -> Check {
+    /// All records, or those of one host.
+    pub(super) fn check_records(&self, host: Option<&str>) -> Check {
         let id = ids::RECORDS;
         let wanted = self.wanted();
         let (wanted, records, objects) = match (&wanted, &self.records, &self.objects) {
@@ -113,15 +121,19 @@ impl Dns {
         if let Some(flag) = self.installed.unjudged() {
             return Check::skip(id, format!("which zones --{flag} selects isn't judged here"));
         }
+        let asked = |one: &&Wanted| host.is_none_or(|host| one.is_for(host));
+        let wanted: Vec<Wanted> = wanted.iter().filter(asked).cloned().collect();
         let mut troubles: BTreeMap<Trouble, Vec<Found>> = BTreeMap::new();
         for found in wanted.iter().filter(|one| one.has_target).flat_map(|one| self.troubles(one, records)) {
             troubles.entry(found.trouble).or_default().push(found);
         }
         let mut findings: Vec<_> = troubles.into_iter().map(|(trouble, found)| grouped(id, trouble, found)).collect();
-        findings.extend(self.stale(objects, records));
-        findings.extend(self.useless_txts(wanted, records));
-        findings.extend(self.unread(objects));
-        Check::of(id, self.summary(wanted), findings)
+        if host.is_none() {
+            findings.extend(self.stale(objects, records));
+            findings.extend(self.useless_txts(&wanted, records));
+            findings.extend(self.unread(objects));
+        }
+        Check::of(id, self.summary(&wanted), findings)
     }
 
     /// The records that the objects ask for, each once.
@@ -133,27 +145,26 @@ impl Dns {
 
     fn summary(&self, wanted: &[Wanted]) -> String {
         let hosts: BTreeSet<_> = wanted.iter().filter(|one| one.has_target).map(|one| &one.host).collect();
-        let mut parts = vec![match (hosts.len(), self.installed.registry.as_str()) {
-            (0, _) => "no object asks for a host that could have a record".to_owned(),
-            (1, "txt") => "1 host, with records of ours".to_owned(),
-            (count, "txt") => format!("{count} hosts, all with records of ours"),
-            (count, _) => format!("{}, with records", counted(count, "host")),
-        }];
         let waiting: BTreeSet<_> = wanted
             .iter()
             .filter(|one| !one.has_target && !hosts.contains(&one.host))
             .map(|one| one.host.clone())
             .collect();
+        let mut parts = match (hosts.len(), self.installed.registry.as_str()) {
+            (0, _) if waiting.is_empty() => vec!["no object asks for a host".to_owned()],
+            (0, _) => Vec::new(),
+            (1, "txt") => vec!["1 host, with records of ours".to_owned()],
+            (count, "txt") => vec![format!("{count} hosts, all with records of ours")],
+            (count, _) => vec![format!("{}, with records", counted(count, "host"))],
+        };
         if !waiting.is_empty() {
             parts.push(format!("no load balancer address yet for {}", listed(waiting)));
         }
-        let unread = self.installed.sources.iter().filter(|source| !is_readable(source)).cloned();
-        let unread: Vec<_> = unread.collect();
+        let sources = self.installed.sources.iter().filter(|source| !is_readable(source)).cloned();
+        let template = View::from(&self.installed).templated.then(|| "--fqdn-template".to_owned());
+        let unread: Vec<_> = sources.chain(template).collect();
         if !unread.is_empty() {
             parts.push(format!("hosts of {} aren't looked at here", listed(unread)));
-        }
-        if View::from(&self.installed).templated {
-            parts.push("nor are those of --fqdn-template".to_owned());
         }
         parts.join("; ")
     }
@@ -212,9 +223,37 @@ impl Dns {
             let sets = contents.sets_of(strangers.iter().map(|owned| &owned.record));
             return Found::new(Trouble::Missing, text).hint(change(&contents.zone.id, "DELETE", &sets));
         }
+        if let Some((flag, kind)) = self.unmanaged(wanted) {
+            let text = format!("{host} of {} (--{flag} leaves {kind} out)", listed(wanted.resources.clone()));
+            let command = Command::new(&self.install);
+            let command = TYPE_FLAGS.iter().fold(command, |command, flag| command.without_extra(flag));
+            return Found::new(Trouble::Missing, text).hint(command.approved());
+        }
+        if let Some(flag) = TARGET_FLAGS.iter().find(|flag| !self.installed.arguments.all(flag).is_empty()) {
+            let text = format!("{host} of {} (--{flag} may leave its targets out)", listed(wanted.resources.clone()));
+            return Found::new(Trouble::Missing, text);
+        }
         let trouble =
             if wanted.targets.is_empty() && wanted.record_type.is_none() { Trouble::Late } else { Trouble::Missing };
         Found::new(trouble, format!("{host} of {}", listed(wanted.resources.clone()))).hint(self.wait_for(host))
+    }
+
+    /// The flag that keeps ExternalDNS from making a record of the type that is wanted.
+    fn unmanaged(&self, wanted: &Wanted) -> Option<(&'static str, String)> {
+        let told = wanted.record_type.clone();
+        let of_targets = || {
+            let address = |target: &String| target.parse::<IpAddr>().ok();
+            Some(match wanted.targets.iter().find_map(address) {
+                Some(IpAddr::V6(_)) => "AAAA",
+                Some(IpAddr::V4(_)) => "A",
+                None if wanted.targets.is_empty() => return None,
+                None if wanted.is_alias() => "A",
+                None => "CNAME",
+            })
+        };
+        let kind = told.or_else(|| of_targets().map(str::to_owned))?;
+        let given = TYPE_FLAGS.iter().find(|flag| !self.installed.arguments.all(flag).is_empty())?;
+        (!View::from(&self.installed).record_types.contains(&kind)).then_some((*given, kind))
     }
 
     fn is_strange(&self, owned: &Owned) -> bool {
@@ -228,6 +267,8 @@ impl Dns {
         let elsewhere = self.elsewhere(wanted, record);
         if self.installed.registry == "txt" {
             match owned.class {
+                // Another installation of the cluster has made it as it should be.
+                Class::Foreign if elsewhere.is_none() && self.is_of_sibling(owned) => return None,
                 Class::Foreign => {
                     let owner = owned.owner.as_deref().unwrap_or_default();
                     let resource = owned.resource.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
@@ -247,11 +288,21 @@ impl Dns {
         (owned.class == Class::OwnedLegacy).then(|| Found::new(Trouble::Legacy, title))
     }
 
+    fn is_of_sibling(&self, owned: &Owned) -> bool {
+        owned.owner.as_deref().is_some_and(|owner| self.sibling(owner).is_some())
+    }
+
+    /// Another installation of the cluster, by its owner id.
+    fn sibling(&self, owner: &str) -> Option<&Installed> {
+        let same = |other: &&Installed| other.registry == "txt" && other.owner_id == owner;
+        self.others.iter().flatten().find(same)
+    }
+
     /// Names another installation of the cluster by its owner id.
     fn whose(&self, owner: &str) -> String {
-        let same = |other: &&Installed| other.registry == "txt" && other.owner_id == owner;
-        let other = self.others.iter().flatten().find(same);
-        other.map(|other| format!(": {}/{} of this cluster", other.namespace, other.name)).unwrap_or_default()
+        self.sibling(owner)
+            .map(|other| format!(": {}/{} of this cluster", other.namespace, other.name))
+            .unwrap_or_default()
     }
 
     fn redirect(&self, host: &str) -> String {
@@ -282,7 +333,7 @@ impl Dns {
             Some(TxtProblem::OutsideZone { txt, .. }) => {
                 let trouble = if elsewhere.is_some() { Trouble::Elsewhere } else { Trouble::OutsideZone };
                 let text = format!("{title} ({txt} isn't in {})", zone.name);
-                return Found::new(trouble, text).hint(self.dotted_prefix());
+                return self.with_dotted_prefix(Found::new(trouble, text));
             }
             Some(TxtProblem::LabelTooLong { txt }) => {
                 return Found::new(Trouble::LongLabel, format!("{title} ({txt})"));
@@ -317,12 +368,20 @@ impl Dns {
         txt
     }
 
-    /// Gives TXT records a label of their own, so that those of the apex lie inside its zone. Records that it owns by
-    /// now have to be adopted under the new names.
-    fn dotted_prefix(&self) -> String {
+    /// Gives TXT records a label of their own, so that those of the apex lie inside its zone. Records that it owns would
+    /// be without an owner then: no command does that by the way.
+    fn with_dotted_prefix(&self, found: Found) -> Found {
+        let own = super::own(self.records.as_deref().unwrap_or_default()).count();
+        if own > 0 {
+            let text = format!(
+                "{}; --txt-prefix {APEX_TXT_PREFIX} would put it there, and leave {} without an owner",
+                found.text,
+                counted(own, "record")
+            );
+            return Found { text, ..found };
+        }
         let command = Command::new(&self.install).without("--txt-suffix").set("--txt-prefix", [APEX_TXT_PREFIX]);
-        let own = self.records.iter().flatten().any(|zone| zone.found.iter().any(|owned| owned.class == Class::Owned));
-        if own { command.approved() } else { command.switch("--abandon-records").approved() }
+        found.hint(command.switch("--abandon-records").approved())
     }
 
     /// Own records that nothing asks for, though their namespace is there.
@@ -336,17 +395,28 @@ impl Dns {
             let known = |name: &str| self.namespaces.as_ref().is_ok_and(|all| !all.contains(name));
             !namespace(owned).is_some_and(known) && !desired.iter().any(|one| one.host == owned.record.name)
         };
-        let of_zone = |contents: &Contents| {
-            let gone: Vec<_> = vanishing(&contents.found, objects, &view).into_iter().filter(is_here).collect();
+        let mut findings = Vec::new();
+        for contents in records {
+            let gone = vanishing(&contents.found, objects, &view).into_iter().filter(is_here);
+            // What is only left out by a filter is asked for: its records are no leftovers.
+            let (lost, gone): (Vec<_>, Vec<_>) =
+                gone.map(|owned| (self.lost(&owned.record.name, objects), owned)).partition(|(lost, _)| lost.is_some());
+            findings.extend(lost.into_iter().filter_map(|(lost, _)| lost).map(|lost| Check {
+                id: ids::RECORDS,
+                status: Status::Warn,
+                ..lost
+            }));
+            let gone: Vec<_> = gone.into_iter().map(|(_, owned)| owned).collect();
             let names = gone.iter().map(|owned| {
                 let asked = owned.resource.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
                 format!("{}{asked}", title(&owned.record))
             });
             let names: Vec<_> = names.collect();
             let message = format!("nothing asks any more for {}", listed(names));
-            (!gone.is_empty()).then(|| removable(message, contents, &gone))
-        };
-        records.iter().filter_map(of_zone).collect()
+            findings.extend((!gone.is_empty()).then(|| removable(message, contents, &gone)));
+        }
+        findings.dedup();
+        findings
     }
 
     /// Own TXT records that are without a record, or that a newer one has replaced.
@@ -422,6 +492,12 @@ impl Wanted {
             Some(format!("{types} → {} in {}{owner}", normalize(target), shown(&contents.zone)))
         };
         records.iter().filter_map(of_zone).collect()
+    }
+
+    /// True where it is this name, or a wildcard that stands for it.
+    pub(super) fn is_for(&self, host: &str) -> bool {
+        let host = normalize(host.trim());
+        self.host == host || covers(&self.host, &host)
     }
 
     /// True for a record of this name and set, of a type in question.

@@ -127,7 +127,7 @@ impl Scene {
 
     /// The status of the three checks, and the one that isn't a pass.
     fn broken(&self) -> Check {
-        let checks = self.dns().checks();
+        let checks = self.dns().checks(None);
         assert_eq!(checks.iter().map(|check| check.id).collect::<Vec<_>>(), ["zones", "owner", "records"]);
         let mut broken = checks.iter().filter(|check| [Status::Warn, Status::Fail].contains(&check.status));
         let first = broken.next().unwrap_or_else(|| panic!("nothing is broken: {checks:#?}"));
@@ -153,7 +153,7 @@ fn verify(cases: Vec<Case>) {
 #[test]
 fn a_healthy_installation_passes_without_a_warning() {
     let shown = |scene: &Scene| {
-        let checks = scene.dns().checks();
+        let checks = scene.dns().checks(None);
         assert!(checks.iter().all(|check| check.status == Status::Pass), "{checks:#?}");
         checks.into_iter().map(|check| check.message).collect::<Vec<_>>()
     };
@@ -283,7 +283,7 @@ fn zones_that_the_filters_leave_out() {
             "--aws-zone-type public --approve",
         ),
     ]);
-    let tags = scene().args("", &["--aws-zone-tags=team=a"]).dns().checks();
+    let tags = scene().args("", &["--aws-zone-tags=team=a"]).dns().checks(None);
     assert_eq!(tags.iter().map(|check| check.status).collect::<Vec<_>>(), [Status::Skip, Status::Pass, Status::Skip]);
 }
 
@@ -340,10 +340,10 @@ fn owner_ids_that_are_not_one_clusters_own() {
             "--registry txt --abandon-records --approve",
         ),
     ]);
-    let encrypted = scene().args("", &["--txt-encrypt-enabled"]).dns().checks();
+    let encrypted = scene().args("", &["--txt-encrypt-enabled"]).dns().checks(None);
     assert_eq!(encrypted[1].status, Status::Skip);
     let unread = Dns { namespaces: Err("needs list namespaces".to_owned()), ..scene().dns() };
-    assert_eq!(unread.checks()[1], Check::skip("owner", "needs list namespaces"));
+    assert_eq!(unread.checks(None)[1], Check::skip("owner", "needs list namespaces"));
 }
 
 #[test]
@@ -437,8 +437,8 @@ fn records_that_are_not_as_the_objects_ask() {
             "apex",
             scene().with(host("example.com")).with(|it| it.sets.push(alias("example.com", "A", BALANCER))),
             warn,
-            &["example.com A (a-example.com isn't in example.com)"],
-            "--txt-prefix 'extdns-%{record_type}.' --approve",
+            &["example.com A (a-example.com isn't in example.com); --txt-prefix", "leave 2 records without an owner"],
+            "",
         ),
         (
             "long label",
@@ -538,7 +538,7 @@ fn weighted_records_of_several_clusters_get_along() {
         made("app.example.com", id, "ingress/default/web").into_iter().map(move |set| weighted(set, id))
     };
     scene.sets = of("c1").chain(of("c2")).collect();
-    assert!(scene.dns().checks().iter().all(|check| check.status == Status::Pass));
+    assert!(scene.dns().checks(None).iter().all(|check| check.status == Status::Pass));
     scene.sets = of("c2").chain([weighted(alias("app.example.com", "A", BALANCER), "c1")]).collect();
     assert!(scene.broken().hint.unwrap().contains(r#""SetIdentifier":"c1""#));
 }
@@ -551,7 +551,8 @@ fn what_can_not_be_read_is_skipped_with_the_reason() {
         records: Err("no zones".to_owned()),
         ..dns.clone()
     };
-    let statuses = |dns: &Dns| dns.checks().into_iter().map(|check| (check.status, check.message)).collect::<Vec<_>>();
+    let statuses =
+        |dns: &Dns| dns.checks(None).into_iter().map(|check| (check.status, check.message)).collect::<Vec<_>>();
     let skip = |why: &str| (Status::Skip, why.to_owned());
     assert_eq!(statuses(&denied), [skip("needs route53:ListHostedZones"), skip("no zones"), skip("no zones")]);
     let forbidden = Dns { objects: Err("needs list ingresses".to_owned()), ..dns };
@@ -559,7 +560,7 @@ fn what_can_not_be_read_is_skipped_with_the_reason() {
     assert_eq!(follow(&forbidden, "app.example.com").status, Status::Skip);
     let mut lost = Scene::healthy();
     lost.zones.clear();
-    assert_eq!(lost.dns().checks()[2].status, Status::Skip);
+    assert_eq!(lost.dns().checks(None)[2].status, Status::Skip);
 }
 
 #[test]
@@ -644,6 +645,51 @@ fn a_name_is_followed_to_where_it_is_lost() {
             app,
             &["another controller"],
             "kubectl annotate ingress web --namespace default external-dns.kubernetes.io/controller-",
+        ),
+        (
+            "controller under the older prefix",
+            scene().with(annotated("external-dns.alpha.kubernetes.io/controller", "other")),
+            app,
+            &["another controller"],
+            "kubectl annotate ingress web --namespace default external-dns.alpha.kubernetes.io/controller-",
+        ),
+        (
+            "rules left out by an annotation",
+            scene().with(annotated("external-dns.kubernetes.io/ingress-hostname-source", "annotation-only")),
+            app,
+            &["has app.example.com in its rules", "ingress-hostname-source leaves out"],
+            "kubectl annotate ingress web --namespace default external-dns.kubernetes.io/ingress-hostname-source-",
+        ),
+        (
+            "an annotation of others",
+            scene().with(annotated("dns.example.io/hostname", "odd.example.com")),
+            "odd.example.com",
+            &["under dns.example.io/hostname, which isn't read"],
+            "kubectl annotate ingress web --namespace default external-dns.kubernetes.io/hostname=odd.example.com",
+        ),
+        (
+            "a short name that is like another by chance",
+            scene(),
+            "ao.example.com",
+            &["no object asks for ao.example.com"],
+            "kubectl get ingresses,services",
+        ),
+        (
+            "no load balancer at all",
+            scene().with(|it| {
+                let spec = json!({"type": "ClusterIP", "clusterIP": "10.0.0.1"});
+                it.objects = vec![service("s", &spec, &[(&format!("{PREFIX}hostname"), "app.example.com")])];
+            }),
+            app,
+            &["type ClusterIP"],
+            "--extra-arg=--publish-internal-services",
+        ),
+        (
+            "record type",
+            scene().args("", &["--managed-record-types=CNAME"]).with(|it| it.sets.clear()),
+            app,
+            &["--managed-record-types leaves A out"],
+            "irsactl install external-dns",
         ),
         (
             "service type",
@@ -735,6 +781,42 @@ fn a_name_is_followed_to_where_it_is_lost() {
         assert!(parts.iter().all(|part| check.message.contains(part)), "{name}: {check:#?}");
         assert!(check.hint.as_ref().is_some_and(|found| found.contains(hint)), "{name}: {check:#?}");
     }
+}
+
+#[test]
+fn the_records_of_an_object_that_a_filter_leaves_out_are_no_leftovers() {
+    for (args, hint) in [
+        (&["--ingress-class=nginx"][..], "--ingress-class nginx --ingress-class alb"),
+        (&["--label-filter=dns=yes"], "kubectl label ingress web"),
+        (&["--namespace=prod"], "irsactl install"),
+        (&["--ignore-ingress-rules-spec"], "irsactl install"),
+    ] {
+        let check = Scene::healthy().args("", args).broken();
+        assert_eq!((check.id, check.status), (ids::RECORDS, Status::Warn), "{args:?}: {check:#?}");
+        let found = check.hint.unwrap();
+        assert!(found.contains(hint) && !found.contains("DELETE"), "{args:?}: {found}");
+        assert!(check.message.contains("ingress/default/web asks for app.example.com"), "{}", check.message);
+    }
+}
+
+#[test]
+fn names_that_a_template_makes_are_not_judged() {
+    let templated = Scene::healthy().args("", &["--fqdn-template={{.Name}}.t.example.com"]);
+    assert_eq!(follow(&templated.dns(), "web.t.example.com").status, Status::Skip);
+}
+
+#[test]
+fn one_host_is_judged_without_the_others() {
+    let mut scene = Scene::healthy();
+    scene.objects.push(ingress("other", "other.example.com"));
+    scene.sets.extend(made("other.example.com", "c2", "ingress/default/other"));
+    assert!(scene.broken().message.contains("other.example.com"));
+    let checks = scene.dns().checks(Some("app.example.com"));
+    assert!(checks.iter().all(|check| check.status == Status::Pass), "{checks:#?}");
+    // A sibling's records are as good as its own.
+    let sibling = installed("second", "v0.23.0", &["--txt-owner-id=c2".to_owned(), "--source=ingress".to_owned()]);
+    scene.others.push(sibling);
+    assert!(scene.dns().checks(None).iter().all(|check| check.status == Status::Pass));
 }
 
 #[test]

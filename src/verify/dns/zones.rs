@@ -209,7 +209,8 @@ impl Dns {
                 return (format!("--aws-zone-type={kind} leaves {} out", shown(zone)), self.with_other_type());
             }
             _ if !self.has_id(zone) => {
-                let ids = zone_id_filters.iter().chain([&zone.id]).map(String::as_str);
+                let known = zone_id_filters.iter().filter(|id| zones.iter().any(|zone| zone.id == **id));
+                let ids = known.chain([&zone.id]).map(String::as_str);
                 ("--zone-id-filter", command.set("--zone-id-filter", ids))
             }
             _ if !DomainFilter::new(&[], exclude_domains).matches(&zone.name) => {

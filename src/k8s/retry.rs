@@ -1,0 +1,109 @@
+//! When a call to the API server is made again, and after which pause.
+
+use std::time::Duration;
+
+use http::Method;
+use hyper_util::client::legacy::Error as Transport;
+use kube::core::Status;
+
+use super::Kubernetes;
+use super::calls::Call;
+use super::error::{explain, is_admission, summary};
+use crate::error::{Error, ErrorCode, Result};
+
+/// Attempts of a call, the first included, as for AWS: with the pauses, about half a minute.
+const ATTEMPTS: u32 = 12;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The longest that the server can ask for (`Retry-After`).
+const LONGEST_ASKED: Duration = Duration::from_secs(10);
+
+impl Kubernetes {
+    /// Makes a call, again after a pause where the server is busy, restarts, or the connection breaks. `once` is an
+    /// attempt; its outer error ends all.
+    pub(super) async fn repeated<T, F>(&self, call: &Call, once: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<Result<T, kube::Error>>>,
+    {
+        for attempt in 1..=ATTEMPTS {
+            self.wait.check()?;
+            let answer = once().await?;
+            if !answer.as_ref().is_err_and(is_unconnected) {
+                self.connection.note_reached();
+            }
+            let failure = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let explained = || explain(&failure, &call.operation, self.server());
+            let again = asked_pause(&failure, call, self.connection.was_reached());
+            let Some(asked) = again.filter(|_| attempt < ATTEMPTS) else { return Err(explained()) };
+            let pause = pause(attempt, asked);
+            tracing::info!(
+                attempt,
+                path = call.path,
+                why = summary(&failure),
+                "Kubernetes: {} {} again after {} ms",
+                call.operation.verb,
+                call.operation.object,
+                pause.as_millis()
+            );
+            let paused = self.wait.pause(pause).await.and_then(|()| self.wait.check());
+            paused.map_err(|end| end.cause(explained().to_string()))?;
+        }
+        Err(Error::new(ErrorCode::Internal, "no attempt was made"))
+    }
+}
+
+/// Pauses double, and each is up to twice as long as another: callers that were refused together don't come back together.
+fn pause(attempt: u32, asked: Duration) -> Duration {
+    let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(attempt.min(ATTEMPTS) - 1));
+    asked.min(LONGEST_ASKED) + longest.mul_f64(f64::midpoint(1.0, fastrand::f64()))
+}
+
+/// How long the server asks to wait before another attempt; none where another attempt is no use or no good.
+fn asked_pause(failure: &kube::Error, call: &Call, reached: bool) -> Option<Duration> {
+    let kube::Error::Api(status) = failure else {
+        return is_passing(failure, call, reached).then_some(Duration::ZERO);
+    };
+    let asked = status.details.as_ref().map_or(0, |details| u64::from(details.retry_after_seconds));
+    let again = match status.code {
+        // Refused before anything was done (API Priority and Fairness).
+        429 => true,
+        500 => call.repeatable && !is_admission(status),
+        502..=504 => call.repeatable,
+        409 => is_outdated(status, call),
+        _ => false,
+    };
+    again.then_some(Duration::from_secs(asked))
+}
+
+/// Another change came first, and this one wasn't made; a conflict of managers says so in its causes, and one about
+/// another object of the name in its message.
+fn is_outdated(status: &Status, call: &Call) -> bool {
+    let causes = status.details.as_ref().is_some_and(|details| !details.causes.is_empty());
+    let change = [Method::PATCH, Method::DELETE].contains(&call.method);
+    change && !causes && !status.message.contains("Precondition failed")
+}
+
+/// True where the server is only away for a moment: a connection that was there is lost, or none can be made to a
+/// server that was there before. Where there was no connection, nothing was sent.
+fn is_passing(failure: &kube::Error, call: &Call, reached: bool) -> bool {
+    if is_unconnected(failure) {
+        return reached;
+    }
+    call.repeatable
+        && matches!(failure, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_))
+}
+
+fn is_unconnected(failure: &kube::Error) -> bool {
+    let kube::Error::Service(error) = failure else { return false };
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
+    while let Some(error) = next {
+        if error.downcast_ref::<Transport>().is_some_and(Transport::is_connect) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
