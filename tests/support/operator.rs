@@ -97,12 +97,13 @@ impl<'s> Operator<'s> {
         calls
     }
 
-    /// What this user changed in AWS.
+    /// What this user changed, in both APIs.
     pub fn writes(&self) -> Vec<String> {
         let reads = ["Get", "List", "Describe", "Simulate", "AssumeRole"];
         let done = self.calls().into_iter().filter(|call| call["status"].as_u64().is_some_and(|status| status < 400));
         let names = done.map(|call| call["action"].as_str().unwrap_or_default().to_owned());
-        names.filter(|action| !reads.iter().any(|verb| action.starts_with(verb))).collect()
+        let changes = names.filter(|action| !reads.iter().any(|verb| action.starts_with(verb)));
+        changes.chain(self.sandbox.kube_changes()).collect()
     }
 
     /// The rights that this user's calls were held to, and what CloudFormation did for them.
