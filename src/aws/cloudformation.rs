@@ -213,7 +213,8 @@ impl Aws {
     /// Changes a stack through a change set, which is executed, or removed where it is empty or fails.
     ///
     /// # Errors
-    /// `StackFailed` with CloudFormation's reason when the change set can't be made.
+    /// `StackFailed` with CloudFormation's reason when the change set can't be made, `Conflict` where another change came
+    /// first.
     pub async fn change_stack(&self, change: &StackChange) -> Result<Changed> {
         let token = token(&change.name);
         let name = token.clone();
@@ -222,7 +223,7 @@ impl Aws {
             Err(refused) if prose(&refused.code, &refused.said) == Some(Prose::NothingToDo) => return Ok(Changed::No),
             // Only the retry of a lost reply can find a change set of this name.
             Err(refused) if refused.is_taken() => change.name.clone(),
-            Err(refused) => return Err(refused.into()),
+            Err(refused) => return Err(overtaken(refused)),
         };
         let ready = self.change_set_ready(&stack_id, &name).await;
         let executed = match ready {
@@ -270,7 +271,8 @@ impl Aws {
     async fn change_set_ready(&self, stack: &str, name: &str) -> Result<bool> {
         for pause in pauses() {
             let request = self.cloudformation().describe_change_set().stack_name(stack).change_set_name(name);
-            let set = self.send("cloudformation:DescribeChangeSet", stack_name(stack), request.send()).await?;
+            let answer = self.send("cloudformation:DescribeChangeSet", stack_name(stack), request.send()).await;
+            let set = answer.map_err(overtaken)?;
             let reason = set.status_reason.unwrap_or_default();
             match set.status {
                 Some(ChangeSetStatus::CreateComplete) => return Ok(true),
@@ -295,17 +297,17 @@ impl Aws {
         let call =
             async || self.send("cloudformation:ExecuteChangeSet", stack_name(stack), request.clone().send()).await;
         let Err(refused) = self.paced(call).await else { return Ok(()) };
-        let again = matches!(refused.code.as_str(), "InvalidChangeSetStatus" | "InvalidChangeSetStatusException");
-        if again || prose(&refused.code, &refused.said) == Some(Prose::Busy) {
+        if is_overtaken(&refused) {
             // The retry of a lost reply finds the change set under way.
             let request = self.cloudformation().describe_change_set().stack_name(stack).change_set_name(name);
-            let set = self.send("cloudformation:DescribeChangeSet", stack_name(stack), request.send()).await?;
+            let answer = self.send("cloudformation:DescribeChangeSet", stack_name(stack), request.send()).await;
             let begun = [ExecutionStatus::ExecuteInProgress, ExecutionStatus::ExecuteComplete];
-            if set.execution_status.is_some_and(|status| begun.contains(&status)) {
+            let status = found(answer)?.and_then(|set| set.execution_status);
+            if status.is_some_and(|status| begun.contains(&status)) {
                 return Ok(());
             }
         }
-        Err(refused.into())
+        Err(overtaken(refused))
     }
 
     /// Change sets that stay behind pile up until none can be made; done even after an interrupt.
@@ -389,6 +391,21 @@ impl Aws {
         }
         Ok(events)
     }
+}
+
+/// True where another operation on the stack came first: it takes all other change sets with it.
+fn is_overtaken(refused: &Refused) -> bool {
+    let change_set = ["ChangeSetNotFound", "InvalidChangeSetStatus"];
+    change_set.iter().any(|code| refused.code.trim_end_matches("Exception") == *code)
+        || prose(&refused.code, &refused.said) == Some(Prose::Busy)
+}
+
+fn overtaken(refused: Refused) -> Box<Error> {
+    if is_overtaken(&refused) {
+        let hint = "another run or tool changes the stack: run the same command again, which plans anew";
+        return refused.recoded(ErrorCode::Conflict, hint);
+    }
+    refused.into()
 }
 
 impl AsRef<Self> for Stack {

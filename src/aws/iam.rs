@@ -17,6 +17,9 @@ use crate::iam::policy::{Need, PolicyDocument};
 use crate::iam::trust::AUDIENCE;
 use crate::operator::foresight::Foreseen;
 
+/// How often room is made for a version of a policy: another run may take it.
+const ROOM_ATTEMPTS: u32 = 3;
+
 /// An IAM OIDC provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
@@ -258,18 +261,20 @@ impl Aws {
     /// Makes a document the version in force. Of the five versions that IAM keeps, the oldest that isn't in force goes
     /// only where there's no room.
     pub async fn put_policy_version(&self, arn: &str, document: &PolicyDocument) -> Result<()> {
-        match self.create_policy_version(arn, document).await {
-            Err(refused) if matches!(refused.code.as_str(), "LimitExceeded" | "LimitExceededException") => {}
-            answer => return answer.map_err(Into::into),
+        for attempt in 1.. {
+            // Another run may have been quicker, or an attempt of this one whose reply was lost.
+            if self.policy(arn).await?.is_some_and(|policy| policy.document.same_as(document)) {
+                return Ok(());
+            }
+            match self.create_policy_version(arn, document).await {
+                Err(refused) if is_limit(&refused) && attempt < ROOM_ATTEMPTS => {}
+                answer => return answer.map_err(Into::into),
+            }
+            if let Some(oldest) = self.other_versions(arn).await?.first() {
+                self.delete_policy_version(arn, oldest).await?;
+            }
         }
-        // The retry of a lost reply may find the fifth version made by the first attempt.
-        if self.policy(arn).await?.is_some_and(|policy| policy.document.same_as(document)) {
-            return Ok(());
-        }
-        if let Some(oldest) = self.other_versions(arn).await?.first() {
-            self.delete_policy_version(arn, oldest).await?;
-        }
-        Ok(self.create_policy_version(arn, document).await?)
+        Ok(())
     }
 
     async fn create_policy_version(&self, arn: &str, document: &PolicyDocument) -> Result<(), Refused> {
@@ -521,6 +526,10 @@ impl Aws {
     {
         found(self.page(operation, object, next).await).map(Option::flatten)
     }
+}
+
+fn is_limit(refused: &Refused) -> bool {
+    matches!(refused.code.as_str(), "LimitExceeded" | "LimitExceededException")
 }
 
 fn is_delete_conflict(refused: &Refused) -> bool {

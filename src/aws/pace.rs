@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tracing::info;
 
 use super::Aws;
 use super::error::Refused;
@@ -40,7 +41,9 @@ impl Aws {
             match call().await {
                 Err(refused) if refused.is_throttled() => {
                     let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-                    self.wait().pause(pause).await.map_err(|end| end.cause(refused.error.to_string()))?;
+                    info!("AWS: {} again after {} ms", refused.error, pause.as_millis());
+                    let paused = self.wait().pause(pause).await.and_then(|()| self.wait().check());
+                    paused.map_err(|end| end.cause(refused.error.to_string()))?;
                 }
                 answer => return answer,
             }

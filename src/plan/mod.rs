@@ -326,6 +326,7 @@ pub enum Op {
         detach: Vec<(String, String)>,
         wait: bool,
         role_arn: Option<String>,
+        first: Settle,
     },
     /// Sets the trust policy of a role.
     SetTrust { role: String, document: PolicyDocument },

@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::iamserviceaccount::{
     MANAGED_BY, ObservedRole, ObservedStack, ROLE_ANNOTATION, annotation, check_ours, is_ours, label, note_unread,
 };
-use super::{Action, Op, Plan, Step, StepId};
+use super::{Action, Op, Plan, Settle, Step, StepId};
+use crate::aws::cloudformation::Stack;
 use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::k8s::diff::is_field_of;
@@ -32,7 +33,7 @@ pub struct StackRemoval<'a> {
 /// Adds the deletion of a stack.
 ///
 /// # Errors
-/// `StackNotOurs`, or `PolicyInUse` where others attached policies to the role: then CloudFormation couldn't delete it.
+/// `StackNotOurs`, `Conflict` while it is being changed, or `PolicyInUse` where others attached policies to the role: then CloudFormation couldn't delete it.
 pub fn add_stack(
     plan: &mut Plan,
     removal: StackRemoval<'_>,
@@ -41,6 +42,10 @@ pub fn add_stack(
 ) -> Result<StepId> {
     check_ours(removal.cluster, removal.service_account, &found.stack)?;
     let foreign = found.role.as_ref().map(|role| foreign_policies(found, role)).unwrap_or_default();
+    let first = before_deletion(&found.stack.status);
+    if first == Settle::Wait && !foreign.is_empty() {
+        return Err(is_changing(&found.stack));
+    }
     if removal.detach_foreign {
         found.role.as_ref().map_or(Ok(()), check_no_inline)?;
     } else {
@@ -55,9 +60,11 @@ pub fn add_stack(
         detach: foreign.iter().map(|(_, arn)| (role.clone(), arn.clone())).collect(),
         wait: removal.wait,
         role_arn: removal.role_arn.map(str::to_owned),
+        first,
     };
     let mut reason = match Health::of(&found.stack.status) {
         Health::Deleting => "it is being deleted: waits for it".to_owned(),
+        Health::InProgress if first == Settle::Wait => format!("it is {}: waits for it", found.stack.status),
         Health::InProgress => format!("it is {}", found.stack.status),
         _ if role.is_empty() => "its role is gone, or was never made".to_owned(),
         _ => format!("it holds the role {role}"),
@@ -71,6 +78,18 @@ pub fn add_stack(
     }
     let step = Step::new(Action::Delete, "Stack", &found.stack.name, op).because(reason).with_role(found.live_role());
     Ok(plan.push(step.after(needs.iter().copied())))
+}
+
+/// CloudFormation deletes a stack that is being created, and none that is being updated.
+fn before_deletion(status: &str) -> Settle {
+    let updating = status.starts_with("UPDATE_") && matches!(Health::of(status), Health::InProgress);
+    if updating { Settle::Wait } else { Settle::Nothing }
+}
+
+/// While an update is under way, a policy of the role may be its old one, or one that others attached.
+fn is_changing(stack: &Stack) -> Box<Error> {
+    let message = format!("stack {} is {}: another run or tool is changing it", stack.name, stack.status);
+    Error::new(ErrorCode::Conflict, message).hint("run the same command again when that is done")
 }
 
 /// The policies attached to the role that the stack's template doesn't name.

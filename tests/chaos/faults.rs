@@ -191,3 +191,52 @@ fn streams_end() {
         assert!(survived_by(INSTALLATION, &format!("streams end, {end}"), &faults) > 3);
     }
 }
+
+/// Ends within the time (and the seconds that a write under way gets), with an error that says what didn't work.
+#[test]
+fn permanent_faults_end_with_the_time() {
+    let busy = json!({"status": 429, "message": "Too many requests, please try again later."});
+    let throttling = json!({"status": 400, "code": "Throttling", "message": "Rate exceeded"});
+    let unavailable = json!({"status": 503, "code": "ServiceUnavailable", "message": "try again"});
+    let aws = [
+        (json!({"service": "iam", "error": throttling}), "iam:"),
+        (json!({"service": "cloudformation", "error": unavailable}), "cloudformation:"),
+        (json!({"action": "CreateStack", "error": throttling}), "cloudformation:CreateStack"),
+        (json!({"action": "CreatePolicy", "error": unavailable}), "iam:CreatePolicy"),
+        (json!({"action": "CreatePolicy", "hold": true}), "iam:CreatePolicy"),
+        (json!({"action": "DescribeStacks", "skip": 2, "hold": true}), "cloudformation:DescribeStacks"),
+        (json!({"action": "CreateStack", "drop": true, "after": true}), "CreateStack"),
+        (json!({"action": "GetPolicy", "cut": true}), "iam:GetPolicy"),
+    ];
+    let kubernetes = [
+        (json!({"error": busy}), "Kubernetes"),
+        (json!({"error": {"status": 503, "message": "not now"}}), "Kubernetes"),
+        (json!({"verb": "patch", "hold": true}), "Kubernetes"),
+        (json!({"verb": "patch", "dryRun": false, "drop": true}), "Kubernetes"),
+        (json!({"down_seconds": 600, "skip": 1, "times": 1}), "Kubernetes"),
+        (json!({"verb": "list", "cut": true}), "Kubernetes"),
+        (json!({"path": "*/log", "hold": true}), "log of"),
+    ];
+    for (in_aws, (rule, says)) in aws.iter().map(|rule| (true, rule)).chain(kubernetes.iter().map(|rule| (false, rule)))
+    {
+        let sandbox = Sandbox::lease();
+        let line = format!("{} --timeout 12s -v", (INSTALLATION.command)(&sandbox));
+        let mut own = rule.clone();
+        own["userAgent"] = json!("irsactl/");
+        if in_aws {
+            sandbox.fault(&own)
+        } else {
+            sandbox.kube_fault(&own)
+        }
+        let start = std::time::Instant::now();
+        let run = sandbox.run(&line);
+        let seconds = start.elapsed().as_secs();
+        sandbox.heal();
+        let error = run.stderr.rfind("\nerror: ").map_or("", |at| &run.stderr[at + 1..]);
+        say(&format!("permanent {rule}: exit code {}, {seconds} s: {}", run.code, error.lines().next().unwrap_or("")));
+        assert!(seconds < 25, "{rule}: {seconds} s:\n{}", run.stderr);
+        assert!(run.code == 1 && error.contains(says) && error.contains("hint: "), "{rule}:\n{}", run.stderr);
+        let again = run.stderr.contains(" again") || ["hold", "drop"].iter().any(|effect| rule.get(effect).is_some());
+        assert!(again, "{rule}: -v tells of attempts:\n{}", run.stderr);
+    }
+}

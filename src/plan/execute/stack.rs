@@ -21,7 +21,7 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
             create(stack, tools, task).await
         }
         Op::ReplaceStack { stack, id, unprotect, first } => {
-            settle(*first, id, stack, tools, task).await?;
+            settle(*first, id, &stack.name, stack.cfn.role_arn.as_deref(), tools, task).await?;
             let role = stack.cfn.role_arn.as_deref();
             wait(&delete(id, *unprotect, role, tools).await?, tools, task).await?;
             create(stack, tools, task).await
@@ -31,11 +31,12 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
             converge(stack, found, Some(template), tools, task).await
         }
         Op::ChangeStack { stack, id, first } => {
-            settle(*first, id, stack, tools, task).await?;
+            settle(*first, id, &stack.name, stack.cfn.role_arn.as_deref(), tools, task).await?;
             change(stack, id, tools, task).await
         }
         Op::ProtectStack { name } => tools.aws.set_protection(name, true).await,
-        Op::DeleteStack { name: _, id, unprotect, detach, wait: until_gone, role_arn } => {
+        Op::DeleteStack { name, id, unprotect, detach, wait: until_gone, role_arn, first } => {
+            settle(*first, id, name, role_arn.as_deref(), tools, task).await?;
             for (role, policy) in detach {
                 tools.aws.detach_policy(role, policy).await?;
             }
@@ -108,11 +109,18 @@ async fn converge(
     change(spec, &found.id, tools, task).await
 }
 
-async fn settle(first: Settle, id: &str, spec: &StackSpec, tools: &Tools<'_>, task: &Task) -> Result<()> {
+async fn settle(
+    first: Settle,
+    id: &str,
+    name: &str,
+    role_arn: Option<&str>,
+    tools: &Tools<'_>,
+    task: &Task,
+) -> Result<()> {
     let operation = match first {
         Settle::Nothing => return Ok(()),
-        Settle::Wait => operation(id, &spec.name, Action::Other),
-        Settle::ContinueRollback => tools.aws.continue_rollback(id, spec.cfn.role_arn.as_deref()).await?,
+        Settle::Wait => operation(id, name, Action::Other),
+        Settle::ContinueRollback => tools.aws.continue_rollback(id, role_arn).await?,
     };
     wait(&operation, tools, task).await.map(drop)
 }
@@ -129,14 +137,31 @@ async fn change(spec: &StackSpec, id: &str, tools: &Tools<'_>, task: &Task) -> R
         description: format!("updating iamserviceaccount {}", spec.service_account),
     };
     let unprotected = before.as_ref().is_some_and(|stack| !stack.protected);
-    let changed = match tools.aws.change_stack(&change).await? {
-        Changed::Yes(operation) => wait(&operation, tools, task).await?,
-        Changed::No => before,
+    let changed = match tools.aws.change_stack(&change).await {
+        Ok(Changed::Yes(operation)) => wait(&operation, tools, task).await?,
+        Ok(Changed::No) => before,
+        Err(error) if error.code == ErrorCode::Conflict => changed_by_others(spec, id, error, tools, task).await?,
+        Err(error) => return Err(error),
     };
     if spec.protected && unprotected {
         tools.aws.set_protection(id, true).await?;
     }
     finish(spec, changed, tools).await
+}
+
+/// Another run's change came first: it is waited for, and is as good as this one's where it comes to the same.
+async fn changed_by_others(
+    spec: &StackSpec,
+    id: &str,
+    error: Box<Error>,
+    tools: &Tools<'_>,
+    task: &Task,
+) -> Result<Option<Stack>> {
+    let Some(found) = wait(&operation(id, &spec.name, Action::Other), tools, task).await? else { return Err(error) };
+    let template = tools.aws.template(id).await?.unwrap_or_default();
+    let tags = tags::differences(&found.tags, &spec.tags_on(&found.tags));
+    let same = differences(&template, &spec.template).is_empty() && tags.is_empty();
+    if same && found.status == "UPDATE_COMPLETE" { Ok(Some(found)) } else { Err(error) }
 }
 
 /// What was changed behind CloudFormation's back is mended, too: an update that doesn't touch it leaves it.
