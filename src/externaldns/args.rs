@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use super::filter::{DomainFilter, Zone};
 use super::flags::{self, Flag, Kind};
-use super::rbac;
 use super::registry::Mapper;
-use super::reproduce::IMAGE;
 use super::settings::{Policy, Prefixes, abandoned_image};
+use super::sources;
 use super::version::{Feature, NEWEST, Version};
+
+/// In the place of a flag: image and version.
+pub const IMAGE: &str = "image";
 
 /// The arguments of a container: command, args and `EXTERNAL_DNS_*` variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -380,7 +382,7 @@ impl Installed {
             findings.push(Finding::fatal("no --source: ExternalDNS exits at once"));
         }
         let version = self.rules();
-        for problem in self.sources.iter().filter_map(|source| rbac::check_exists(source, version).err()) {
+        for problem in self.sources.iter().filter_map(|source| sources::check_exists(source, version).err()) {
             findings.push(Finding { fatal: self.version.is_some(), ..Finding::harmless(problem) });
         }
         let crd = self.sources.iter().any(|source| source == "crd");

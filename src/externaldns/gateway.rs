@@ -3,7 +3,9 @@
 
 use serde_json::Value;
 
-use super::hosts::{Target, View, annotation, annotations, items, known, told};
+use super::objects::items;
+use super::target::{Target, known, told};
+use super::view::View;
 
 const GROUP: &str = "gateway.networking.k8s.io";
 
@@ -24,8 +26,8 @@ pub(super) fn seen<'v>(object: &'v Value, view: &View) -> Option<&'v Value> {
     let is = |wanted: &Option<String>, key: &str| wanted.as_deref().is_none_or(|wanted| metadata[key] == wanted);
     let chosen = is(&view.gateways.namespace, "namespace") && is(&view.gateways.name, "name");
     let labelled = view.gateways.labels.matches(metadata["labels"].as_object());
-    let annotations = annotations(object, view);
-    let controller = annotation(&annotations, view, "controller").is_none_or(|name| name == "dns-controller");
+    let annotations = view.annotations(object);
+    let controller = view.annotation(&annotations, "controller").is_none_or(|name| name == "dns-controller");
     (is_gateway(object) && chosen && labelled && controller).then_some(object)
 }
 
@@ -38,7 +40,7 @@ pub(super) fn resolve(route: &Value, own: &[String], gateways: &[&Value], view: 
     let mut matched = vec![false; own.len()];
     for (gateway, listener) in listeners(route, gateways) {
         let addresses = || items(gateway.pointer("/status/addresses")).filter_map(|at| at["value"].as_str());
-        let target = told(&annotations(gateway, view), view).or_else(|| known(addresses().map(str::to_owned)));
+        let target = told(&view.annotations(gateway), view).or_else(|| known(addresses().map(str::to_owned)));
         let name = listener["hostname"].as_str().unwrap_or_default();
         for (host, matched) in own.iter().zip(&mut matched) {
             let Some(host) = overlap(name, host) else { continue };

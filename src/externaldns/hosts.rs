@@ -4,79 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::args::Installed;
-use super::filter::DomainFilter;
 use super::gateway;
+use super::objects::{KINDS, OTHERS, items, kind, resource};
 use super::registry::{Class, Owned, normalize};
-use super::selector::Selector;
-use super::settings::{Prefixes, Settings};
+use super::settings::Prefixes;
+use super::target::{Target, known, list, told};
 use super::version::{LEGACY_PREFIX, PREFIX};
-
-const PUBLISH_INTERNAL: &str = "publish-internal-services";
-const IGNORE_ANNOTATION: &str = "ignore-hostname-annotation";
-const IGNORE_RULES: &str = "ignore-ingress-rules-spec";
-const IGNORE_TLS: &str = "ignore-ingress-tls-spec";
-
-/// Switches that decide which hosts are seen.
-const SWITCHES: &[&str] = &[PUBLISH_INTERNAL, IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS];
-
-/// What an installation looks at: the part of its settings that decides which hosts it sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
-    /// `--source`.
-    pub sources: Vec<String>,
-    /// Annotations that are read.
-    pub prefixes: Prefixes,
-    /// Domains looked after.
-    pub domains: DomainFilter,
-    /// `--ingress-class`.
-    pub ingress_classes: Vec<String>,
-    /// `--annotation-filter`.
-    pub annotations: Selector,
-    /// `--label-filter`.
-    pub labels: Selector,
-    /// `--namespace`; `None` for all.
-    pub namespace: Option<String>,
-    /// `--service-type-filter`; none means all.
-    pub service_types: Vec<String>,
-    /// `--managed-record-types` less `--exclude-record-types`.
-    pub record_types: Vec<String>,
-    /// Switches that are on: `publish-internal-services`, `ignore-hostname-annotation` and the like.
-    pub switches: Vec<&'static str>,
-    /// There is an `--fqdn-template`, so hosts can't be told from the objects.
-    pub templated: bool,
-    /// The Gateways whose routes are looked at.
-    pub gateways: Gateways,
-    /// Objects that an annotation gives to another controller are seen, too.
-    pub any_controller: bool,
-}
-
-/// `--gateway-namespace`, `--gateway-name` and `--gateway-label-filter`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Gateways {
-    /// Their namespace; `None` for all.
-    pub namespace: Option<String>,
-    /// Their name; `None` for any.
-    pub name: Option<String>,
-    /// Their labels.
-    pub labels: Selector,
-}
-
-impl Gateways {
-    fn read<'a>(flag: impl Fn(&str) -> Option<&'a str>) -> Self {
-        let text = |name: &str| flag(name).filter(|text| !text.is_empty());
-        let owned = |name: &str| text(name).map(str::to_owned);
-        Self {
-            namespace: owned("gateway-namespace"),
-            name: owned("gateway-name"),
-            labels: selector(text("gateway-label-filter")),
-        }
-    }
-}
-
-/// What a record would point to: nothing yet, or these; none of them where only ExternalDNS itself can tell, as with the
-/// pods of a headless Service.
-pub(super) type Target = Option<Vec<String>>;
+use super::view::{IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS, PUBLISH_INTERNAL, View};
 
 /// A host that an object asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,130 +30,12 @@ pub struct Desired {
     pub record_type: Option<String>,
 }
 
-impl View {
-    /// What an installation that leaves nothing out would look at, with these annotations.
-    pub fn open(prefix: &str, legacy: bool) -> Self {
-        Self {
-            sources: KINDS.iter().map(|(_, source, _)| (*source).to_owned()).collect(),
-            prefixes: Prefixes { prefix: prefix.to_owned(), legacy },
-            domains: DomainFilter::default(),
-            ingress_classes: Vec::new(),
-            annotations: Selector::default(),
-            labels: Selector::default(),
-            namespace: None,
-            service_types: Vec::new(),
-            record_types: record_types(Vec::new(), &[]),
-            switches: Vec::new(),
-            templated: false,
-            gateways: Gateways::default(),
-            any_controller: true,
-        }
-    }
-
-    fn on(&self, switch: &str) -> bool {
-        self.switches.contains(&switch)
-    }
-}
-
-impl From<&Settings> for View {
-    fn from(settings: &Settings) -> Self {
-        let all = |flag: &str| settings.extra_all(flag).into_iter().map(str::to_owned).collect::<Vec<_>>();
-        Self {
-            sources: settings.sources.clone(),
-            prefixes: settings.prefixes(),
-            domains: DomainFilter::new(&settings.domain_filters, &settings.exclude_domains),
-            ingress_classes: settings.ingress_classes.clone(),
-            annotations: selector(settings.annotation_filter.as_deref()),
-            labels: selector(settings.label_filter.as_deref()),
-            namespace: settings.extra("namespace").filter(|text| !text.is_empty()).map(str::to_owned),
-            service_types: all("service-type-filter"),
-            record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
-            switches: SWITCHES.iter().copied().filter(|flag| settings.extra_switch(flag)).collect(),
-            templated: settings.extra("fqdn-template").is_some_and(|text| !text.is_empty()),
-            gateways: Gateways::read(|flag| settings.extra(flag)),
-            any_controller: false,
-        }
-    }
-}
-
-impl From<&Installed> for View {
-    fn from(installed: &Installed) -> Self {
-        let arguments = &installed.arguments;
-        let all = |flag: &str| arguments.all(flag).into_iter().map(str::to_owned).collect::<Vec<_>>();
-        Self {
-            sources: installed.sources.clone(),
-            prefixes: installed.prefixes(),
-            domains: installed.domain_filter(),
-            ingress_classes: installed.ingress_classes.clone(),
-            annotations: selector(installed.annotation_filter.as_deref()),
-            labels: selector(installed.label_filter.as_deref()),
-            namespace: arguments.get("namespace").filter(|text| !text.is_empty()).map(str::to_owned),
-            service_types: all("service-type-filter"),
-            record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
-            switches: SWITCHES.iter().copied().filter(|flag| arguments.bool(flag) == Some(true)).collect(),
-            templated: arguments.get("fqdn-template").is_some_and(|text| !text.is_empty()),
-            gateways: Gateways::read(|flag| arguments.get(flag)),
-            any_controller: false,
-        }
-    }
-}
-
-fn selector(text: Option<&str>) -> Selector {
-    Selector::parse(text.unwrap_or_default()).unwrap_or_default()
-}
-
-fn record_types(managed: Vec<String>, excluded: &[String]) -> Vec<String> {
-    let managed = if managed.is_empty() { ["A", "AAAA", "CNAME"].map(str::to_owned).to_vec() } else { managed };
-    managed.into_iter().filter(|kind| !excluded.contains(kind)).collect()
-}
-
-/// Kinds of objects whose hosts can be read here, with their source and their name in TXT records.
-const KINDS: &[(&str, &str, &str)] = &[
-    ("Ingress", "ingress", "ingress"),
-    ("Service", "service", "service"),
-    ("DNSEndpoint", "crd", "crd"),
-    ("HTTPRoute", "gateway-httproute", "httproute"),
-    ("GRPCRoute", "gateway-grpcroute", "grpcroute"),
-    ("TLSRoute", "gateway-tlsroute", "tlsroute"),
-    ("TCPRoute", "gateway-tcproute", "tcproute"),
-    ("UDPRoute", "gateway-udproute", "udproute"),
-];
-
-/// Names in TXT records of kinds whose hosts can't be read here, with their sources.
-const OTHERS: &[(&str, &[&str])] = &[
-    ("node", &["node"]),
-    ("pod", &["pod"]),
-    ("gateway", &["istio-gateway"]),
-    ("virtualservice", &["istio-virtualservice"]),
-    ("httpproxy", &["contour-httpproxy"]),
-    ("proxy", &["gloo-proxy"]),
-    ("route", &["openshift-route"]),
-    ("routegroup", &["skipper-routegroup"]),
-    ("ingressroute", &["traefik-proxy"]),
-    ("ingressroutetcp", &["traefik-proxy"]),
-    ("ingressrouteudp", &["traefik-proxy"]),
-    ("host", &["ambassador-host"]),
-    ("tcpingress", &["kong-tcpingress"]),
-    ("f5-virtualserver", &["f5-virtualserver"]),
-    ("f5-transportserver", &["f5-transportserver"]),
-];
-
-/// True for a source whose hosts can be read here.
-pub fn is_readable(source: &str) -> bool {
-    KINDS.iter().any(|(_, known, _)| *known == source)
-}
-
 /// The hosts that the objects (Ingress, Service, DNSEndpoint, routes of the Gateway API with their Gateways) ask for and
 /// that the installation looks after.
 pub fn desired_hosts(objects: &[Value], view: &View) -> BTreeSet<Desired> {
     let gateways: Vec<_> = objects.iter().filter_map(|object| gateway::seen(object, view)).collect();
     let selected = objects.iter().filter_map(|object| Some((object, selected(object, view).ok()?)));
     selected.flat_map(|(object, annotations)| asked(object, &annotations, &gateways, view)).collect()
-}
-
-/// The names of the objects in TXT records: `kind/namespace/name`.
-pub fn resource_names(objects: &[Value]) -> BTreeSet<String> {
-    objects.iter().filter_map(resource).collect()
 }
 
 /// Why the installation doesn't look at an object; none where it does.
@@ -294,18 +110,6 @@ fn resources(objects: &[Value], view: &View) -> BTreeMap<String, bool> {
     selected.filter_map(|(object, annotations)| Some((resource(object)?, open(object, &annotations)))).collect()
 }
 
-fn kind(object: &Value) -> Option<&'static (&'static str, &'static str, &'static str)> {
-    let kind = object["kind"].as_str()?;
-    KINDS.iter().find(|(name, ..)| *name == kind)
-}
-
-/// `kind/namespace/name`, as in ownership TXT records.
-pub(crate) fn resource(object: &Value) -> Option<String> {
-    let (.., name) = kind(object)?;
-    let metadata = &object["metadata"];
-    Some(format!("{name}/{}/{}", metadata["namespace"].as_str().unwrap_or("default"), metadata["name"].as_str()?))
-}
-
 /// The annotations of an object that the installation looks at, or why it doesn't.
 fn selected(object: &Value, view: &View) -> Result<Map<String, Value>, Excluded> {
     let (_, source, _) = kind(object).ok_or(Excluded::Kind)?;
@@ -315,8 +119,8 @@ fn selected(object: &Value, view: &View) -> Result<Map<String, Value>, Excluded>
     let namespace = metadata["namespace"].as_str().unwrap_or("default");
     let elsewhere = view.namespace.as_deref().filter(|wanted| *wanted != namespace);
     elsewhere.map_or(Ok(()), |wanted| Err(Excluded::Namespace(wanted.to_owned())))?;
-    let annotations = annotations(object, view);
-    let other = annotation(&annotations, view, "controller").is_some_and(|name| name != "dns-controller");
+    let annotations = view.annotations(object);
+    let other = view.annotation(&annotations, "controller").is_some_and(|name| name != "dns-controller");
     if other && !view.any_controller {
         let own = metadata["annotations"].as_object();
         let keys = view.prefixes.keys("controller");
@@ -336,27 +140,6 @@ fn selected(object: &Value, view: &View) -> Result<Map<String, Value>, Excluded>
         }
         _ => Ok(annotations),
     }
-}
-
-/// The annotations of an object, as they are read.
-pub(super) fn annotations(object: &Value, view: &View) -> Map<String, Value> {
-    with_legacy(object["metadata"]["annotations"].as_object().cloned().unwrap_or_default(), &view.prefixes)
-}
-
-/// The old keys under the new prefix too; where both are set, the new one stays.
-fn with_legacy(mut annotations: Map<String, Value>, prefixes: &Prefixes) -> Map<String, Value> {
-    if !prefixes.legacy {
-        return annotations;
-    }
-    let twin = |(key, value): (&String, &Value)| {
-        let name = key.strip_prefix(LEGACY_PREFIX)?;
-        Some((format!("{}{name}", prefixes.prefix), value.clone()))
-    };
-    let twins: Vec<_> = annotations.iter().filter_map(twin).collect();
-    for (key, value) in twins {
-        annotations.entry(key).or_insert(value);
-    }
-    annotations
 }
 
 /// An annotation of ExternalDNS that an installation doesn't read.
@@ -389,10 +172,6 @@ pub fn unread_annotations(objects: &[Value], prefixes: &Prefixes) -> Vec<Unread>
     objects.iter().filter_map(of_object).flatten().collect()
 }
 
-pub(super) fn annotation<'a>(annotations: &'a Map<String, Value>, view: &View, name: &str) -> Option<&'a str> {
-    annotations.get(&format!("{}{name}", view.prefixes.prefix))?.as_str()
-}
-
 /// The class in the spec counts before the one in the old annotation.
 fn class<'a>(ingress: &'a Value, annotations: &'a Map<String, Value>) -> Option<&'a str> {
     let in_spec = ingress["spec"]["ingressClassName"].as_str().filter(|class| !class.is_empty());
@@ -410,7 +189,7 @@ fn asked(object: &Value, annotations: &Map<String, Value>, gateways: &[&Value], 
         let endpoints = items(object.pointer("/spec/endpoints"));
         return endpoints.filter_map(|endpoint| of_endpoint(&resource, endpoint, view)).collect();
     }
-    let set_identifier = annotation(annotations, view, "set-identifier").filter(|id| !id.is_empty());
+    let set_identifier = view.annotation(annotations, "set-identifier").filter(|id| !id.is_empty());
     let told = told(annotations, view);
     let hosts: Vec<(String, Target)> = match object["kind"].as_str() {
         Some("Ingress") => {
@@ -453,17 +232,6 @@ fn of_endpoint(resource: &str, endpoint: &Value, view: &View) -> Option<Desired>
     })
 }
 
-/// The targets that an annotation names.
-pub(super) fn told(annotations: &Map<String, Value>, view: &View) -> Target {
-    known(list(annotation(annotations, view, "target")))
-}
-
-/// Names or addresses as a target; none of them is none yet.
-pub(super) fn known(targets: impl IntoIterator<Item = String>) -> Target {
-    let targets: Vec<_> = targets.into_iter().map(|target| normalize(&target)).collect();
-    (!targets.is_empty()).then_some(targets)
-}
-
 fn balancer(object: &Value) -> impl Iterator<Item = String> {
     let points = items(object.pointer("/status/loadBalancer/ingress"));
     points.filter_map(|point| point["hostname"].as_str().or_else(|| point["ip"].as_str())).map(str::to_owned)
@@ -496,8 +264,8 @@ fn chosen(
     source: &str,
     strict: bool,
 ) -> Vec<String> {
-    let listed = if view.on(IGNORE_ANNOTATION) { Vec::new() } else { list(annotation(annotations, view, "hostname")) };
-    let source = annotation(annotations, view, source).map(str::to_ascii_lowercase);
+    let listed = if view.on(IGNORE_ANNOTATION) { Vec::new() } else { list(view.annotation(annotations, "hostname")) };
+    let source = view.annotation(annotations, source).map(str::to_ascii_lowercase);
     match source.as_deref() {
         Some("annotation-only") => listed,
         Some("defined-hosts-only") => defined,
@@ -537,24 +305,16 @@ fn service_hosts(
     };
     let inside = if ["LoadBalancer", "ClusterIP"].contains(&kind) && !headless { own() } else { outside.clone() };
     let (outside, inside) = (told.cloned().or(outside), told.cloned().or(inside));
-    let hosts = list(annotation(annotations, view, "hostname")).into_iter().map(|host| (host, outside.clone()));
-    let inner = list(annotation(annotations, view, "internal-hostname")).into_iter();
+    let hosts = list(view.annotation(annotations, "hostname")).into_iter().map(|host| (host, outside.clone()));
+    let inner = list(view.annotation(annotations, "internal-hostname")).into_iter();
     hosts.chain(inner.map(|host| (host, inside.clone()))).collect()
-}
-
-fn list(annotation: Option<&str>) -> Vec<String> {
-    let text = annotation.unwrap_or_default().replace(' ', "");
-    text.split(',').filter(|host| !host.is_empty()).map(str::to_owned).collect()
-}
-
-pub(super) fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
-    value.and_then(Value::as_array).into_iter().flatten()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::externaldns::registry::{Mapper, Record, audit};
+    use crate::externaldns::settings::Settings;
     use serde_json::json;
 
     fn ingress(name: &str, host: &str, annotations: &Value) -> Value {

@@ -131,7 +131,7 @@ const HARMLESS: &[&str] = &[
     "request-timeout",
     "txt-cache-interval",
 ];
-/// Flags whose effect [`crate::externaldns::hosts::View`] knows.
+/// Flags whose effect [`crate::externaldns::view::View`] knows.
 const VIEWED: &[&str] = &[
     "exclude-record-types",
     "ignore-hostname-annotation",

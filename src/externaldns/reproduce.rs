@@ -3,12 +3,12 @@
 //! What an installation can't be told by options is left out, and so is what makes ExternalDNS exit: run as it is, the
 //! command plans nothing where nothing is broken, and mends what is.
 
-use super::args::{Installed, word};
+use super::args::{IMAGE, Installed, word};
 use super::extra::Extra;
 use super::flags::{Flag, Kind};
 use super::owner::scoped_policy;
-use super::rbac::check_source;
 use super::settings::{Policy, Registry, Settings, ZoneType, abandoned_image};
+use super::sources::check_source;
 use super::version::{FLOOR, LEGACY_PREFIX, NEWEST};
 use crate::error::shell_word;
 use crate::iam::policy::assume_role;
@@ -45,9 +45,6 @@ const KEPT: &[&str] = &[
     "aws-prefer-cname",
     "no-aws-prefer-cname",
 ];
-
-/// In the place of a flag: image and version.
-pub const IMAGE: &str = "image";
 
 /// An installation, and where it is.
 #[derive(Clone, Copy, Debug)]

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::extra::{Extra, OVERRIDABLE};
 use super::flags::{self, Flag, Kind};
 use super::owner;
-use super::rbac;
 use super::registry::Mapper;
 use super::selector::Selector;
+use super::sources;
 use super::version::{self, Feature, LEGACY_PREFIX, NEWEST, PREFIX, Version};
 use crate::iam::arn::{Partition, check_role_arn};
 use crate::names::is_dns_label;
@@ -362,7 +362,7 @@ impl Settings {
         if self.sources.is_empty() {
             return Err("no source: ExternalDNS needs at least one, such as ingress".to_owned());
         }
-        self.sources.iter().try_for_each(|source| rbac::check_source(source, self.version))
+        self.sources.iter().try_for_each(|source| sources::check_source(source, self.version))
     }
 
     fn check_filters(&self) -> Result<(), String> {

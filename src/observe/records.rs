@@ -13,12 +13,13 @@ use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{Zone, select_zones};
-use crate::externaldns::hosts::{View, desired_hosts};
+use crate::externaldns::hosts::desired_hosts;
 use crate::externaldns::leftovers::belonging;
 use crate::externaldns::owner::derived_owner_id;
 use crate::externaldns::protect::protected_changes;
 use crate::externaldns::registry::{Class, ENCRYPTED, Mapper, Owned, Record, audit, normalize};
 use crate::externaldns::settings::{Registry, Settings};
+use crate::externaldns::view::View;
 use crate::k8s::{Kind, Kubernetes};
 use crate::ui::Ui;
 

@@ -19,7 +19,7 @@ use crate::error::shell_word;
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::Zone;
 use crate::externaldns::flags;
-use crate::externaldns::hosts::resource_names;
+use crate::externaldns::objects::resource_names;
 use crate::externaldns::owner;
 use crate::externaldns::registry::{Class, Owned};
 

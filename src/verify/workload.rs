@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Check, Commands, Look, ids, unless_after};
-use crate::externaldns::args::{Finding, Installed};
+use crate::externaldns::args::{Finding, IMAGE, Installed};
 use crate::externaldns::logs::{self, Class, Severity};
 use crate::externaldns::rbac::required_apis;
-use crate::externaldns::reproduce::{IMAGE, Reproduction};
+use crate::externaldns::reproduce::Reproduction;
 use crate::externaldns::version::{NEWEST, REPOSITORY};
 use crate::k8s::{FIELD_MANAGER, Review, condition, is_ending, pod_trouble};
 

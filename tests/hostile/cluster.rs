@@ -9,11 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use irsactl::error::ErrorCode;
 use irsactl::externaldns::args::{Arguments, Installed, is_external_dns};
-use irsactl::externaldns::hosts::{View, desired_hosts, exclusion, resource_names, unread_annotations};
+use irsactl::externaldns::hosts::{desired_hosts, exclusion, unread_annotations};
 use irsactl::externaldns::logs::{classify, explain, severity, story};
+use irsactl::externaldns::objects::resource_names;
 use irsactl::externaldns::protect::protected_changes;
 use irsactl::externaldns::selector::Selector;
 use irsactl::externaldns::settings::Settings;
+use irsactl::externaldns::view::View;
 use irsactl::externaldns::{helm, manifest};
 use irsactl::k8s::{Kubernetes, diff};
 use irsactl::plan::iamserviceaccount::{annotation, is_ours, label, wrong_audience};

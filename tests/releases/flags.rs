@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use irsactl::externaldns::flags::{self, Flag, Kind};
-use irsactl::externaldns::rbac;
+use irsactl::externaldns::sources;
 use irsactl::externaldns::version::NEWEST;
 
 use crate::RELEASES;
@@ -70,11 +70,11 @@ fn each_release_has_the_sources_that_the_table_says() {
     let helps = helps();
     let all: BTreeSet<_> = helps.iter().flat_map(|(_, help)| sources_of(help)).collect();
     let never =
-        |name: &str| rbac::check_source(name, NEWEST).is_err_and(|why| why.starts_with(&format!("source {name}: ")));
+        |name: &str| sources::check_source(name, NEWEST).is_err_and(|why| why.starts_with(&format!("source {name}: ")));
     let wanted: BTreeSet<_> = all.into_iter().filter(|name| !never(name)).collect();
     for (release, help) in &helps {
         let version = release.parse().unwrap();
-        let known = wanted.iter().copied().filter(|name| rbac::check_source(name, version).is_ok());
+        let known = wanted.iter().copied().filter(|name| sources::check_source(name, version).is_ok());
         let real = sources_of(help).into_iter().filter(|name| !never(name));
         assert_eq!(known.collect::<Vec<_>>(), real.collect::<Vec<_>>(), "{release}");
     }

@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::super::Plan;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
-use crate::externaldns::hosts::{View, vanishing};
+use crate::externaldns::hosts::vanishing;
 use crate::externaldns::protect::{ProtectedChange, Risk, What, protected_changes};
 use crate::externaldns::registry::{Owned, Record};
 use crate::externaldns::settings::{Policy, Settings};
+use crate::externaldns::view::View;
 
 /// How many records a message names.
 const NAMED: usize = 10;

@@ -2,14 +2,16 @@
 
 use serde_json::Value;
 
-use super::records::{Found, Wanted};
+use super::records::{Found, Wanted, covers};
 use super::{Check, Dns, ids, listed};
 use crate::error::shell_word;
 use crate::externaldns::filter::suitable_zones;
-use crate::externaldns::hosts::{Desired, Excluded, View, desired_hosts, exclusion, resource};
+use crate::externaldns::hosts::{Desired, Excluded, desired_hosts, exclusion};
+use crate::externaldns::objects::resource;
 use crate::externaldns::registry::normalize;
 use crate::externaldns::selector::Selector;
 use crate::externaldns::version::{LEGACY_PREFIX, PREFIX};
+use crate::externaldns::view::View;
 use crate::verify::command::Command;
 
 /// How far a name may be off to be taken for a slip of the finger.
@@ -34,12 +36,6 @@ pub fn follow(dns: &Dns, host: &str) -> Check {
             None => dns.unasked(&host, objects),
         }),
     }
-}
-
-/// True for a wildcard that stands for a name.
-pub(super) fn covers(wildcard: &str, host: &str) -> bool {
-    let rest = wildcard.strip_prefix('*').filter(|rest| rest.starts_with('.'));
-    rest.is_some_and(|rest| host.len() > rest.len() && host.ends_with(rest))
 }
 
 /// What everything would ask for if nothing were left out, with either prefix.

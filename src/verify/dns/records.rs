@@ -5,15 +5,16 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::hostname::covers;
 use super::{Check, Contents, Dns, counted, ids, listed, namespace, shown};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{Zone, suitable_zones};
-use crate::externaldns::hosts::{Desired, Unread, View, desired_hosts, is_readable, unread_annotations, vanishing};
+use crate::externaldns::hosts::{Desired, Unread, desired_hosts, unread_annotations, vanishing};
 use crate::externaldns::leftovers::{change, commands};
+use crate::externaldns::objects::is_readable;
 use crate::externaldns::registry::{Class, Owned, Record, TxtProblem, normalize, txt_value};
 use crate::externaldns::settings::APEX_TXT_PREFIX;
 use crate::externaldns::version::{Feature, LEGACY_PREFIX, PREFIX};
+use crate::externaldns::view::View;
 use crate::verify::command::Command;
 use crate::verify::{Look, Status};
 
@@ -584,4 +585,10 @@ fn target(text: &str) -> String {
     let name = normalize(text);
     let name = name.strip_prefix("dualstack.").unwrap_or(&name);
     name.parse::<IpAddr>().map_or_else(|_| name.to_owned(), |address| address.to_string())
+}
+
+/// True for a wildcard that stands for a name.
+pub(super) fn covers(wildcard: &str, host: &str) -> bool {
+    let rest = wildcard.strip_prefix('*').filter(|rest| rest.starts_with('.'));
+    rest.is_some_and(|rest| host.len() > rest.len() && host.ends_with(rest))
 }

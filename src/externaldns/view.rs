@@ -1,0 +1,176 @@
+//! What an installation of ExternalDNS looks at, of its arguments or of the settings that it would get.
+
+use serde_json::{Map, Value};
+
+use super::args::Installed;
+use super::filter::DomainFilter;
+use super::objects;
+use super::selector::Selector;
+use super::settings::{Prefixes, Settings};
+use super::version::LEGACY_PREFIX;
+
+pub(super) const PUBLISH_INTERNAL: &str = "publish-internal-services";
+pub(super) const IGNORE_ANNOTATION: &str = "ignore-hostname-annotation";
+pub(super) const IGNORE_RULES: &str = "ignore-ingress-rules-spec";
+pub(super) const IGNORE_TLS: &str = "ignore-ingress-tls-spec";
+
+/// Switches that decide which hosts are seen.
+const SWITCHES: &[&str] = &[PUBLISH_INTERNAL, IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS];
+
+/// What an installation looks at: the part of its settings that decides which hosts it sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// `--source`.
+    pub sources: Vec<String>,
+    /// Annotations that are read.
+    pub prefixes: Prefixes,
+    /// Domains looked after.
+    pub domains: DomainFilter,
+    /// `--ingress-class`.
+    pub ingress_classes: Vec<String>,
+    /// `--annotation-filter`.
+    pub annotations: Selector,
+    /// `--label-filter`.
+    pub labels: Selector,
+    /// `--namespace`; `None` for all.
+    pub namespace: Option<String>,
+    /// `--service-type-filter`; none means all.
+    pub service_types: Vec<String>,
+    /// `--managed-record-types` less `--exclude-record-types`.
+    pub record_types: Vec<String>,
+    /// Switches that are on: `publish-internal-services`, `ignore-hostname-annotation` and the like.
+    pub switches: Vec<&'static str>,
+    /// There is an `--fqdn-template`, so hosts can't be told from the objects.
+    pub templated: bool,
+    /// The Gateways whose routes are looked at.
+    pub gateways: Gateways,
+    /// Objects that an annotation gives to another controller are seen, too.
+    pub any_controller: bool,
+}
+
+/// `--gateway-namespace`, `--gateway-name` and `--gateway-label-filter`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gateways {
+    /// Their namespace; `None` for all.
+    pub namespace: Option<String>,
+    /// Their name; `None` for any.
+    pub name: Option<String>,
+    /// Their labels.
+    pub labels: Selector,
+}
+
+impl Gateways {
+    fn read<'a>(flag: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let text = |name: &str| flag(name).filter(|text| !text.is_empty());
+        let owned = |name: &str| text(name).map(str::to_owned);
+        Self {
+            namespace: owned("gateway-namespace"),
+            name: owned("gateway-name"),
+            labels: selector(text("gateway-label-filter")),
+        }
+    }
+}
+
+impl View {
+    /// What an installation that leaves nothing out would look at, with these annotations.
+    pub fn open(prefix: &str, legacy: bool) -> Self {
+        Self {
+            sources: objects::sources().map(str::to_owned).collect(),
+            prefixes: Prefixes { prefix: prefix.to_owned(), legacy },
+            domains: DomainFilter::default(),
+            ingress_classes: Vec::new(),
+            annotations: Selector::default(),
+            labels: Selector::default(),
+            namespace: None,
+            service_types: Vec::new(),
+            record_types: record_types(Vec::new(), &[]),
+            switches: Vec::new(),
+            templated: false,
+            gateways: Gateways::default(),
+            any_controller: true,
+        }
+    }
+
+    /// True where a switch that decides which hosts are seen is on.
+    pub(super) fn on(&self, switch: &str) -> bool {
+        self.switches.contains(&switch)
+    }
+
+    /// The annotations of an object, as they are read.
+    pub(super) fn annotations(&self, object: &Value) -> Map<String, Value> {
+        with_legacy(object["metadata"]["annotations"].as_object().cloned().unwrap_or_default(), &self.prefixes)
+    }
+
+    /// The value of an annotation of ExternalDNS.
+    pub(super) fn annotation<'a>(&self, annotations: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+        annotations.get(&format!("{}{name}", self.prefixes.prefix))?.as_str()
+    }
+}
+
+impl From<&Settings> for View {
+    fn from(settings: &Settings) -> Self {
+        let all = |flag: &str| settings.extra_all(flag).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        Self {
+            sources: settings.sources.clone(),
+            prefixes: settings.prefixes(),
+            domains: DomainFilter::new(&settings.domain_filters, &settings.exclude_domains),
+            ingress_classes: settings.ingress_classes.clone(),
+            annotations: selector(settings.annotation_filter.as_deref()),
+            labels: selector(settings.label_filter.as_deref()),
+            namespace: settings.extra("namespace").filter(|text| !text.is_empty()).map(str::to_owned),
+            service_types: all("service-type-filter"),
+            record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
+            switches: SWITCHES.iter().copied().filter(|flag| settings.extra_switch(flag)).collect(),
+            templated: settings.extra("fqdn-template").is_some_and(|text| !text.is_empty()),
+            gateways: Gateways::read(|flag| settings.extra(flag)),
+            any_controller: false,
+        }
+    }
+}
+
+impl From<&Installed> for View {
+    fn from(installed: &Installed) -> Self {
+        let arguments = &installed.arguments;
+        let all = |flag: &str| arguments.all(flag).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        Self {
+            sources: installed.sources.clone(),
+            prefixes: installed.prefixes(),
+            domains: installed.domain_filter(),
+            ingress_classes: installed.ingress_classes.clone(),
+            annotations: selector(installed.annotation_filter.as_deref()),
+            labels: selector(installed.label_filter.as_deref()),
+            namespace: arguments.get("namespace").filter(|text| !text.is_empty()).map(str::to_owned),
+            service_types: all("service-type-filter"),
+            record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
+            switches: SWITCHES.iter().copied().filter(|flag| arguments.bool(flag) == Some(true)).collect(),
+            templated: arguments.get("fqdn-template").is_some_and(|text| !text.is_empty()),
+            gateways: Gateways::read(|flag| arguments.get(flag)),
+            any_controller: false,
+        }
+    }
+}
+
+fn selector(text: Option<&str>) -> Selector {
+    Selector::parse(text.unwrap_or_default()).unwrap_or_default()
+}
+
+fn record_types(managed: Vec<String>, excluded: &[String]) -> Vec<String> {
+    let managed = if managed.is_empty() { ["A", "AAAA", "CNAME"].map(str::to_owned).to_vec() } else { managed };
+    managed.into_iter().filter(|kind| !excluded.contains(kind)).collect()
+}
+
+/// The old keys under the new prefix too; where both are set, the new one stays.
+fn with_legacy(mut annotations: Map<String, Value>, prefixes: &Prefixes) -> Map<String, Value> {
+    if !prefixes.legacy {
+        return annotations;
+    }
+    let twin = |(key, value): (&String, &Value)| {
+        let name = key.strip_prefix(LEGACY_PREFIX)?;
+        Some((format!("{}{name}", prefixes.prefix), value.clone()))
+    };
+    let twins: Vec<_> = annotations.iter().filter_map(twin).collect();
+    for (key, value) in twins {
+        annotations.entry(key).or_insert(value);
+    }
+    annotations
+}
