@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::support::aws::change;
 use crate::support::{Run, Sandbox, irsactl};
 
 const SECRET: &str = "TopSecretValue0123456789";
@@ -221,4 +222,41 @@ fn a_request_that_is_quoted_by_sts_is_not_shown() {
         command.env("AWS_SHARED_CREDENTIALS_FILE", &files.0).env("AWS_CONFIG_FILE", &files.1);
         command.env("AWS_PROFILE", "role");
     });
+}
+
+#[test]
+fn a_key_among_the_arguments_of_a_deployment_is_not_shown() {
+    let sandbox = Sandbox::lease();
+    sandbox.create_namespace("external-dns");
+    let labels = json!({"app": "external-dns"});
+    let arguments = ["--source=service", "--provider=aws", "--policy=sync", &format!("--txt-encrypt-aes-key={SECRET}")];
+    let container = json!({
+        "name": "external-dns",
+        "image": "registry.k8s.io/external-dns/external-dns:v0.23.0",
+        "args": arguments,
+        "env": [{"name": "EXTERNAL_DNS_PDNS_API_KEY", "value": SECRET}],
+    });
+    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [container]}});
+    let spec = json!({"replicas": 0, "selector": {"matchLabels": labels}, "template": template});
+    let deployment = json!({"metadata": {"name": "external-dns"}, "spec": spec});
+    sandbox.create("/apis/apps/v1/namespaces/external-dns/deployments", &deployment);
+    // What sync would delete.
+    let owned = "\"heritage=external-dns,external-dns/owner=default,external-dns/resource=ingress/default/web\"";
+    let record = |name: &str, kind: &str, value: &str| {
+        let set = json!({"Name": name, "Type": kind, "TTL": 60, "ResourceRecords": [{"Value": value}]});
+        json!({"Action": "CREATE", "ResourceRecordSet": set})
+    };
+    let changes = [record("app.example.com", "A", "192.0.2.1"), record("a-app.example.com", "TXT", owned)];
+    change(&sandbox, &json!({"Changes": changes}));
+    let plan = "install external-dns --cluster eksdemo1 --adopt";
+    for (line, shown) in [
+        (plan.to_owned(), "- --txt-encrypt-aes-key=(hidden)"),
+        (format!("{plan} -o json"), "--txt-encrypt-aes-key=(hidden)"),
+        (format!("{plan} --policy sync"), "--txt-encrypt-aes-key (hidden) → (none)"),
+        ("verify external-dns --cluster eksdemo1".to_owned(), "irsactl install external-dns"),
+    ] {
+        let run = sandbox.run(&line);
+        let printed = run.stdout + &run.stderr;
+        assert!(printed.contains(shown) && !printed.contains(SECRET), "{line}: {printed}");
+    }
 }
