@@ -78,7 +78,7 @@ pub(super) async fn credentials(
         let plugin = Arc::clone(&plugin);
         Box::pin(async move { run(&plugin).await?.made().ok_or_else(|| plugin.failed("gave no token any more")) })
     }));
-    token.starting_with(first).map(Some)
+    token.starting_with(&first).map(Some)
 }
 
 /// Runs it until it has ended or the run's time is over.

@@ -1,6 +1,7 @@
 //! Bearer tokens that are made anew before they expire.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -10,6 +11,9 @@ use http::header::HeaderValue;
 use super::error::no_credentials;
 use crate::error::{Error, ErrorCode, Result};
 use crate::files;
+
+/// A file's token is read again after this time.
+const REREAD: Duration = Duration::from_mins(1);
 
 /// A token, and for how long it may be used; without a time, for as long as the run takes.
 pub(super) struct Made {
@@ -34,7 +38,7 @@ impl Token {
     }
 
     /// The same with a token that was made already.
-    pub(super) fn starting_with(self, first: Made) -> Result<Self> {
+    pub(super) fn starting_with(self, first: &Made) -> Result<Self> {
         Ok(Self { current: Mutex::new(Some(current(first)?)), ..self })
     }
 
@@ -43,16 +47,16 @@ impl Token {
         let server = server.to_owned();
         let last = std::sync::Mutex::new(None);
         Self::new(Box::new(move || {
-            let read = files::whole(&path).map_err(|err| err.to_string()).and_then(|bytes| {
-                let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-                if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(text) }
-            });
-            let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let token = read.or_else(|why| last.clone().ok_or(why));
-            *last = token.as_ref().ok().cloned();
-            let made = token
-                .map(|token| Made { token, lifetime: Some(Duration::from_mins(1)) })
-                .map_err(|why| no_credentials(&server).cause(format!("its token file {}: {why}", path.display())));
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            let made = match (read(&path), last.clone()) {
+                (Ok(token), _) | (Err(_), Some(token)) => {
+                    *last = Some(token.clone());
+                    Ok(Made { token, lifetime: Some(REREAD) })
+                }
+                (Err(why), None) => {
+                    Err(no_credentials(&server).cause(format!("its token file {}: {why}", path.display())))
+                }
+            };
             Box::pin(std::future::ready(made))
         }))
     }
@@ -65,12 +69,19 @@ impl Token {
         {
             return Ok(header.clone());
         }
-        let (header, _) = known.insert(current((self.make)().await?)?);
+        let (header, _) = known.insert(current(&(self.make)().await?)?);
         Ok(header.clone())
     }
 }
 
-fn current(made: Made) -> Result<Current> {
+/// The token of a file, which ends with a line end or not.
+fn read(path: &Path) -> std::result::Result<String, String> {
+    let bytes = files::whole(path).map_err(|err| err.to_string())?;
+    let token = String::from_utf8_lossy(&bytes).trim().to_owned();
+    if token.is_empty() { Err("it is empty".to_owned()) } else { Ok(token) }
+}
+
+fn current(made: &Made) -> Result<Current> {
     let mut header = HeaderValue::try_from(format!("Bearer {}", made.token)).map_err(|_| {
         Error::new(ErrorCode::ClusterUnauthorized, "the token for the cluster has characters of no token")
     })?;
@@ -112,7 +123,7 @@ mod tests {
         assert_eq!(token.header().await.unwrap(), "Bearer secret-0");
         assert_eq!(token.header().await.unwrap(), "Bearer secret-1");
         let (token, made) = counted(None);
-        let token = token.starting_with(Made { token: "first".to_owned(), lifetime: None }).unwrap();
+        let token = token.starting_with(&Made { token: "first".to_owned(), lifetime: None }).unwrap();
         assert_eq!(token.header().await.unwrap(), "Bearer first");
         assert_eq!(made.load(Ordering::SeqCst), 0);
     }
