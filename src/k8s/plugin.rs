@@ -150,3 +150,53 @@ impl Plugin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio_util::sync::CancellationToken;
+
+    async fn given(script: &str, timeout: Duration) -> (Result<Option<Token>>, AuthInfo) {
+        let (args, env) = (vec!["-c".to_owned(), script.to_owned()], None);
+        let exec = ExecConfig { command: Some("sh".to_owned()), args: Some(args), env, ..ExecConfig::default() };
+        let mut user = AuthInfo::default();
+        let wait = Wait::new(CancellationToken::new(), timeout);
+        (credentials(exec, &mut user, "https://k8s.test", &wait).await, user)
+    }
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    #[tokio::test]
+    async fn a_certificate_is_the_clients_and_a_token_is_sent() {
+        let status = |status: &str| format!("echo '{{\"status\": {{{status}}}}}'");
+        let certificate = r#""clientCertificateData": "CERT", "clientKeyData": "KEY""#;
+        let (token, user) = given(&status(certificate), LONG).await;
+        assert!(token.unwrap().is_none());
+        assert_eq!(user.client_certificate_data, Some(STANDARD.encode("CERT")));
+        assert_eq!(json!(user)["client-key-data"], STANDARD.encode("KEY"));
+        let (token, user) = given(&status(&format!(r#"{certificate}, "token": "t""#)), LONG).await;
+        assert_eq!(token.unwrap().unwrap().header().await.unwrap(), "Bearer t");
+        assert!(user.client_certificate_data.is_some());
+        let (token, _) = given(&status(r#""token": "", "clientKeyData": "KEY""#), LONG).await;
+        assert_eq!(token.err().unwrap().code, ErrorCode::ClusterUnauthorized);
+    }
+
+    #[test]
+    fn a_token_is_made_anew_before_it_ends() {
+        let lifetime = |left: i64| {
+            let end = Timestamp::now() + SignedDuration::from_secs(left);
+            let text = format!(r#"{{"token": "t", "expirationTimestamp": "{end}"}}"#);
+            serde_json::from_str::<Status>(&text).unwrap().made().unwrap().lifetime.unwrap().as_secs()
+        };
+        assert!((839..=840).contains(&lifetime(900)));
+        assert_eq!((lifetime(30), lifetime(-30)), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_hangs_is_waited_for_until_the_time_is_over() {
+        let (token, _) = given("sleep 1", Duration::from_millis(100)).await;
+        let error = token.err().unwrap();
+        assert_eq!(error.code, ErrorCode::Timeout);
+        assert!(error.to_string().contains("exec plugin sh"), "{error}");
+    }
+}
