@@ -25,8 +25,9 @@ use crate::wait::Wait;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// EKS accepts a token for 15 minutes ("Cluster access management", Amazon EKS User Guide).
-const TOKEN_LIFETIME: Duration = Duration::from_mins(10);
+/// EKS accepts a token for 15 minutes ("Cluster access management", Amazon EKS User Guide), but no longer than the
+/// credentials that signed it, which may have five minutes left.
+const TOKEN_LIFETIME: Duration = Duration::from_mins(4);
 
 pub(super) struct Connection {
     pub(super) client: Client,
@@ -128,12 +129,17 @@ impl Kubernetes {
         let config = with_proxy(config, proxy)?;
         // An exec plugin runs while the client is built, and may take seconds.
         let connected = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || {
+        let waiting = wait.clone();
+        let connection = tokio::task::spawn_blocking(move || {
             let _runtime = connected.enter();
             Self::connect(config, None, wait)
-        })
-        .await
-        .map_err(|err| Error::new(ErrorCode::Internal, "the connection can't be set up").cause(err.to_string()))?
+        });
+        tokio::select! {
+            connection = connection => connection.map_err(|err| {
+                Error::new(ErrorCode::Internal, "the connection can't be set up").cause(err.to_string())
+            })?,
+            end = waiting.ended() => Err(end.cause(format!("the exec plugin of {origin} was running"))),
+        }
     }
 
     fn connect(mut config: Config, token: Option<Token>, wait: Wait) -> Result<Self> {

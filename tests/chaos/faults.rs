@@ -161,6 +161,16 @@ fn calls_stall() {
     survived("10 % stall for 3 s", &Faults { aws: faults(), kubernetes: faults() });
 }
 
+/// A connection that dies without a word, and one more when the log is followed.
+#[test]
+fn calls_are_never_answered() {
+    let slow = json!({"service": "route53", "userAgent": "aws-sdk-go", "delay_ms": 1500});
+    let list = json!({"verb": "list", "hold": true, "times": 1});
+    let log = json!({"path": "*/log", "skip": 1, "hold": true, "times": 1});
+    let faults = Faults { aws: vec![slow], kubernetes: vec![list, log] };
+    assert!(survived_by(INSTALLATION, "calls are never answered", &faults) > 2);
+}
+
 #[test]
 fn the_kubernetes_api_restarts() {
     for after in [false, true] {

@@ -1,0 +1,79 @@
+//! How a run ends: where what it starts with stalls, and where nobody reads what it prints.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Run, Sandbox, irsactl, until};
+
+/// Ends by itself with the time, and at once by a signal.
+fn ends(command: &dyn Fn(&str) -> Command, says: &str) {
+    let start = Instant::now();
+    let run = Run::of(&mut command("1s")).exits(1).says(&["not finished within 1s", says, "hint: "]);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}: {run:?}", start.elapsed());
+
+    let start = Instant::now();
+    let run = Run::start(command("1m"));
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(Command::new("kill").args(["-TERM", &run.process.id().to_string()]).status().unwrap().success());
+    let run = run.end().exits(130).says(&["interrupted", says]);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}: {run:?}", start.elapsed());
+}
+
+#[test]
+fn a_credential_process_that_stalls_ends_with_the_time_and_by_signals() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("config");
+    std::fs::write(&file, "[default]\ncredential_process = sleep 20\n").unwrap();
+    let command = |timeout: &str| {
+        let mut command = irsactl(["get", "iamserviceaccount", "--cluster", "eksdemo1", "--timeout", timeout]);
+        command.env("AWS_CONFIG_FILE", &file).env("AWS_REGION", "us-west-2");
+        command
+    };
+    ends(&command, "the AWS credentials were being fetched");
+}
+
+#[test]
+fn an_exec_plugin_that_stalls_ends_with_the_time_and_by_signals() {
+    let sandbox = Sandbox::lease();
+    let plugin = sandbox.file("plugin", "#!/bin/sh\nexec sleep 20\n");
+    std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let text = std::fs::read_to_string(sandbox.fact("kubeconfig")).unwrap();
+    let (before, _) = text.split_once("token: ").unwrap();
+    let exec = format!(
+        "{before}exec: {{apiVersion: client.authentication.k8s.io/v1, command: {}, interactiveMode: Never}}\n",
+        plugin.display()
+    );
+    let file = sandbox.file("kubeconfig-exec", &exec);
+    let command = |timeout: &str| {
+        let line =
+            format!("install external-dns --cluster eksdemo1 --timeout {timeout} --kubeconfig {}", file.display());
+        sandbox.command(line.split_whitespace())
+    };
+    ends(&command, "the exec plugin of kubeconfig");
+}
+
+/// Nobody reads what it prints.
+fn unread(sandbox: &Sandbox, line: &str) -> Run {
+    let mut run = Run::start(sandbox.command(line.split_whitespace()));
+    drop(run.process.stdout.take());
+    run.end()
+}
+
+#[test]
+fn a_reader_that_goes_away_changes_neither_what_is_done_nor_the_exit_code() {
+    let sandbox = Sandbox::lease();
+    for output in ["", "-o json"] {
+        unread(&sandbox, &format!("create policy --detailed-exitcode {output}")).exits(3);
+        sandbox.fault(&json!({"deny": "iam:CreatePolicy"}));
+        let failed = unread(&sandbox, &format!("create policy --approve {output}")).exits(1);
+        failed.says(&["iam:CreatePolicy"]);
+        sandbox.heal();
+    }
+    assert!(!sandbox.has_policy("AllowExternalDNSUpdates"));
+    unread(&sandbox, "create policy --approve").ok();
+    until("the policy is there", || sandbox.has_policy("AllowExternalDNSUpdates").then_some(()));
+    unread(&sandbox, "verify external-dns --cluster eksdemo1").exits(4);
+}
