@@ -168,7 +168,7 @@ fn a_run_that_ended_early_is_finished_by_the_next() {
     let sandbox = Sandbox::lease();
     for (flags, next, goes) in [
         ("", "", &["- Policy", "- Stack", "- ServiceAccount", "- Namespace"][..]),
-        ("--policy-name Mine", "--aws-only", &["- Policy              Mine", "- Stack"]),
+        ("--policy-name Mine", "--aws-only", &["- Policy  Mine", "- Stack"]),
     ] {
         install(&sandbox, flags);
         sandbox.fault(&json!({"deny": "iam:DeletePolicy"}));
