@@ -247,17 +247,17 @@ impl Kubernetes {
     /// Sends a call, again where that helps.
     pub(super) async fn text(&self, call: &Call) -> Result<String> {
         let send = async |request| self.connection.client.request_text(request).await;
-        self.repeated(call, async |attempt| self.attempt(call, attempt, send).await).await
+        let limit = |attempt| if call.repeatable { ANSWER.min(FIRST_ANSWER * attempt) } else { ANSWER };
+        self.repeated(call, async |attempt| self.attempt(call, limit(attempt), send).await).await
     }
 
-    /// One attempt of a call that `send` sends. The outer error ends all attempts.
+    /// One attempt of a call, which `send` sends and whose answer comes within `limit`. The outer error ends all attempts.
     pub(super) async fn attempt<T>(
         &self,
         call: &Call,
-        attempt: u32,
+        limit: Duration,
         send: impl AsyncFnOnce(Request<Vec<u8>>) -> Result<T, kube::Error>,
     ) -> Result<Result<T, kube::Error>> {
-        let limit = if call.repeatable { ANSWER.min(FIRST_ANSWER * attempt) } else { ANSWER };
         let answer = async {
             let request = self.authorized(call).await?;
             let late = |_| {

@@ -59,7 +59,8 @@ impl Kubernetes {
         let mut call = log_call(namespace, pod, container);
         let _ = write!(call.path, "&follow=true&sinceSeconds={}", since.as_secs() + 1);
         let send = async |request| self.connection.client.request_stream(request).await;
-        let stream = self.repeated(&call, async |attempt| self.attempt(&call, attempt, send).await).await?;
+        // The kubelet answers with the first line, whenever that comes.
+        let stream = self.repeated(&call, async |_| self.attempt(&call, Duration::MAX, send).await).await?;
         let state = (Box::pin(stream), self.wait.clone(), call.operation.object);
         Ok(stream::try_unfold(state, |(mut stream, wait, pod)| async move {
             let mut line = Vec::new();

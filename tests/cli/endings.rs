@@ -1,6 +1,7 @@
 //! How a run ends: where what it starts with stalls, and where nobody reads what it prints.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -8,15 +9,24 @@ use serde_json::json;
 
 use crate::support::{Run, Sandbox, irsactl, until};
 
+/// A program that takes its time, and says by a file of its own that it has begun.
+fn slow(folder: &Path) -> (PathBuf, PathBuf) {
+    let (program, begun) = (folder.join("slow"), folder.join("begun"));
+    std::fs::write(&program, format!("#!/bin/sh\n: > {}\nexec sleep 20\n", begun.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    (program, begun)
+}
+
 /// Ends by itself with the time, and at once by a signal.
-fn ends(command: &dyn Fn(&str) -> Command, says: &str) {
+fn ends(command: &dyn Fn(&str) -> Command, begun: &Path, says: &str) {
     let start = Instant::now();
-    let run = Run::of(&mut command("1s")).exits(1).says(&["not finished within 1s", says, "hint: "]);
+    let run = Run::of(&mut command("2s")).exits(1).says(&["not finished within 2s", says, "hint: "]);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}: {run:?}", start.elapsed());
 
+    std::fs::remove_file(begun).unwrap();
     let start = Instant::now();
     let run = Run::start(command("1m"));
-    std::thread::sleep(Duration::from_secs(1));
+    until("it waits", || begun.exists().then_some(()));
     assert!(Command::new("kill").args(["-TERM", &run.process.id().to_string()]).status().unwrap().success());
     let run = run.end().exits(130).says(&["interrupted", says]);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}: {run:?}", start.elapsed());
@@ -26,20 +36,20 @@ fn ends(command: &dyn Fn(&str) -> Command, says: &str) {
 fn a_credential_process_that_stalls_ends_with_the_time_and_by_signals() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("config");
-    std::fs::write(&file, "[default]\ncredential_process = sleep 20\n").unwrap();
+    let (program, begun) = slow(home.path());
+    std::fs::write(&file, format!("[default]\ncredential_process = {}\n", program.display())).unwrap();
     let command = |timeout: &str| {
         let mut command = irsactl(["get", "iamserviceaccount", "--cluster", "eksdemo1", "--timeout", timeout]);
         command.env("AWS_CONFIG_FILE", &file).env("AWS_REGION", "us-west-2");
         command
     };
-    ends(&command, "the AWS credentials were being fetched");
+    ends(&command, &begun, "the AWS credentials were being fetched");
 }
 
 #[test]
 fn an_exec_plugin_that_stalls_ends_with_the_time_and_by_signals() {
     let sandbox = Sandbox::lease();
-    let plugin = sandbox.file("plugin", "#!/bin/sh\nexec sleep 20\n");
-    std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let (plugin, begun) = slow(sandbox.file("kubeconfig-exec", "").parent().unwrap());
     let text = std::fs::read_to_string(sandbox.fact("kubeconfig")).unwrap();
     let (before, _) = text.split_once("token: ").unwrap();
     let exec = format!(
@@ -52,7 +62,7 @@ fn an_exec_plugin_that_stalls_ends_with_the_time_and_by_signals() {
             format!("install external-dns --cluster eksdemo1 --timeout {timeout} --kubeconfig {}", file.display());
         sandbox.command(line.split_whitespace())
     };
-    ends(&command, "the exec plugin of kubeconfig");
+    ends(&command, &begun, "the exec plugin of kubeconfig");
 }
 
 /// Nobody reads what it prints.

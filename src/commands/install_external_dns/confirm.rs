@@ -222,7 +222,9 @@ async fn synced(
     if past.lines().rev().find_map(verdict) == Some(true) {
         return Ok(true);
     }
-    let mut log = Box::pin(kubernetes.follow_logs(namespace, pod, CONTAINER, start.elapsed()).await?);
+    let log = timeout(silence, kubernetes.follow_logs(namespace, pod, CONTAINER, start.elapsed()));
+    let Ok(log) = log.await else { return Ok(false) };
+    let mut log = Box::pin(log?);
     loop {
         let Ok(Some(line)) = timeout(silence, log.next()).await else { return Ok(false) };
         let line = line.map_err(|end| not_synced(end, refusals))?;
@@ -278,18 +280,16 @@ mod tests {
     use super::*;
     use crate::ui::Output;
 
-    /// A log that was read, and one that is followed on a connection that died without a word.
-    #[tokio::test]
-    async fn a_log_that_falls_silent_is_read_anew() {
+    /// A log that was read, and one that is followed on a connection that dies after this, without a word.
+    async fn is_read_anew(before: &'static str) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {
-            for head in ["connection: close\r\ncontent-length: 0", "transfer-encoding: chunked"] {
+            for answer in ["HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", before] {
                 let (mut stream, _) = listener.accept().unwrap();
-                let length = stream.read(&mut [0; 16 * 1024]).unwrap();
-                assert!(length > 0);
-                stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n").as_bytes()).unwrap();
-                if head.starts_with("transfer") {
+                assert!(stream.read(&mut [0; 16 * 1024]).unwrap() > 0);
+                stream.write_all(answer.as_bytes()).unwrap();
+                if answer == before {
                     // Until the client goes away.
                     let _ = stream.read(&mut [0; 1]);
                 }
@@ -302,5 +302,11 @@ mod tests {
         let silence = Duration::from_millis(200);
         let synced = synced(&kubernetes, "dns", "pod", silence, &mut Vec::new(), &task).await;
         assert!(!synced.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_log_that_falls_silent_is_read_anew() {
+        is_read_anew("").await;
+        is_read_anew("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
     }
 }
