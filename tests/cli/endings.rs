@@ -12,7 +12,7 @@ use crate::support::{Run, Sandbox, irsactl, until};
 /// A program that takes its time, and says by a file of its own that it has begun.
 fn slow(folder: &Path) -> (PathBuf, PathBuf) {
     let (program, begun) = (folder.join("slow"), folder.join("begun"));
-    std::fs::write(&program, format!("#!/bin/sh\n: > {}\nexec sleep 20\n", begun.display())).unwrap();
+    std::fs::write(&program, format!("#!/bin/sh\n: > {}\nexec sleep 20 2>&-\n", begun.display())).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
     (program, begun)
 }
@@ -62,7 +62,7 @@ fn an_exec_plugin_that_stalls_ends_with_the_time_and_by_signals() {
             format!("install external-dns --cluster eksdemo1 --timeout {timeout} --kubeconfig {}", file.display());
         sandbox.command(line.split_whitespace())
     };
-    ends(&command, &begun, "the exec plugin of kubeconfig");
+    ends(&command, &begun, "the kubeconfig's exec plugin");
 }
 
 /// Nobody reads what it prints.
