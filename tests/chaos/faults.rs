@@ -142,8 +142,8 @@ fn replies_are_lost() {
     survived(
         "replies lost",
         &Faults {
-            aws: actions.iter().map(|action| lost(action)).collect(),
-            kubernetes: ["patch", "delete"].iter().map(|verb| lost_in_kubernetes(verb)).collect(),
+            aws: actions.iter().map(lost).collect(),
+            kubernetes: ["patch", "delete"].iter().map(lost_in_kubernetes).collect(),
         },
     );
 }
