@@ -29,7 +29,11 @@ impl Context {
     /// AWS, as the caller.
     pub(crate) async fn aws(&self, args: &shared::Aws) -> Result<&Aws> {
         let options = Options { region: args.region.clone(), profile: args.profile.clone() };
-        self.aws.get_or_try_init(|| Aws::connect(&options, self.wait.clone())).await
+        tokio::select! {
+            biased;
+            aws = self.aws.get_or_try_init(|| Aws::connect(&options, self.wait.clone())) => aws,
+            end = self.wait.ended() => Err(end.cause("the AWS credentials were being fetched")),
+        }
     }
 
     /// The region, once it is known.

@@ -200,7 +200,7 @@ fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {
     std::thread::spawn(|| rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0; 1]));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| Error::new(ErrorCode::Internal, format!("can't start: {e}")))?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let cancel = CancellationToken::new();
         tokio::spawn(watch_signals(cancel.clone(), ui.clone()));
         let wait = Wait::new(cancel, timeout(&cli.command));
@@ -210,7 +210,10 @@ fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {
             Some(command) => error.with_command(&command),
             None => error,
         })
-    })
+    });
+    // A plugin that is still running isn't waited for.
+    runtime.shutdown_background();
+    result
 }
 
 /// The process's own command, as a shell reads it, with its region and approved; none where it reads stdin, which is

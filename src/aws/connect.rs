@@ -93,7 +93,10 @@ impl Aws {
     pub(super) async fn credentials(&self) -> Result<Credentials> {
         let missing = || Error::new(ErrorCode::NoCredentials, "no AWS credentials");
         let provider = self.inner.config.credentials_provider().ok_or_else(missing)?;
-        let credentials = provider.provide_credentials().await;
+        let credentials = tokio::select! {
+            credentials = provider.provide_credentials() => credentials,
+            end = self.wait().ended() => return Err(end.cause("the AWS credentials were being renewed")),
+        };
         credentials.map_err(|error| missing().cause(innermost(&error)).hint(&self.inner.renew))
     }
 }
@@ -148,7 +151,6 @@ async fn settings(options: &Options, metadata: imds::Client) -> Result<SdkConfig
         .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(files.build())
         .or_else(ImdsRegionProvider::builder().imds_client(metadata).build());
-    let timeouts = TimeoutConfig::builder().operation_timeout(CALL).operation_attempt_timeout(ATTEMPT).build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(region)
         .no_credentials()
@@ -158,7 +160,7 @@ async fn settings(options: &Options, metadata: imds::Client) -> Result<SdkConfig
                 .with_initial_backoff(FIRST_PAUSE)
                 .with_max_backoff(LONGEST_PAUSE),
         )
-        .timeout_config(timeouts);
+        .timeout_config(timeouts());
     // Calls that fetch credentials carry this; it can't hold a slash.
     if let Ok(name) = AppName::new(super::USER_AGENT.replace('/', "-")) {
         loader = loader.app_name(name);
@@ -172,10 +174,15 @@ async fn settings(options: &Options, metadata: imds::Client) -> Result<SdkConfig
     Ok(loader.load().await)
 }
 
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_timeout(CALL).operation_attempt_timeout(ATTEMPT).build()
+}
+
 /// Settings for the calls that fetch credentials (STS, SSO).
 fn provider_config(config: &SdkConfig) -> ProviderConfig {
     let provider = ProviderConfig::without_region()
         .with_behavior_version(Some(BehaviorVersion::latest()))
+        .with_timeout_config(timeouts())
         .with_region(config.region().cloned())
         .with_use_fips(config.use_fips())
         .with_use_dual_stack(config.use_dual_stack());

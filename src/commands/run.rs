@@ -10,7 +10,7 @@ use crate::error::{ErrorCode, Result};
 use crate::k8s::Kubernetes;
 use crate::plan::execute::{Tools, execute};
 use crate::plan::{Outcome, Plan};
-use crate::ui::{Ui, plan as text};
+use crate::ui::{Ui, plan as text, unless_closed};
 
 use super::preflight;
 
@@ -37,7 +37,7 @@ pub(super) async fn plan(
         // The document has no place for them.
         plan.notes.iter().for_each(|note| ui.note(note));
     } else {
-        ui.print(&text::text(&plan))?;
+        unless_closed(ui.print(&text::text(&plan)))?;
     }
     if !options.approve {
         plan.mark(Outcome::Planned);
@@ -58,7 +58,8 @@ pub(super) async fn plan(
         Err(error) => {
             // Nothing is left half done without saying so.
             if ui.output().is_document() {
-                ui.document(&plan)?;
+                // The error comes first.
+                let _ = ui.document(&plan);
             } else {
                 ui.say(&text::progress(&plan));
             }
@@ -74,7 +75,7 @@ pub(super) async fn plan(
 
 fn show_only(ui: &Ui, options: &shared::Plan, plan: &Plan) -> Result<Exit> {
     if ui.output().is_document() {
-        ui.document(plan)?;
+        unless_closed(ui.document(plan))?;
     }
     if plan.changes > 0 {
         ui.say("No changes were applied: run again with --approve");

@@ -26,7 +26,7 @@ use crate::plan::externaldns::Objects;
 use crate::plan::iamserviceaccount::ObservedStack;
 use crate::plan::removal::{
     StackRemoval, add_namespace, add_object, add_policy, add_service_account, add_stack, is_made_by_irsactl,
-    names_a_role_of_ours, names_policy,
+    names_a_role_of_ours,
 };
 use crate::plan::{Plan, StepId};
 use crate::stack::template;
@@ -63,8 +63,8 @@ struct Seen {
     found: Option<InCluster>,
     /// The policies that may go, and whom they are attached to.
     policies: Vec<(Policy, Look<Vec<String>>)>,
-    /// What is in a namespace that irsactl made; none where that can't be read.
-    contents: Option<Vec<String>>,
+    /// What is in a namespace that irsactl made, or why that can't be read.
+    contents: Look<Vec<String>>,
     /// What ExternalDNS was told; none without its Deployment.
     installed: Option<Installed>,
     /// The records that stay, as far as it is known whose they are.
@@ -81,21 +81,21 @@ async fn read(context: &Context, args: &Uninstall) -> Result<Seen> {
     )
     .await?;
     let stack = place.stack;
-    let (found, attached) =
-        try_join(in_cluster(context, args, cluster.as_ref()), policies(aws, attached_policies(stack.as_ref()))).await?;
+    let (found, named) =
+        try_join(in_cluster(context, args, cluster.as_ref()), policies(aws, named_policies(stack.as_ref()))).await?;
     let deployment = found.as_ref().and_then(|found| found.objects.deployment.as_ref());
-    let unfinished = match (&stack, &cluster) {
-        (None, Some(cluster)) => unfinished_policies(found.as_ref(), cluster, aws.region(), &args.name),
-        _ => Vec::new(),
+    let unnamed = match &stack {
+        None => left_policies(found.as_ref(), &caller, aws.region(), args),
+        Some(_) => Vec::new(),
     };
     let installed = deployment.and_then(Installed::from_deployment);
-    let (leftovers, unattached, contents) = try_join3(
+    let (leftovers, unnamed, contents) = try_join3(
         leftovers(context, aws, installed.as_ref()),
-        policies(aws, unfinished),
+        policies(aws, unnamed),
         contents(found.as_ref(), &args.namespace),
     )
     .await?;
-    Ok(Seen { caller, stack, policies: [attached, unattached].concat(), contents, installed, leftovers, found })
+    Ok(Seen { caller, stack, policies: [named, unnamed].concat(), contents, installed, leftovers, found })
 }
 
 async fn leftovers(context: &Context, aws: &Aws, installed: Option<&Installed>) -> Result<Vec<Leftover>> {
@@ -114,22 +114,20 @@ async fn in_cluster(context: &Context, args: &Uninstall, cluster: Option<&Cluste
     }
 }
 
-/// The policies of the role that its stack's template names, AWS's own excepted.
-fn attached_policies(stack: Option<&ObservedStack>) -> Vec<String> {
-    let attached = stack.and_then(|found| found.role.as_ref()).map(|role| role.attached.clone()).unwrap_or_default();
-    let own = stack.and_then(|found| template::read(&found.template).ok()).unwrap_or_default();
-    let is_own = |arn: &String| own.managed_policies.iter().any(|policy| names_policy(policy, arn));
-    attached.into_iter().map(|(_, arn)| arn).filter(|arn| !arn.contains(":iam::aws:") && is_own(arn)).collect()
+/// The policies that the stack's template names, AWS's own excepted. The role may be gone already.
+fn named_policies(stack: Option<&ObservedStack>) -> Vec<String> {
+    let named = stack.and_then(|found| template::read(&found.template).ok()).unwrap_or_default().managed_arns();
+    named.into_iter().filter(|arn| !arn.contains(":iam::aws:")).collect()
 }
 
-/// The policies that a run may have left that ended between the stack and the ServiceAccount.
-fn unfinished_policies(found: Option<&InCluster>, cluster: &Cluster, region: &str, name: &str) -> Vec<String> {
+/// The policies that a stack of this installation may have named, where it was deleted by others: that of its own, and
+/// the shared one where the ServiceAccount tells that there was an installation.
+fn left_policies(found: Option<&InCluster>, caller: &Caller, region: &str, args: &Uninstall) -> Vec<String> {
     let account = found.and_then(|found| found.service_account.as_ref());
-    if !account.is_some_and(names_a_role_of_ours) {
-        return Vec::new();
-    }
-    let names = [SHARED_POLICY.to_owned(), scoped_policy(SHARED_POLICY, region, &cluster.name, name)];
-    names.iter().map(|name| iam_arn(&cluster.partition, &cluster.account, "policy", "/", name)).collect()
+    let scoped = scoped_policy(SHARED_POLICY, region, &args.cluster.cluster, &args.name);
+    let shared = account.is_some_and(names_a_role_of_ours).then(|| SHARED_POLICY.to_owned());
+    let names = std::iter::once(scoped).chain(shared);
+    names.map(|name| iam_arn(&caller.partition, &caller.account, "policy", "/", &name)).collect()
 }
 
 /// Policies that exist, and whom they are attached to.
@@ -141,15 +139,14 @@ async fn policies(aws: &Aws, arns: Vec<String>) -> Result<Vec<(Policy, Look<Vec<
     Ok(try_join_all(reads).await?.into_iter().flatten().collect())
 }
 
-/// What is in a namespace that irsactl made; none where that can't be read.
-async fn contents(found: Option<&InCluster>, namespace: &str) -> Result<Option<Vec<String>>> {
+/// What is in a namespace that irsactl made, or why that can't be read.
+async fn contents(found: Option<&InCluster>, namespace: &str) -> Result<Look<Vec<String>>> {
     let Some(found) = found.filter(|found| found.namespace.as_ref().is_some_and(is_made_by_irsactl)) else {
-        return Ok(None);
+        return Ok(Ok(Vec::new()));
     };
     match found.kubernetes.contents(namespace).await {
-        Ok(contents) => Ok(Some(contents)),
-        Err(error) if error.code == ErrorCode::ClusterForbidden => Ok(None),
-        Err(error) => Err(error),
+        Err(error) if matches!(error.code, ErrorCode::Timeout | ErrorCode::Interrupted) => Err(error),
+        contents => Ok(contents.map_err(|error| error.to_string())),
     }
 }
 
@@ -188,24 +185,23 @@ fn add(plan: &mut Plan, args: &Uninstall, seen: &Seen) -> Result<()> {
         detach_foreign: args.detach_foreign_policies,
         role_arn: None,
     };
-    let mut aws: Vec<StepId> = Vec::new();
-    aws.extend(seen.stack.as_ref().map(|found| add_stack(plan, removal, found, &done)).transpose()?);
-    let role = seen.stack.as_ref().and_then(|found| found.role.as_ref()).map(|role| &role.role);
-    let after_stack = aws.clone();
-    for (policy, users) in &seen.policies {
-        let name = role.map(|role| role.name.as_str());
-        aws.extend(add_policy(plan, policy, users, name, &after_stack));
-    }
+    let stack = seen.stack.as_ref();
+    let policies = seen.policies.iter().filter_map(|(policy, users)| add_policy(plan, policy, users, stack, &done));
+    let mut aws: Vec<StepId> = policies.collect();
+    // The stack goes after its policies: it tells a run that goes on what they are called.
+    let before = [done.as_slice(), &aws].concat();
+    aws.extend(stack.map(|found| add_stack(plan, removal, found, &before)).transpose()?);
     let Some(found) = &seen.found else { return Ok(()) };
     // The ServiceAccount goes last: it tells a run that goes on what an earlier one was about.
-    let installed = seen.stack.is_some() || found.objects.deployment.is_some();
+    let installed = stack.is_some() || found.objects.deployment.is_some();
     let wanted = |object: &&Value| installed || names_a_role_of_ours(object);
     if let Some(object) = found.service_account.as_ref().filter(wanted) {
-        let arn = role.map(|role| role.arn.as_str());
+        let role = stack.and_then(|found| found.role.as_ref());
+        let arn = role.map(|role| role.role.arn.as_str());
         done.extend(add_service_account(plan, who, object, arn, &aws));
     }
     if let Some(namespace) = found.namespace.as_ref().filter(|found| is_made_by_irsactl(found)) {
-        add_namespace(plan, namespace, seen.contents.as_deref(), &done);
+        add_namespace(plan, namespace, &seen.contents, &done);
     }
     Ok(())
 }

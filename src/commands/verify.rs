@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::k8s::Kind;
 use crate::observe::verify::{Observer, PAUSE, look};
-use crate::ui::report;
+use crate::ui::{report, unless_closed};
 use crate::verify::{Check, Report, Status, ids};
 
 /// Looks, again and again with `--wait`, and reports the last look.
@@ -36,10 +36,10 @@ pub(super) async fn run(
     drop(task);
     let ui = &context.ui;
     if ui.output().is_document() {
-        ui.document(&report)?;
+        unless_closed(ui.document(&report))?;
     } else {
         let seen = report.checks.iter().all(|check| check.status != Status::Skip);
-        ui.print(&report::text(&report, if seen { works } else { "No broken link was found" }))?;
+        unless_closed(ui.print(&report::text(&report, if seen { works } else { "No broken link was found" })))?;
     }
     Ok(if holds(&report, how) { Exit::Success } else { Exit::Broken })
 }

@@ -7,14 +7,18 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
-use super::error::{Operation, unreachable_server};
+use super::error::Operation;
 use super::kind::escape;
 use super::{FIELD_MANAGER, Kind, Kubernetes, describe};
 use crate::error::{Error, ErrorCode, Result};
 
-/// Longest time that one answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+/// Longest time that an answer may take, as long as the server's own limit; where a call can be repeated, the first
+/// attempts get less, since a connection may have died without a word.
+const ANSWER: Duration = Duration::from_mins(1);
+const FIRST_ANSWER: Duration = Duration::from_secs(20);
 const PAGE: usize = 500;
+/// How often a listing is begun anew that took longer than the server keeps its version.
+const RESTARTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// How to apply an object.
@@ -125,12 +129,21 @@ impl Kubernetes {
         let operation = Operation::new("list", format!("{}{place}", kind.plural));
         let mut items = Vec::new();
         let mut token = String::new();
+        let mut restarts = 0;
         loop {
             let mut path = format!("{}?{query}", kind.path(namespace, None));
             if !token.is_empty() {
                 let _ = write!(path, "&continue={}", escape(&token));
             }
-            let mut page = self.json(&Call::get(operation.clone(), path)).await?;
+            let mut page = match self.json(&Call::get(operation.clone(), path)).await {
+                Err(err) if err.code == ErrorCode::Conflict && !token.is_empty() && restarts < RESTARTS => {
+                    restarts += 1;
+                    items.clear();
+                    token.clear();
+                    continue;
+                }
+                page => page?,
+            };
             if let Some(Value::Array(found)) = page.get_mut("items").map(Value::take) {
                 items.extend(found.into_iter().map(|item| typed(item, kind)));
             }
@@ -233,32 +246,38 @@ impl Kubernetes {
 
     /// Sends a call, again where that helps.
     pub(super) async fn text(&self, call: &Call) -> Result<String> {
-        self.repeated(call, || self.once(call)).await
+        let send = async |request| self.connection.client.request_text(request).await;
+        let limit = |attempt| if call.repeatable { ANSWER.min(FIRST_ANSWER * attempt) } else { ANSWER };
+        self.repeated(call, async |attempt| self.attempt(call, limit(attempt), send).await).await
     }
 
-    /// One attempt. The outer error ends all attempts.
-    async fn once(&self, call: &Call) -> Result<Result<String, kube::Error>> {
-        let request = self.authorized(call).await?;
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.connection.client.request_text(request));
+    /// One attempt of a call, which `send` sends and whose answer comes within `limit`. The outer error ends all attempts.
+    pub(super) async fn attempt<T>(
+        &self,
+        call: &Call,
+        limit: Duration,
+        send: impl AsyncFnOnce(Request<Vec<u8>>) -> Result<T, kube::Error>,
+    ) -> Result<Result<T, kube::Error>> {
+        let answer = async {
+            let request = self.authorized(call).await?;
+            let late = |_| {
+                let text = format!("no answer within {}s to {} {}", limit.as_secs(), call.method, call.path);
+                Err(kube::Error::Service(text.into()))
+            };
+            Ok(tokio::time::timeout(limit, send(request)).await.unwrap_or_else(late))
+        };
         let ended =
             async { if call.method == Method::GET { self.wait.ended().await } else { self.wait.overdue().await } };
-        let answer = tokio::select! {
+        tokio::select! {
             answer = answer => answer,
             end = ended => {
                 let Operation { verb, object } = &call.operation;
-                return Err(end.cause(format!("Kubernetes: the answer to {verb} {object} was under way")));
+                Err(end.cause(format!("Kubernetes: the answer to {verb} {object} was under way")))
             }
-        };
-        answer.map_err(|_| {
-            let seconds = ANSWER_TIMEOUT.as_secs();
-            unreachable_server(
-                self.server(),
-                &[format!("no answer within {seconds}s to {} {}", call.method, call.path)],
-            )
-        })
+        }
     }
 
-    pub(super) async fn authorized(&self, call: &Call) -> Result<Request<Vec<u8>>> {
+    async fn authorized(&self, call: &Call) -> Result<Request<Vec<u8>>> {
         let mut request = call.request()?;
         if let Some(token) = &self.connection.token {
             request.headers_mut().insert(AUTHORIZATION, token.header().await?);
@@ -352,10 +371,34 @@ mod tests {
         let (url, requests) = server(&[BUSY, BUSY]);
         let cancel = CancellationToken::new();
         let kubernetes = connect(&url, &cancel).await;
-        let read = tokio::spawn(async move { kubernetes.get(&Kind::POD, Some("dns"), "a").await });
-        tokio::task::spawn_blocking(move || requests.recv().unwrap()).await.unwrap();
-        cancel.cancel();
-        assert_eq!(read.await.unwrap().unwrap_err().code, ErrorCode::Interrupted);
+        let interrupt = async {
+            tokio::task::spawn_blocking(move || requests.recv().unwrap()).await.unwrap();
+            cancel.cancel();
+        };
+        let (read, ()) = tokio::join!(kubernetes.get(&Kind::POD, Some("dns"), "a"), interrupt);
+        assert_eq!(read.unwrap_err().code, ErrorCode::Interrupted);
+    }
+
+    const PAGE: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n\
+        {\"metadata\": {\"continue\": \"x\"}, \"items\": [{\"kind\": \"first\"}]}";
+    const LAST: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"items\": [{\"kind\": \"last\"}]}";
+    const GONE: &str = "HTTP/1.1 410 Gone\r\nconnection: close\r\n\r\n\
+        {\"kind\": \"Status\", \"status\": \"Failure\", \"code\": 410, \"reason\": \"Expired\", \"message\": \"too old\"}";
+
+    #[tokio::test]
+    async fn a_listing_whose_version_is_gone_is_begun_anew() {
+        let (url, requests) = server(&[PAGE, GONE, PAGE, LAST]);
+        let kubernetes = connect(&url, &CancellationToken::new()).await;
+        let found = kubernetes.list(&Kind::POD, None, None, None).await.unwrap();
+        let kinds: Vec<_> = found.iter().filter_map(|item| item["kind"].as_str()).collect();
+        assert_eq!(kinds, ["first", "last"], "each once");
+        let continued: Vec<_> = requests.iter().map(|request| request.contains("&continue=x")).collect();
+        assert_eq!(continued, [false, true, false, true]);
+
+        let (url, requests) = server(&[PAGE, GONE, PAGE, GONE, PAGE, GONE, PAGE, GONE]);
+        let kubernetes = connect(&url, &CancellationToken::new()).await;
+        let error = kubernetes.list(&Kind::POD, None, None, None).await.unwrap_err();
+        assert_eq!((error.code, requests.iter().count()), (ErrorCode::Conflict, 8), "{error}");
     }
 
     #[tokio::test]

@@ -24,8 +24,9 @@ use crate::wait::Wait;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// EKS accepts a token for 15 minutes ("Cluster access management", Amazon EKS User Guide).
-const TOKEN_LIFETIME: Duration = Duration::from_mins(10);
+/// EKS accepts a token for 15 minutes ("Cluster access management", Amazon EKS User Guide), but no longer than the
+/// credentials that signed it, which may have five minutes left.
+const TOKEN_LIFETIME: Duration = Duration::from_mins(4);
 
 pub(super) struct Connection {
     pub(super) client: Client,

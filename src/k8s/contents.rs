@@ -19,7 +19,7 @@ impl Kubernetes {
     /// has by itself, and not what its owner takes along.
     ///
     /// # Errors
-    /// `ClusterForbidden` where a kind can't be listed: then nobody knows.
+    /// `ClusterForbidden` where a kind can't be listed, or why the server of an API doesn't answer: then nobody knows.
     pub async fn contents(&self, namespace: &str) -> Result<Vec<String>> {
         let paths = self.namespaced_collections(namespace).await?;
         let found: Vec<Vec<String>> = stream::iter(paths)
@@ -59,9 +59,10 @@ impl Kubernetes {
     }
 }
 
+/// What is listed and can't be deleted is a view of something else (PodMetrics), and goes with it.
 fn is_listable(kind: &Value) -> bool {
-    let verbs = kind["verbs"].as_array().into_iter().flatten();
-    kind["namespaced"] == true && verbs.into_iter().any(|verb| verb == "list")
+    let has = |verb: &str| kind["verbs"].as_array().is_some_and(|verbs| verbs.iter().any(|found| found == verb));
+    kind["namespaced"] == true && has("list") && has("delete")
 }
 
 fn names(plural: &str, list: &Value) -> Vec<String> {
@@ -69,4 +70,18 @@ fn names(plural: &str, list: &Value) -> Vec<String> {
     let own = items.filter(|item| item["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty));
     let names = own.filter_map(|item| item["metadata"]["name"].as_str());
     names.filter(|name| !ALWAYS_THERE.contains(&(plural, name))).map(|name| format!("{plural}/{name}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn views_of_other_objects_hold_no_namespace() {
+        let kind = |verbs: &[&str]| json!({"name": "pods", "namespaced": true, "verbs": verbs});
+        assert!(is_listable(&kind(&["create", "delete", "get", "list"])));
+        assert!(!is_listable(&kind(&["get", "list"])), "pods of metrics.k8s.io");
+        assert!(!is_listable(&kind(&["create"])));
+    }
 }

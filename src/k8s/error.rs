@@ -62,7 +62,7 @@ pub(super) fn is_of_credentials(err: &kube::Error) -> bool {
 }
 
 /// The API server doesn't answer, or not as itself.
-pub(super) fn unreachable_server(server: &str, causes: &[String]) -> Box<Error> {
+fn unreachable_server(server: &str, causes: &[String]) -> Box<Error> {
     let mut error =
         Error::new(ErrorCode::ClusterUnreachable, format!("Kubernetes API server {server} can't be reached"));
     error.causes.extend_from_slice(causes);
@@ -121,7 +121,8 @@ fn refused(status: &Status, operation: &Operation, server: &str) -> Box<Error> {
         403 => forbidden(status, operation),
         409 if !conflicts(status).is_empty() => conflict(status, operation),
         409 if status.reason == "AlreadyExists" => error(ErrorCode::AlreadyExists),
-        409 => error(ErrorCode::Conflict).hint("it was changed meanwhile: run the same command again"),
+        // 410: the version of a listing isn't kept any more.
+        409 | 410 => error(ErrorCode::Conflict).hint("it was changed meanwhile: run the same command again"),
         422 => invalid(status, operation),
         400 | 500 if is_unknown_field(&status.message) => error(ErrorCode::Kubernetes)
             .hint("this cluster's API doesn't know the field: check --patch and its spelling"),
@@ -129,6 +130,7 @@ fn refused(status: &Status, operation: &Operation, server: &str) -> Box<Error> {
             Error::new(ErrorCode::MissingApi, format!("{}: this cluster doesn't serve that API", operation.failed()))
         }
         404 => error(ErrorCode::NotFound),
+        400 if has_no_log(&status.message) => error(ErrorCode::NotFound),
         429 => error(ErrorCode::Kubernetes).hint("the API server is overloaded: run the same command again later"),
         _ => error(ErrorCode::Kubernetes),
     }
@@ -139,6 +141,11 @@ fn is_unserved(status: &Status) -> bool {
     status.details.as_ref().is_none_or(|details| details.name.is_empty())
         && (status.message.contains("could not find the requested resource")
             || status.message.contains("404 page not found"))
+}
+
+/// A container that hasn't run yet.
+fn has_no_log(message: &str) -> bool {
+    message.contains(" is waiting to start") || message.starts_with("previous terminated container ")
 }
 
 fn is_unknown_field(message: &str) -> bool {
@@ -276,6 +283,15 @@ mod tests {
             (422, "Invalid", policy, ErrorCode::AdmissionDenied),
             (404, "NotFound", r#"namespaces "dns" not found"#, ErrorCode::NotFound),
             (404, "NotFound", "the server could not find the requested resource", ErrorCode::MissingApi),
+            (410, "Expired", "The provided continue parameter is too old", ErrorCode::Conflict),
+            (
+                400,
+                "BadRequest",
+                r#"container "a" in pod "b" is waiting to start: ContainerCreating"#,
+                ErrorCode::NotFound,
+            ),
+            (400, "BadRequest", r#"previous terminated container "a" in pod "b" not found"#, ErrorCode::NotFound),
+            (400, "BadRequest", "container a is not valid for pod b", ErrorCode::Kubernetes),
             (409, "AlreadyExists", r#"namespaces "dns" already exists"#, ErrorCode::AlreadyExists),
             (
                 409,

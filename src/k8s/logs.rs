@@ -19,6 +19,9 @@ impl Kubernetes {
     }
 
     /// The log of a container: of its previous run with `previous`, the last `tail` lines, not older than `since`.
+    ///
+    /// # Errors
+    /// `NotFound` where the pod is gone, or its container hasn't run.
     pub async fn logs(
         &self,
         namespace: &str,
@@ -43,6 +46,9 @@ impl Kubernetes {
 
     /// The lines of a container's log that aren't older than `since`, as they are written, until the container ends or
     /// the connection. Ends with an error when the user interrupts or the time is over.
+    ///
+    /// # Errors
+    /// `NotFound` as for [`Self::logs`].
     pub async fn follow_logs(
         &self,
         namespace: &str,
@@ -52,14 +58,9 @@ impl Kubernetes {
     ) -> Result<impl Stream<Item = Result<String>> + use<>> {
         let mut call = log_call(namespace, pod, container);
         let _ = write!(call.path, "&follow=true&sinceSeconds={}", since.as_secs() + 1);
-        let open = || async {
-            let request = self.authorized(&call).await?;
-            tokio::select! {
-                stream = self.connection.client.request_stream(request) => Ok(stream),
-                end = self.wait.ended() => Err(end),
-            }
-        };
-        let stream = self.repeated(&call, open).await?;
+        let send = async |request| self.connection.client.request_stream(request).await;
+        // The kubelet answers with the first line, whenever that comes.
+        let stream = self.repeated(&call, async |_| self.attempt(&call, Duration::MAX, send).await).await?;
         let state = (Box::pin(stream), self.wait.clone(), call.operation.object);
         Ok(stream::try_unfold(state, |(mut stream, wait, pod)| async move {
             let mut line = Vec::new();

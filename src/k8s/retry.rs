@@ -9,7 +9,7 @@ use kube::core::Status;
 use super::Kubernetes;
 use super::calls::Call;
 use super::error::{explain, is_admission, is_of_credentials, summary};
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::Result;
 
 /// Attempts of a call, the first included, as for AWS: with the pauses, about half a minute.
 const ATTEMPTS: u32 = 12;
@@ -20,14 +20,16 @@ const LONGEST_ASKED: Duration = Duration::from_secs(10);
 
 impl Kubernetes {
     /// Makes a call, again after a pause where the server is busy, restarts, or the connection breaks. `once` is an
-    /// attempt; its outer error ends all.
-    pub(super) async fn repeated<T, F>(&self, call: &Call, once: impl Fn() -> F) -> Result<T>
-    where
-        F: Future<Output = Result<Result<T, kube::Error>>>,
-    {
-        for attempt in 1..=ATTEMPTS {
+    /// attempt, of which it gets the number; its outer error ends all.
+    pub(super) async fn repeated<T>(
+        &self,
+        call: &Call,
+        once: impl AsyncFn(u32) -> Result<Result<T, kube::Error>>,
+    ) -> Result<T> {
+        let mut attempt = 1;
+        loop {
             self.wait.check()?;
-            let answer = once().await?;
+            let answer = once(attempt).await?;
             if !answer.as_ref().is_err_and(is_unconnected) {
                 self.connection.note_reached();
             }
@@ -50,8 +52,8 @@ impl Kubernetes {
             );
             let paused = self.wait.pause(pause).await.and_then(|()| self.wait.check());
             paused.map_err(|end| end.cause(explained().to_string()))?;
+            attempt += 1;
         }
-        Err(Error::new(ErrorCode::Internal, "no attempt was made"))
     }
 }
 
@@ -107,4 +109,19 @@ fn is_unconnected(failure: &kube::Error) -> bool {
         next = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::k8s::error::Operation;
+
+    #[test]
+    fn an_answer_that_never_came_is_asked_for_again_where_that_does_no_harm() {
+        let late = kube::Error::Service("no answer within 20s".into());
+        let read = Call::get(Operation::new("read", "x"), String::new());
+        assert_eq!(asked_pause(&late, &read, true), Some(Duration::ZERO));
+        let write = Call::post(Operation::new("create", "x"), String::new(), &serde_json::Value::Null);
+        assert_eq!(asked_pause(&late, &write, true), None);
+    }
 }

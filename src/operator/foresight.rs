@@ -73,7 +73,12 @@ fn foresee(step: &Step, partition: &Partition, account: &str, stack: &dyn Fn(&st
             found.add("iam:TagPolicy", arn);
         }
         Op::ChangePolicy { arn, .. } => found.add("iam:CreatePolicyVersion", arn),
-        Op::DeletePolicy { arn } => found.add("iam:DeletePolicy", arn),
+        Op::DeletePolicy { arn, .. } => {
+            found.add("iam:DeletePolicy", arn);
+            if let Some(live) = live {
+                found.add("iam:DetachRolePolicy", &live.arn);
+            }
+        }
         Op::CreateStack { stack: spec, .. } => {
             found.add("cloudformation:CreateStack", &stack(&spec.name));
             create_role(spec, partition, account, found);

@@ -163,7 +163,12 @@ async fn run(step: &Step, tools: &Tools<'_>, task: &crate::ui::Task) -> Result<(
             aws.create_policy((name, arn), document, "Created by irsactl", tags).await
         }
         Op::ChangePolicy { arn, document } => aws.put_policy_version(arn, document).await,
-        Op::DeletePolicy { arn } => aws.delete_policy(arn).await,
+        Op::DeletePolicy { arn, role } => {
+            if let Some(role) = role {
+                aws.detach_policy(role, arn).await?;
+            }
+            aws.delete_policy(arn).await
+        }
         Op::CreateStack { .. }
         | Op::WaitForStack { .. }
         | Op::ChangeStack { .. }

@@ -306,8 +306,8 @@ pub enum Op {
     CreatePolicy { name: String, arn: String, document: PolicyDocument, tags: Vec<(String, String)> },
     /// Makes `document` the default version of a managed policy.
     ChangePolicy { arn: String, document: PolicyDocument },
-    /// Deletes a managed policy and its versions.
-    DeletePolicy { arn: String },
+    /// Detaches a managed policy from the role that has it, and deletes it with its versions.
+    DeletePolicy { arn: String, role: Option<String> },
     /// Creates a stack, after the deletion of its forerunner has ended.
     CreateStack { stack: Arc<StackSpec>, forerunner: Option<String> },
     /// Waits for a stack that is under way, whose template was read, then changes it where it differs, and mends its role.

@@ -222,8 +222,8 @@ pub fn is_made_by_irsactl(object: &Value) -> bool {
 }
 
 /// Adds the deletion of a namespace that irsactl made, if nothing is in it that the plan doesn't delete. `contents` are
-/// its objects as `plural/name`, none where they can't be read.
-pub fn add_namespace(plan: &mut Plan, found: &Value, contents: Option<&[String]>, needs: &[StepId]) {
+/// its objects as `plural/name`, or why they can't be read.
+pub fn add_namespace(plan: &mut Plan, found: &Value, contents: &Look<Vec<String>>, needs: &[StepId]) {
     let name = found.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let deleted = |object: &&String| {
         plan.steps.iter().any(|step| match &step.op {
@@ -231,48 +231,50 @@ pub fn add_namespace(plan: &mut Plan, found: &Value, contents: Option<&[String]>
             _ => false,
         })
     };
-    let others: Option<Vec<_>> =
-        contents.map(|all| all.iter().filter(|object| !deleted(object)).map(String::as_str).collect());
-    match others.as_deref() {
-        Some([]) => {
+    let others = contents.as_ref().map(|all| all.iter().filter(|object| !deleted(object)).map(String::as_str));
+    match others.map(Iterator::collect::<Vec<_>>).as_deref() {
+        Ok([]) => {
             let op = Op::DeleteNamespace { name: name.to_owned(), uid: uid(found) };
             let step =
                 Step::new(Action::Delete, "Namespace", name, op).because("irsactl made it, and it is empty then");
             plan.push(step.after(needs.iter().copied()));
         }
-        Some(others) => plan.note(format!("namespace {name} stays: it holds {}", others.join(", "))),
-        None => plan.note(format!("namespace {name} stays: what it holds can't be read")),
+        Ok(others) => plan.note(format!("namespace {name} stays: it holds {}", others.join(", "))),
+        Err(why) => plan.note(format!("namespace {name} stays: what it holds can't be read: {why}")),
     }
 }
 
-/// Adds the deletion of a policy, if irsactl made it and only `own_role` has it.
+/// Adds the deletion of a policy, if irsactl made it and only the role of `stack` has it, if any does.
 pub fn add_policy(
     plan: &mut Plan,
     policy: &Policy,
     users: &Look<Vec<String>>,
-    own_role: Option<&str>,
+    stack: Option<&ObservedStack>,
     needs: &[StepId],
 ) -> Option<StepId> {
     if !policy.tags.contains_key(tags::IRSACTL_VERSION) {
         plan.note(format!("policy {} wasn't made by irsactl and is left alone", policy.name));
         return None;
     }
-    let own = own_role.map(|role| format!("role/{role}"));
-    let others =
-        users.as_ref().map(|users| users.iter().filter(|user| Some(*user) != own.as_ref()).collect::<Vec<_>>());
-    match others.as_deref() {
-        Ok([]) => {
-            let op = Op::DeletePolicy { arn: policy.arn.clone() };
-            let step = Step::new(Action::Delete, "Policy", &policy.name, op).because("nothing else has it");
-            return Some(plan.push(step.after(needs.iter().copied())));
+    let role = stack.and_then(|found| found.role.as_ref()).map(|role| role.role.name.clone());
+    let own = role.as_ref().map(|role| format!("role/{role}"));
+    let (own, others): (Vec<_>, Vec<_>) = match users {
+        Ok(users) => users.iter().partition(|user| Some(*user) == own.as_ref()),
+        Err(why) => {
+            plan.note(format!("policy {} stays: who has it can't be read: {why}", policy.name));
+            return None;
         }
-        Ok(others) => {
-            let list: Vec<_> = others.iter().map(|user| user.as_str()).collect();
-            plan.note(format!("policy {} stays: {} has it, too", policy.name, list.join(", ")));
-        }
-        Err(why) => plan.note(format!("policy {} stays: who has it can't be read: {why}", policy.name)),
+    };
+    if !others.is_empty() {
+        let list: Vec<_> = others.iter().map(|user| user.as_str()).collect();
+        plan.note(format!("policy {} stays: {} has it, too", policy.name, list.join(", ")));
+        return None;
     }
-    None
+    let has_it = !own.is_empty();
+    let op = Op::DeletePolicy { arn: policy.arn.clone(), role: role.filter(|_| has_it) };
+    let live = stack.filter(|_| has_it).and_then(ObservedStack::live_role);
+    let step = Step::new(Action::Delete, "Policy", &policy.name, op).because("nothing else has it").with_role(live);
+    Some(plan.push(step.after(needs.iter().copied())))
 }
 
 /// The uid of an object, so that only what was read is deleted.

@@ -253,7 +253,7 @@ fn write_all(stream: &mut impl Write, text: &str) -> io::Result<()> {
     stream.flush()
 }
 
-/// A reader that went away (`irsactl … | head`) ends the program quietly: see [`is_broken_pipe`].
+/// A reader that went away (`irsactl … | head`) ends the program quietly: see [`is_broken_pipe`] and [`unless_closed`].
 const BROKEN_PIPE: &str = "stdout was closed";
 
 fn write_error(error: &io::Error) -> Box<Error> {
@@ -266,6 +266,18 @@ fn write_error(error: &io::Error) -> Box<Error> {
 /// True for the error of a pipe whose reader is gone.
 pub fn is_broken_pipe(error: &Error) -> bool {
     error.code == ErrorCode::Io && error.message == BROKEN_PIPE
+}
+
+/// What printing came to, where a reader that went away (`irsactl … | grep -q`) changes neither what is done nor the exit
+/// code.
+///
+/// # Errors
+/// Where stdout can't be written for another reason.
+pub fn unless_closed(printed: Result<()>) -> Result<()> {
+    match printed {
+        Err(error) if is_broken_pipe(&error) => Ok(()),
+        printed => printed,
+    }
 }
 
 /// Pretty JSON with a line end. What terminals obey and JSON may hold as it is (DEL, C1, turns of direction) is escaped

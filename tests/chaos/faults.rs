@@ -142,8 +142,8 @@ fn replies_are_lost() {
     survived(
         "replies lost",
         &Faults {
-            aws: actions.iter().map(|action| lost(&action)).collect(),
-            kubernetes: ["patch", "delete"].iter().map(|verb| lost_in_kubernetes(&verb)).collect(),
+            aws: actions.iter().map(lost).collect(),
+            kubernetes: ["patch", "delete"].iter().map(lost_in_kubernetes).collect(),
         },
     );
 }
@@ -159,6 +159,16 @@ fn connections_are_cut() {
 fn calls_stall() {
     let faults = || vec![json!({"delay_ms": 3000, "every": 0.1, "seed": 9})];
     survived("10 % stall for 3 s", &Faults { aws: faults(), kubernetes: faults() });
+}
+
+/// A connection that dies without a word, and one more when the log is followed.
+#[test]
+fn calls_are_never_answered() {
+    let slow = json!({"service": "route53", "userAgent": "aws-sdk-go", "delay_ms": 4000, "times": 1});
+    let list = json!({"verb": "list", "hold": true, "times": 1});
+    let log = json!({"path": "*/log", "skip": 1, "hold": true, "times": 1});
+    let faults = Faults { aws: vec![slow], kubernetes: vec![list, log] };
+    assert_eq!(survived_by(INSTALLATION, "calls are never answered", &faults), 3);
 }
 
 #[test]
@@ -224,9 +234,9 @@ fn permanent_faults_end_with_the_time() {
         let mut own = rule.clone();
         own["userAgent"] = json!("irsactl/");
         if in_aws {
-            sandbox.fault(&own)
+            sandbox.fault(&own);
         } else {
-            sandbox.kube_fault(&own)
+            sandbox.kube_fault(&own);
         }
         let start = std::time::Instant::now();
         let run = sandbox.run(&line);

@@ -17,6 +17,7 @@ mod config_file;
 mod dnsrecords;
 mod drift;
 mod drift_stack;
+mod endings;
 mod failed_stacks;
 mod failing_start;
 mod flags;

@@ -82,8 +82,8 @@ fn everything_goes_but_the_records_which_are_named_with_what_removes_them() {
             "delete Deployment external-dns/external-dns".to_owned(),
             "delete ClusterRoleBinding external-dns-viewer".to_owned(),
             "delete ClusterRole external-dns".to_owned(),
-            format!("delete Stack {STACK}"),
             format!("delete Policy {POLICY}"),
+            format!("delete Stack {STACK}"),
             "delete ServiceAccount external-dns/external-dns".to_owned(),
             "delete Namespace external-dns".to_owned(),
         ]
@@ -94,7 +94,7 @@ fn everything_goes_but_the_records_which_are_named_with_what_removes_them() {
 
     let done = sandbox.run(&format!("{UNINSTALL} --approve")).ok().shows(&["the IAM OIDC provider stays"]);
     let writes = sandbox.writes();
-    let order = ["cloudformation:DeleteStack", "iam:DeletePolicy"];
+    let order = ["iam:DetachRolePolicy", "iam:DeletePolicy", "cloudformation:DeleteStack"];
     assert_eq!(writes.iter().filter(|call| order.contains(&call.as_str())).collect::<Vec<_>>(), order);
     let of_kube: Vec<_> = writes.iter().filter_map(|call| call.strip_prefix("delete ")).collect();
     assert_eq!(of_kube[0], "deployments external-dns/external-dns");
@@ -162,18 +162,69 @@ fn what_irsactl_did_not_make_stays() {
     sandbox.object(NAMESPACE);
 }
 
+/// The stack tells what the policy is called, until the policy is gone.
 #[test]
 fn a_run_that_ended_early_is_finished_by_the_next() {
     let sandbox = Sandbox::lease();
+    for (flags, next, goes) in [
+        ("", "", &["- Policy", "- Stack", "- ServiceAccount", "- Namespace"][..]),
+        ("--policy-name Mine", "--aws-only", &["- Policy  Mine", "- Stack"]),
+    ] {
+        install(&sandbox, flags);
+        sandbox.fault(&json!({"deny": "iam:DeletePolicy"}));
+        let failed = sandbox.run(&format!("{UNINSTALL} --approve")).exits(1);
+        failed.says(&["iam:DeletePolicy", "failed: Policy ", "not reached: Stack "]);
+        sandbox.heal();
+        sandbox.run(&format!("{UNINSTALL} {next} --approve")).ok().shows(goes);
+        assert_eq!(sandbox.stack_status(STACK), "gone");
+        assert!(!sandbox.has_policy(POLICY) && !sandbox.has_policy("Mine"));
+        let gone = || sandbox.kube("GET", NAMESPACE, None).is_none().then_some(());
+        if next.is_empty() {
+            until("the namespace is gone", gone);
+        }
+    }
+}
+
+#[test]
+fn a_stack_that_others_delete_still_names_its_policy() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "--policy-name Mine");
+    let role = name_of(role_arn(&sandbox.stack(STACK).unwrap())).to_owned();
+    sandbox.detach(&role, &policy_arn("Mine"));
+    wait(sandbox.iam().delete_role().role_name(&role).send()).unwrap();
+    sandbox.fault(&json!({"stack_seconds": 4}));
+    wait(sandbox.cloudformation().delete_stack().stack_name(STACK).send()).unwrap();
+    assert_eq!(sandbox.stack_status(STACK), "DELETE_IN_PROGRESS");
+    sandbox.run(&format!("{UNINSTALL} --aws-only --approve")).ok().shows(&["it is being deleted: waits for it"]);
+    assert_eq!((sandbox.stack_status(STACK).as_str(), sandbox.has_policy("Mine")), ("gone", false));
+}
+
+#[test]
+fn an_installation_whose_stack_others_deleted_leaves_no_policy_of_its_own() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "--least-privilege");
+    let scoped = format!("{POLICY}-us-west-2-eksdemo1");
+    wait(sandbox.cloudformation().delete_stack().stack_name(STACK).send()).unwrap();
+    until("the stack is gone", || (sandbox.stack_status(STACK) == "gone").then_some(()));
+    sandbox.run("create policy --approve").ok();
+    sandbox.run(&format!("{UNINSTALL} --aws-only --approve")).ok();
+    assert_eq!(
+        (sandbox.has_policy(&scoped), sandbox.has_policy(POLICY)),
+        (false, true),
+        "the shared one may be wanted"
+    );
+}
+
+#[test]
+fn a_namespace_that_cannot_be_read_stays() {
+    let sandbox = Sandbox::lease();
     install(&sandbox, "");
-    sandbox.fault(&json!({"deny": "iam:DeletePolicy"}));
-    let failed = sandbox.run(&format!("{UNINSTALL} --approve")).exits(1);
-    failed.says(&["iam:DeletePolicy", "failed: Policy AllowExternalDNSUpdates", "not reached: ServiceAccount"]);
-    assert_eq!(sandbox.stack_status(STACK), "gone");
-    sandbox.heal();
-    sandbox.run(&format!("{UNINSTALL} --approve")).ok().shows(&["- Policy", "- ServiceAccount", "- Namespace"]);
+    let error = json!({"status": 400, "message": "the server of this API is broken"});
+    sandbox.kube_fault(&json!({"path": "/apis/policy/v1", "error": error}));
+    let done = sandbox.run(&format!("{UNINSTALL} --approve")).ok();
+    done.shows(&["namespace external-dns stays: what it holds can't be read: ", "the server of this API is broken"]);
+    sandbox.object(NAMESPACE);
     assert!(!sandbox.has_policy(POLICY));
-    until("the namespace is gone", || sandbox.kube("GET", NAMESPACE, None).is_none().then_some(()));
 }
 
 #[test]

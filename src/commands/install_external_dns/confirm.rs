@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::super::run;
 use crate::Exit;
@@ -26,6 +27,9 @@ const CONTAINER: &str = "external-dns";
 
 /// As much of the log is read back for its last word.
 const PAST_LINES: u32 = 500;
+
+/// A log that says nothing for so long is read anew.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Refusals that come twice don't pass by themselves.
 const TOO_OFTEN: usize = 2;
@@ -64,7 +68,8 @@ pub(super) async fn end(
             Ok(end) => end,
             Err(error) => {
                 if ui.output().is_document() {
-                    ui.document(plan)?;
+                    // The error comes first.
+                    let _ = ui.document(plan);
                 }
                 return Err(error);
             }
@@ -170,8 +175,12 @@ async fn wait_for_sync(ui: &Ui, wait: &Wait, kubernetes: &Kubernetes, settings: 
             if injected_role(&pod).is_none() {
                 return Err(without_role(name));
             }
-            if synced(kubernetes, settings, name, &mut refusals, &task).await? {
-                return Ok(End::Synced);
+            match synced(kubernetes, &settings.namespace, name, SILENCE, &mut refusals, &task).await {
+                Ok(false) => {}
+                Ok(true) => return Ok(End::Synced),
+                // Another pod takes its place.
+                Err(error) if error.code == ErrorCode::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
         // The log ended: the pod did, too. The rollout says why, unless it comes up again.
@@ -197,24 +206,27 @@ fn without_role(pod: &str) -> Box<Error> {
         .hint("run the same command again: it restarts the pod")
 }
 
-/// Reads the pod's log until it says that it has synchronised; false where the log ends before. Of what it has said so
-/// far, the last word counts, and refusals don't: this run may have mended what they are about.
+/// Reads the pod's log until it says that it has synchronised; false where the log ends before, or falls silent: the
+/// connection may have died without a word. Of what it has said so far, the last word counts, and refusals don't: this
+/// run may have mended what they are about.
 async fn synced(
     kubernetes: &Kubernetes,
-    settings: &Settings,
+    namespace: &str,
     pod: &str,
+    silence: Duration,
     refusals: &mut Vec<(Class, String)>,
     task: &Task,
 ) -> Result<bool> {
-    let namespace = &settings.namespace;
     let start = Instant::now();
     let past = kubernetes.logs(namespace, pod, CONTAINER, false, Some(PAST_LINES), None).await?;
     if past.lines().rev().find_map(verdict) == Some(true) {
         return Ok(true);
     }
-    let mut log = Box::pin(kubernetes.follow_logs(namespace, pod, CONTAINER, start.elapsed()).await?);
+    let log = timeout(silence, kubernetes.follow_logs(namespace, pod, CONTAINER, start.elapsed()));
+    let Ok(log) = log.await else { return Ok(false) };
+    let mut log = Box::pin(log?);
     loop {
-        let Some(line) = log.next().await else { return Ok(false) };
+        let Ok(Some(line)) = timeout(silence, log.next()).await else { return Ok(false) };
         let line = line.map_err(|end| not_synced(end, refusals))?;
         let Some(class) = logs::classify(&line) else { continue };
         if logs::is_first_sync(&class) {
@@ -255,5 +267,46 @@ fn not_synced(end: Box<Error>, refusals: &[(Class, String)]) -> Box<Error> {
     match refusals.last() {
         Some((class, line)) if end.code == ErrorCode::Timeout => refused(class, line),
         _ => end,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::ui::Output;
+
+    /// A log that was read, and one that is followed on a connection that dies after this, without a word.
+    async fn is_read_anew(before: &'static str) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for answer in ["HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", before] {
+                let (mut stream, _) = listener.accept().unwrap();
+                assert!(stream.read(&mut [0; 16 * 1024]).unwrap() > 0);
+                stream.write_all(answer.as_bytes()).unwrap();
+                if answer == before {
+                    // Until the client goes away.
+                    let _ = stream.read(&mut [0; 1]);
+                }
+            }
+        });
+        let wait = Wait::new(CancellationToken::new(), Duration::from_secs(20));
+        let token = || std::future::ready(Ok("token".to_owned()));
+        let kubernetes = Kubernetes::eks(&url, "", token, wait).await.unwrap();
+        let task = Ui::new(Output::Table, true, false).task("");
+        let silence = Duration::from_millis(200);
+        let synced = synced(&kubernetes, "dns", "pod", silence, &mut Vec::new(), &task).await;
+        assert!(!synced.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_log_that_falls_silent_is_read_anew() {
+        is_read_anew("").await;
+        is_read_anew("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
     }
 }
