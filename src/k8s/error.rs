@@ -95,7 +95,8 @@ fn refused(status: &Status, operation: &Operation, server: &str) -> Box<Error> {
         403 => forbidden(status, operation),
         409 if !conflicts(status).is_empty() => conflict(status, operation),
         409 if status.reason == "AlreadyExists" => error(ErrorCode::AlreadyExists),
-        409 => error(ErrorCode::Conflict).hint("it was changed meanwhile: run the same command again"),
+        409 => error(ErrorCode::Conflict).hint(CHANGED),
+        422 if is_failed_patch(status) => error(ErrorCode::Conflict).hint(CHANGED),
         422 => invalid(status, operation),
         400 | 500 if is_unknown_field(&status.message) => error(ErrorCode::Kubernetes)
             .hint("this cluster's API doesn't know the field: check --patch and its spelling"),
@@ -106,6 +107,14 @@ fn refused(status: &Status, operation: &Operation, server: &str) -> Box<Error> {
         429 => error(ErrorCode::Kubernetes).hint("the API server is overloaded: run the same command again later"),
         _ => error(ErrorCode::Kubernetes),
     }
+}
+
+const CHANGED: &str = "it was changed meanwhile: run the same command again";
+
+/// True where a JSON Patch doesn't fit the object: that is all that the API server says of it.
+fn is_failed_patch(status: &Status) -> bool {
+    let causes = status.details.as_ref().is_some_and(|details| !details.causes.is_empty());
+    !causes && status.message.contains("the server rejected our request due to an error in our request")
 }
 
 /// True where the path itself is unknown, not the object in it.

@@ -158,7 +158,7 @@ fn m1_b7_b11_b12_b14_the_provider_is_created_once() {
     assert_eq!((sandbox.writes(), plan.code), (vec![], 0));
     let done = sandbox.run(&format!("{ASSOCIATE} --tags team=dns --approve -o json")).ok().json();
     assert_eq!(done["outputs"]["providerARN"], provider(&sandbox));
-    assert_eq!(sandbox.writes(), ["iam:CreateOpenIDConnectProvider", "eks:TagResource"]);
+    assert_eq!(sandbox.writes(), ["eks:TagResource", "iam:CreateOpenIDConnectProvider"]);
 
     let found =
         wait(sandbox.iam().get_open_id_connect_provider().open_id_connect_provider_arn(provider(&sandbox)).send());
