@@ -196,7 +196,10 @@ where
         status: error.raw_response().map(|response| response.status().as_u16()),
         passing: match error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
-            SdkError::DispatchFailure(failure) => failure.is_timeout() || failure.is_io(),
+            SdkError::DispatchFailure(failure) => {
+                let broken = failure.as_connector_error().is_some_and(|error| error.as_other().is_some());
+                failure.is_timeout() || failure.is_io() || broken
+            }
             SdkError::ServiceError(answer) => answer.raw().status().as_u16() >= 500,
             _ => false,
         },

@@ -82,6 +82,26 @@ fn a_document_that_lacks_something_becomes_a_new_version() {
 }
 
 #[test]
+fn a_version_whose_reply_is_lost_is_made_once() {
+    let sandbox = Sandbox::lease();
+    sandbox.run("create policy --approve").ok();
+    put_version(&sandbox, SHARED, &too_little());
+    let lost = |skip: u32| {
+        sandbox.fault(&json!({"action": "CreatePolicyVersion", "skip": skip, "drop": true, "after": true, "times": 1}));
+        sandbox.run("create policy --approve").ok();
+        sandbox.heal();
+        let mut left = versions(&sandbox, SHARED).0;
+        left.sort_unstable();
+        left
+    };
+    assert_eq!(lost(0), ["v1", "v2", "v3"]);
+    put_version(&sandbox, SHARED, &route53(&json!("s3:*")));
+    put_version(&sandbox, SHARED, &too_little());
+    // The first is refused: there is no room.
+    assert_eq!(lost(1), ["v2", "v3", "v4", "v5", "v6"], "only the oldest went");
+}
+
+#[test]
 fn a_policy_that_others_use_changes_with_consent_only() {
     let sandbox = Sandbox::lease();
     sandbox.run("create policy --approve").ok();
