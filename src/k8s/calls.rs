@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
+use super::diff::differences;
 use super::error::{Operation, unreachable_server};
 use super::kind::escape;
 use super::{FIELD_MANAGER, Kind, Kubernetes, describe};
@@ -159,14 +160,21 @@ impl Kubernetes {
         let verb = if how.dry_run { "apply (dry run)" } else { "apply" };
         let operation = Operation::new(verb, describe(object));
         let body = Some(("application/apply-patch+yaml", object.to_string().into_bytes()));
-        let conditional = !object["metadata"]["resourceVersion"].is_null();
-        self.json(&Call { operation, method: Method::PATCH, path, body, repeatable: true, conditional }).await
-    }
-
-    /// The live object that `object` names.
-    pub async fn live(&self, object: &Value) -> Result<Option<Value>> {
-        let (kind, namespace, name) = identity(object)?;
-        self.get(&kind, namespace, name).await
+        let version = &object["metadata"]["resourceVersion"];
+        let conditional = !version.is_null();
+        let call = Call { operation, method: Method::PATCH, path, body, repeatable: true, conditional };
+        loop {
+            let error = match self.json(&call).await {
+                Err(error) if error.code == ErrorCode::Conflict && conditional && how.force => error,
+                answer => return answer,
+            };
+            let live = self.get(&kind, namespace, name).await?.unwrap_or_default();
+            if live["metadata"]["resourceVersion"] != *version {
+                // It may be done, by an attempt whose reply was lost.
+                return if differences(&live, object, FIELD_MANAGER).is_empty() { Ok(live) } else { Err(error) };
+            }
+            self.wait.pause(FIRST_PAUSE).await.and_then(|()| self.wait.check())?;
+        }
     }
 
     /// A JSON merge patch (RFC 7386); answers the object as stored.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::aws::{S3, role_arn, tags, wait};
+use crate::support::aws::{S3, name_of, role_arn, tags, wait};
 use crate::support::{Run, Running, Sandbox, until};
 
 const STACK: &str = "eksctl-eksdemo1-addon-iamserviceaccount-default-web";
@@ -154,14 +154,20 @@ fn a_role_that_is_hidden_for_a_moment_is_not_lost() {
 fn iam_s_conflicts_of_a_moment_are_waited_out() {
     let sandbox = Sandbox::lease();
     create(&sandbox);
-    let role = role_arn(&sandbox.stack(STACK).unwrap()).rsplit('/').next().unwrap().to_owned();
+    let role = name_of(role_arn(&sandbox.stack(STACK).unwrap())).to_owned();
     sandbox.detach(&role, S3);
+    let bound = sandbox.iam().put_role_permissions_boundary().role_name(&role).permissions_boundary(S3);
+    wait(bound.send()).unwrap();
     let busy = |action: &str, code: &str| {
         let error = json!({"status": 409, "code": code, "message": "Wait a few minutes and submit it again."});
         sandbox.fault(&json!({"userAgent": "irsactl/", "action": action, "error": error, "times": 2}));
     };
+    busy("DeleteRolePermissionsBoundary", "EntityTemporarilyUnmodifiable");
     busy("AttachRolePolicy", "ConcurrentModification");
-    busy("PutRolePermissionsBoundary", "EntityTemporarilyUnmodifiable");
+    sandbox.forget_calls();
     sandbox.run(&line("create", &format!("--attach-policy-arn {S3} --tags team=web"))).ok();
-    assert_eq!(sandbox.attached(&role), ["AmazonS3ReadOnlyAccess"]);
+    assert_eq!(sandbox.attached(&role), [name_of(S3)]);
+    // One after the other.
+    let calls = [["iam:DeleteRolePermissionsBoundary"; 3], ["iam:AttachRolePolicy"; 3]].concat();
+    assert_eq!(sandbox.aws_writes(), calls);
 }

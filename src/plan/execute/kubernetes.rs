@@ -1,26 +1,23 @@
 //! Steps in Kubernetes.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use super::Tools;
 use super::proof::prove;
 use crate::error::{Error, ErrorCode, Result};
-use crate::k8s::diff::differences;
-use crate::k8s::{Apply, FIELD_MANAGER, Kind, Kubernetes};
+use crate::k8s::{Apply, Kind, Kubernetes};
 use crate::plan::diff::escape;
 use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
 use crate::plan::{Op, RoleSource};
 use crate::ui::Task;
 
-/// Before a conflict without a cause is tried again.
-const PAUSE: Duration = Duration::from_millis(200);
-
 pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
     let kubernetes = tools.kubernetes()?;
     match op {
-        Op::Apply { object, role } => apply(&with_role(object, role.as_ref(), tools)?, kubernetes, tools).await,
+        Op::Apply { object, role } => {
+            let object = with_role(object, role.as_ref(), tools)?;
+            kubernetes.apply(&object, Apply { dry_run: false, force: true }).await.map(drop)
+        }
         Op::Unannotate { namespace, name, uid, role } => {
             unannotate((namespace, name), uid.as_deref(), role, kubernetes, tools).await
         }
@@ -49,23 +46,6 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
     }
 }
 
-/// Applies an object. One that names the version that was read goes to that version only: where it isn't the live one,
-/// this may have been done by an attempt whose reply was lost.
-async fn apply(object: &Value, kubernetes: &Kubernetes, tools: &Tools<'_>) -> Result<()> {
-    let version = &object["metadata"]["resourceVersion"];
-    loop {
-        let error = match kubernetes.apply(object, Apply { dry_run: false, force: true }).await {
-            Err(error) if error.code == ErrorCode::Conflict && !version.is_null() => error,
-            answer => return answer.map(drop),
-        };
-        let live = kubernetes.live(object).await?.unwrap_or_default();
-        if live["metadata"]["resourceVersion"] != *version {
-            return if differences(&live, object, FIELD_MANAGER).is_empty() { Ok(()) } else { Err(error) };
-        }
-        tools.wait.pause(PAUSE).await.and_then(|()| tools.wait.check())?;
-    }
-}
-
 /// Takes the annotation that names the role off a ServiceAccount. Another one, or another role, is left alone.
 async fn unannotate(
     (namespace, name): (&str, &str),
@@ -87,7 +67,7 @@ async fn unannotate(
         Err(error) if error.code != ErrorCode::NotFound => return Err(error),
         _ => return Ok(()),
     };
-    let live = kubernetes.live(&object).await?.unwrap_or_default();
+    let live = kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(namespace), name).await?.unwrap_or_default();
     match annotation(&live, ROLE_ANNOTATION) {
         Some(found) if found == role && live["metadata"]["uid"].as_str() == uid => Err(error),
         Some(found) => {
