@@ -462,6 +462,22 @@ mod tests {
     }
 
     #[test]
+    fn what_passes_is_told_from_what_stays() {
+        type StsError = SdkError<aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError, HttpResponse>;
+        let call = Call { operation: "sts:GetCallerIdentity", object: "", host: None, renew: "" };
+        assert!(aws_error(&call, &StsError::timeout_error("20 s are over")).passing);
+        assert!(!aws_error(&call, &StsError::construction_failure(CredentialsError::not_loaded("no keys"))).passing);
+        for (code, passing) in [
+            ("ConcurrentModification", true),
+            ("EntityTemporarilyUnmodifiableException", true),
+            ("LimitExceeded", false),
+            ("Throttling", false),
+        ] {
+            assert_eq!(refused(code, "").passing, passing, "{code}");
+        }
+    }
+
+    #[test]
     fn canonical_requests_are_never_told() {
         let said = "The request signature we calculated does not match.\n\nCanonical …x-amz-security-token:SECRET";
         assert_eq!(first_line(said), "The request signature we calculated does not match.");

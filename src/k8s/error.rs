@@ -266,6 +266,7 @@ mod tests {
                 "Precondition failed: UID in precondition: a, UID in object meta: b",
                 ErrorCode::Conflict,
             ),
+            (422, "Invalid", "the server rejected our request due to an error in our request", ErrorCode::Conflict),
             (500, "InternalError", "etcdserver: request timed out", ErrorCode::Kubernetes),
         ] {
             let error = explained(code, reason, message, &json!({}));

@@ -23,9 +23,9 @@ fn held(sandbox: &Sandbox, line: &str, rule: &Value) -> Running {
     rule["hold"] = json!(true);
     rule["times"] = json!(1);
     if rule.get("action").is_some() {
-        sandbox.fault(&rule)
+        sandbox.fault(&rule);
     } else {
-        sandbox.kube_fault(&rule)
+        sandbox.kube_fault(&rule);
     }
     let run = Run::start(sandbox.command(line.split_whitespace()));
     until("the call is held", || sandbox.faults().iter().any(|rule| rule["held"] == 1).then_some(()));
