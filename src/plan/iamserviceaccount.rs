@@ -209,13 +209,8 @@ fn add_role(
     let mut ids = vec![plan.push(step.after(needs.iter().copied()))];
     found.role.iter().for_each(|role| note_unread(plan, role));
     if let (Some(role), true) = (&found.role, untouched) {
-        // One after the other: IAM takes one change of a role at a time.
-        let mut before = needs.to_vec();
-        for step in mends(spec, role) {
-            let id = plan.push(step.with_role(found.live_role()).after(before));
-            before = vec![id];
-            ids.push(id);
-        }
+        let mends = mends(spec, role).into_iter().map(|step| step.with_role(found.live_role()));
+        ids.extend(mends.map(|step| plan.push(step.after(needs.iter().copied()))));
         note_foreign_policies(plan, spec, role);
     }
     Ok((source, ids))
