@@ -142,8 +142,8 @@ fn replies_are_lost() {
     survived(
         "replies lost",
         &Faults {
-            aws: actions.iter().map(|action| lost(&action)).collect(),
-            kubernetes: ["patch", "delete"].iter().map(|verb| lost_in_kubernetes(&verb)).collect(),
+            aws: actions.iter().map(lost).collect(),
+            kubernetes: ["patch", "delete"].iter().map(lost_in_kubernetes).collect(),
         },
     );
 }
@@ -224,9 +224,9 @@ fn permanent_faults_end_with_the_time() {
         let mut own = rule.clone();
         own["userAgent"] = json!("irsactl/");
         if in_aws {
-            sandbox.fault(&own)
+            sandbox.fault(&own);
         } else {
-            sandbox.kube_fault(&own)
+            sandbox.kube_fault(&own);
         }
         let start = std::time::Instant::now();
         let run = sandbox.run(&line);
