@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use aws_config::retry::RetryConfig;
 use aws_sdk_cloudformation::types::{Capability, ChangeSetStatus, ChangeSetType, ExecutionStatus, Tag, TemplateStage};
 use aws_smithy_types::DateTime;
 use jiff::Timestamp;
@@ -40,18 +41,6 @@ pub struct Stack {
     pub protected: bool,
     /// The service role that CloudFormation works with, if not with the caller's rights.
     pub role_arn: Option<String>,
-}
-
-/// For how long a stack is new.
-const NEW: Duration = Duration::from_mins(1);
-
-impl Stack {
-    /// True for a stack that was created or changed a moment ago.
-    pub fn is_new(&self) -> bool {
-        let changed = u64::try_from(self.updated.unwrap_or(self.created)).unwrap_or_default();
-        let age = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_secs(changed)).unwrap_or_default();
-        age < NEW && matches!(self.status.as_str(), "CREATE_COMPLETE" | "UPDATE_COMPLETE")
-    }
 }
 
 /// A stack to create.
@@ -129,13 +118,6 @@ pub struct Operation {
     pub token: Option<String>,
 }
 
-impl Operation {
-    /// What somebody else is doing with a stack; waiting for it ends whatever comes of it.
-    pub fn of_others(stack: &Stack) -> Self {
-        Self { id: stack.id.clone(), name: stack.name.clone(), action: Action::Other, token: None }
-    }
-}
-
 impl Aws {
     /// A stack by name or id. Deleted ones are found by id only.
     pub async fn stack(&self, name: &str) -> Result<Option<Stack>> {
@@ -186,7 +168,14 @@ impl Aws {
             .disable_rollback(stack.disable_rollback)
             .set_role_arn(stack.role_arn.clone())
             .client_request_token(&token);
-        let call = async || self.send("cloudformation:CreateStack", &stack.name, request.clone().send()).await;
+        let call = async || {
+            self.send(
+                "cloudformation:CreateStack",
+                &stack.name,
+                request.clone().customize().config_override(once()).send(),
+            )
+            .await
+        };
         let id = match self.paced(call).await {
             Ok(answer) => answer.stack_id.unwrap_or_else(|| stack.name.clone()),
             Err(refused) if refused.is_taken() => self.stack_made_before(&stack.name, &token, refused).await?,
@@ -263,7 +252,14 @@ impl Aws {
             .set_capabilities(Some(capabilities))
             .set_role_arn(change.role_arn.clone())
             .client_token(name);
-        let call = async || self.send("cloudformation:CreateChangeSet", &change.name, request.clone().send()).await;
+        let call = async || {
+            self.send(
+                "cloudformation:CreateChangeSet",
+                &change.name,
+                request.clone().customize().config_override(once()).send(),
+            )
+            .await
+        };
         Ok(self.paced(call).await?.stack_id)
     }
 
@@ -294,8 +290,14 @@ impl Aws {
             .stack_name(stack)
             .change_set_name(name)
             .client_request_token(name);
-        let call =
-            async || self.send("cloudformation:ExecuteChangeSet", stack_name(stack), request.clone().send()).await;
+        let call = async || {
+            self.send(
+                "cloudformation:ExecuteChangeSet",
+                stack_name(stack),
+                request.clone().customize().config_override(once()).send(),
+            )
+            .await
+        };
         let Err(refused) = self.paced(call).await else { return Ok(()) };
         if is_overtaken(&refused) {
             // The retry of a lost reply finds the change set under way.
@@ -330,7 +332,10 @@ impl Aws {
             .set_role_arn(role_arn.map(str::to_owned))
             .client_request_token(&token);
         let name = stack_name(id);
-        let call = async || self.send("cloudformation:DeleteStack", name, request.clone().send()).await;
+        let call = async || {
+            self.send("cloudformation:DeleteStack", name, request.clone().customize().config_override(once()).send())
+                .await
+        };
         if let Err(refused) = self.paced(call).await {
             if prose(&refused.code, &refused.said) == Some(Prose::Protected) {
                 let hint = format!(
@@ -457,6 +462,11 @@ pub fn stack_name(id: &str) -> &str {
         Some((_, rest)) => rest.split('/').next().unwrap_or(rest),
         None => id,
     }
+}
+
+/// For the calls that [`Aws::paced`] repeats: the SDK makes them once.
+fn once() -> aws_sdk_cloudformation::config::Builder {
+    aws_sdk_cloudformation::config::Builder::new().retry_config(RetryConfig::disabled())
 }
 
 /// Pauses between polls: quick at first, then half a second, so that no more than that is lost; an update waits twice.

@@ -46,6 +46,10 @@ const THROTTLED: &[&str] = &[
     "TooManyRequestsException",
 ];
 
+/// How the error codes begin by which IAM says that something else is being done with the thing ("ConcurrentModification",
+/// "EntityTemporarilyUnmodifiable", IAM API Reference).
+const BUSY: &[&str] = &["ConcurrentModification", "EntityTemporarilyUnmodifiable"];
+
 /// Error codes of things that don't exist, in the services that are called here.
 const ABSENT: &[&str] = &[
     "ChangeSetNotFound",
@@ -61,6 +65,11 @@ pub(super) fn is_throttled(code: &str) -> bool {
     THROTTLED.contains(&code)
 }
 
+/// True for the code of an answer that says only that something else is being done with the thing at this moment.
+pub(super) fn is_busy(code: &str) -> bool {
+    BUSY.iter().any(|begin| code.starts_with(begin))
+}
+
 /// An answer of AWS that isn't success, with what callers decide on and what users are told.
 #[derive(Debug)]
 pub(super) struct Refused {
@@ -68,6 +77,8 @@ pub(super) struct Refused {
     pub(super) code: String,
     /// AWS's own words; empty where AWS didn't answer.
     pub(super) said: String,
+    /// It may go well a moment later: AWS failed, or the connection broke, and whether it was done isn't known.
+    pub(super) passing: bool,
     /// What the user is told.
     pub(super) error: Box<Error>,
 }
@@ -109,7 +120,7 @@ impl From<Refused> for Box<Error> {
 
 impl From<Box<Error>> for Refused {
     fn from(error: Box<Error>) -> Self {
-        Self { code: String::new(), said: String::new(), error }
+        Self { code: String::new(), said: String::new(), passing: false, error }
     }
 }
 
@@ -167,6 +178,7 @@ struct Facts {
     status: Option<u16>,
     reached: bool,
     timed_out: bool,
+    passing: bool,
     no_credentials: Option<String>,
     root: String,
 }
@@ -183,6 +195,15 @@ where
         said: first_line(meta.message().unwrap_or_default()),
         request_id: id.map(str::to_owned),
         status: error.raw_response().map(|response| response.status().as_u16()),
+        passing: match error {
+            SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
+            SdkError::DispatchFailure(failure) => {
+                let broken = failure.as_connector_error().is_some_and(|error| error.as_other().is_some());
+                failure.is_timeout() || failure.is_io() || broken
+            }
+            SdkError::ServiceError(answer) => answer.raw().status().as_u16() >= 500,
+            _ => false,
+        },
         reached: matches!(error, SdkError::ServiceError(_) | SdkError::ResponseError(_)),
         timed_out: match error {
             SdkError::TimeoutError(_) => true,
@@ -232,7 +253,7 @@ fn explain(call: &Call<'_>, facts: Facts) -> Refused {
         }
     };
     let error = error.request_id(facts.request_id.as_deref());
-    Refused { code: facts.code, said: facts.said, error }
+    Refused { passing: facts.passing || is_busy(code), code: facts.code, said: facts.said, error }
 }
 
 /// CloudFormation's service role.
@@ -446,6 +467,22 @@ mod tests {
         let call = Call { operation: "iam:GetRole", object: "x", host: None, renew: "" };
         let facts = Facts { root: "invalid peer certificate: UnknownIssuer".to_owned(), ..Facts::default() };
         assert!(explain(&call, facts).error.hint.unwrap().contains("AWS_CA_BUNDLE"));
+    }
+
+    #[test]
+    fn what_passes_is_told_from_what_stays() {
+        type StsError = SdkError<aws_sdk_sts::operation::get_caller_identity::GetCallerIdentityError, HttpResponse>;
+        let call = Call { operation: "sts:GetCallerIdentity", object: "", host: None, renew: "" };
+        assert!(aws_error(&call, &StsError::timeout_error("20 s are over")).passing);
+        assert!(!aws_error(&call, &StsError::construction_failure(CredentialsError::not_loaded("no keys"))).passing);
+        for (code, passing) in [
+            ("ConcurrentModification", true),
+            ("EntityTemporarilyUnmodifiableException", true),
+            ("LimitExceeded", false),
+            ("Throttling", false),
+        ] {
+            assert_eq!(refused(code, "").passing, passing, "{code}");
+        }
     }
 
     #[test]

@@ -5,20 +5,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_config::retry::RetryConfig;
 use aws_sdk_iam::types::{
     ContextEntry, ContextKeyTypeEnum, EntityType, EvaluationResult, PolicyEvaluationDecisionType, RoleDetail, Tag,
 };
 use futures::future::{try_join_all, try_join4};
 
 use super::error::Refused;
+use super::pace::pauses;
 use super::{Aws, found};
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::policy::{Need, PolicyDocument};
 use crate::iam::trust::AUDIENCE;
 use crate::operator::foresight::Foreseen;
 
+/// How many versions of a policy IAM keeps ("IAM and AWS STS quotas", IAM User Guide).
+const VERSIONS: usize = 5;
 /// How often room is made for a version of a policy: another run may take it.
-const ROOM_ATTEMPTS: u32 = 3;
+const ROOM_ATTEMPTS: u32 = 2;
 
 /// An IAM OIDC provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,27 +265,47 @@ impl Aws {
     /// Makes a document the version in force. Of the five versions that IAM keeps, the oldest that isn't in force goes
     /// only where there's no room.
     pub async fn put_policy_version(&self, arn: &str, document: &PolicyDocument) -> Result<()> {
-        for attempt in 1.. {
-            // Another run may have been quicker, or an attempt of this one whose reply was lost.
-            if self.policy(arn).await?.is_some_and(|policy| policy.document.same_as(document)) {
-                return Ok(());
+        let (mut refusals, mut pauses) = (0, pauses());
+        // Another run may have been quicker, or an attempt of this one whose reply was lost.
+        while !self.is_in_force(arn, document).await? {
+            let Err(refused) = self.create_policy_version(arn, document).await else { return Ok(()) };
+            if is_limit(&refused) && refusals < ROOM_ATTEMPTS {
+                refusals += 1;
+                self.make_room(arn, document).await?;
+                continue;
             }
-            match self.create_policy_version(arn, document).await {
-                Err(refused) if is_limit(&refused) && attempt < ROOM_ATTEMPTS => {}
-                answer => return answer.map_err(Into::into),
-            }
-            if let Some(oldest) = self.other_versions(arn).await?.first() {
-                self.delete_policy_version(arn, oldest).await?;
+            match pauses.next() {
+                Some(pause) if refused.passing || refused.is_throttled() => self.after(&refused, Some(pause)).await?,
+                _ => return Err(refused.into()),
             }
         }
         Ok(())
     }
 
+    async fn is_in_force(&self, arn: &str, document: &PolicyDocument) -> Result<bool> {
+        Ok(self.policy(arn).await?.is_some_and(|policy| policy.document.same_as(document)))
+    }
+
+    /// Made once by the SDK: a repetition would make another version.
     async fn create_policy_version(&self, arn: &str, document: &PolicyDocument) -> Result<(), Refused> {
         let request =
             self.iam().create_policy_version().policy_arn(arn).policy_document(document.to_json()).set_as_default(true);
-        self.send("iam:CreatePolicyVersion", arn, request.send()).await?;
+        let once = aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled());
+        self.send("iam:CreatePolicyVersion", arn, request.customize().config_override(once).send()).await?;
         Ok(())
+    }
+
+    /// Deletes the oldest version that isn't in force, where there are as many as IAM keeps. The versions are listed
+    /// before the last look at the one in force: what another run deletes after that is the same one.
+    async fn make_room(&self, arn: &str, document: &PolicyDocument) -> Result<()> {
+        let others = self.other_versions(arn).await?;
+        let full = others.len() + 1 >= VERSIONS;
+        match others.first() {
+            Some(oldest) if full && !self.is_in_force(arn, document).await? => {
+                self.delete_policy_version(arn, oldest).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Versions that aren't in force, oldest first.

@@ -37,7 +37,7 @@ use crate::wait::Wait;
 pub use connect::Options;
 use error::{Call, Refused, aws_error};
 use pace::Pace;
-use trace::{ATTEMPT, Endpoint, Hopeless, Seen, Trace};
+use trace::{ATTEMPT, Again, Endpoint, Seen, Trace};
 use watch::Watch;
 
 /// The program's name and version in the `User-Agent` of every call.
@@ -83,7 +83,7 @@ macro_rules! client {
                 let trace = Trace::new(stringify!($service), self.inner.seen.clone(), endpoint.clone());
                 let config = $sdk::config::Builder::from(&self.inner.config)
                     .interceptor(trace)
-                    .retry_classifier(Hopeless::new(endpoint, self.wait().clone()))
+                    .retry_classifier(Again::new(endpoint, self.wait().clone()))
                     .retry_partition(retry_partition(stringify!($service)))
                     .build();
                 $sdk::Client::from_conf(config)
@@ -315,6 +315,7 @@ mod tests {
         let refused = |code: &str| Refused {
             code: code.to_owned(),
             said: String::new(),
+            passing: false,
             error: crate::error::Error::new(ErrorCode::Aws, "x"),
         };
         for code in ["NoSuchEntity", "ResourceNotFoundException", "NoSuchHostedZone", "ChangeSetNotFound"] {

@@ -1,4 +1,5 @@
-//! The pace of stack operations: as quick as AWS takes them, and one after the other once it throttles.
+//! Calls that the SDK makes once, and that are repeated here: those that start stack operations go as quick as AWS takes
+//! them, and one after the other once it throttles.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,14 +9,23 @@ use tracing::info;
 
 use super::Aws;
 use super::error::Refused;
+use crate::error::Result;
 
-/// Pauses after a throttled call: short, so that no turn is lost, and longer where it goes on.
-fn pauses() -> impl Iterator<Item = Duration> {
-    [50; 20].into_iter().chain([300; 10]).map(Duration::from_millis)
+/// How often a call is made again that failed in passing: about a minute, as the SDK does it.
+const REPETITIONS: u32 = 11;
+const FIRST_PAUSE: Duration = Duration::from_millis(150);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// Pauses after failures of a call: they double, and each is up to twice as long as another.
+pub(super) fn pauses() -> impl Iterator<Item = Duration> {
+    let longest = |nth| LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(nth));
+    (0..REPETITIONS).map(move |nth| longest(nth).mul_f64(1.0 + fastrand::f64()))
 }
 
-/// All pauses after these.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Pauses after a throttled call: short, so that no turn is lost, and longer where it goes on.
+fn turns() -> impl Iterator<Item = Duration> {
+    [50; 20].into_iter().chain([300; 10]).chain(std::iter::repeat(1000)).map(Duration::from_millis)
+}
 
 /// What all stack operations of a run share. Retries of many calls at the same time would throttle each other, and
 /// pauses that grow would leave turns unused: once AWS throttles, one call at a time tries for its turn.
@@ -26,27 +36,45 @@ pub(super) struct Pace {
 }
 
 impl Aws {
-    /// Makes a call of those that start stack operations, until AWS takes it or the time is over.
+    /// Makes a call of those that start stack operations, until AWS takes it or the time is over. The SDK makes each
+    /// once; their tokens make repetitions harmless.
     pub(super) async fn paced<T>(&self, call: impl AsyncFn() -> Result<T, Refused>) -> Result<T, Refused> {
         let pace = &self.inner.pace;
         if !pace.throttled.load(Ordering::Relaxed) {
-            match call().await {
+            match self.repeated(&call).await {
                 Err(refused) if refused.is_throttled() => pace.throttled.store(true, Ordering::Relaxed),
                 answer => return answer,
             }
         }
         let _turn = pace.turn.lock().await;
-        let mut pauses = pauses();
+        let mut turns = turns();
         loop {
-            match call().await {
-                Err(refused) if refused.is_throttled() => {
-                    let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-                    info!("AWS: {} again after {} ms", refused.error, pause.as_millis());
-                    let paused = self.wait().pause(pause).await.and_then(|()| self.wait().check());
-                    paused.map_err(|end| end.cause(refused.error.to_string()))?;
-                }
+            match self.repeated(&call).await {
+                Err(refused) if refused.is_throttled() => self.after(&refused, turns.next()).await?,
                 answer => return answer,
             }
         }
+    }
+
+    /// Makes a call again while it fails in passing.
+    async fn repeated<T>(&self, call: impl AsyncFn() -> Result<T, Refused>) -> Result<T, Refused> {
+        let mut pauses = pauses();
+        loop {
+            match (call().await, pauses.next()) {
+                (Err(refused), Some(pause)) if refused.passing => self.after(&refused, Some(pause)).await?,
+                (answer, _) => return answer,
+            }
+        }
+    }
+
+    /// Pauses before a call is made again.
+    ///
+    /// # Errors
+    /// Where the user interrupts or the time is over, with what AWS said last.
+    pub(super) async fn after(&self, refused: &Refused, pause: Option<Duration>) -> Result<()> {
+        let pause = pause.unwrap_or(LONGEST_PAUSE);
+        info!("AWS: {} again after {} ms", refused.error, pause.as_millis());
+        let paused = self.wait().pause(pause).await.and_then(|()| self.wait().check());
+        paused.map_err(|end| end.cause(refused.error.to_string()))
     }
 }

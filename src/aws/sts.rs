@@ -142,6 +142,7 @@ mod tests {
         let refused = |code: &str, said: &str| Refused {
             code: code.to_owned(),
             said: said.to_owned(),
+            passing: false,
             error: Error::new(ErrorCode::Aws, "sts:AssumeRoleWithWebIdentity failed"),
         };
         let hint = |code, said| {

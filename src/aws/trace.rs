@@ -4,16 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_sdk_cloudformation::operation::create_change_set::CreateChangeSetError;
-use aws_sdk_cloudformation::operation::create_stack::CreateStackError;
-use aws_sdk_cloudformation::operation::delete_stack::DeleteStackError;
-use aws_sdk_cloudformation::operation::execute_change_set::ExecuteChangeSetError;
 use aws_sdk_sts::config::interceptors::{
     BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
     InterceptorContext,
 };
 use aws_sdk_sts::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_sts::error::{BoxError, ProvideErrorMetadata};
+use aws_sdk_sts::error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::Error;
 use aws_smithy_runtime_api::client::orchestrator::{Metadata, OrchestratorError};
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
@@ -22,7 +18,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use super::USER_AGENT;
-use super::error::is_throttled;
+use super::error::is_busy;
 use crate::wait::Wait;
 
 tokio::task_local! {
@@ -173,31 +169,32 @@ impl Endpoint {
     }
 }
 
-/// Ends retries that lead nowhere: of an endpoint that never answered, of quotas (`LimitExceededException` of
-/// CloudFormation), which the SDK takes for throttling, of a run that is over, and of throttled stack operations, which
-/// [`Aws::paced`](super::Aws::paced) repeats.
+/// Judges whether a call is made again, beyond what the SDK knows: not to an endpoint that never answered, nor in a run
+/// that is over, but where IAM is busy with the thing.
 #[derive(Debug)]
-pub(super) struct Hopeless {
+pub(super) struct Again {
     endpoint: Arc<Endpoint>,
     wait: Wait,
 }
 
-impl Hopeless {
+impl Again {
     pub(super) fn new(endpoint: Arc<Endpoint>, wait: Wait) -> Self {
         Self { endpoint, wait }
     }
 }
 
-impl ClassifyRetry for Hopeless {
+impl ClassifyRetry for Again {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let Some(error) = context.output_or_error().and_then(Result::err) else {
+        let Some(failure) = context.output_or_error().and_then(Result::err) else {
             return RetryAction::NoActionIndicated;
         };
-        let error = error.as_operation_error();
-        let quota =
-            error.and_then(|error| error.downcast_ref()).is_some_and(CreateStackError::is_limit_exceeded_exception);
-        let hopeless = quota || error.is_some_and(is_paced) || self.endpoint.is_absent() || self.wait.check().is_err();
-        if hopeless { RetryAction::RetryForbidden } else { RetryAction::NoActionIndicated }
+        if self.endpoint.is_absent() || self.wait.check().is_err() {
+            RetryAction::RetryForbidden
+        } else if is_busy(&why(failure)) {
+            RetryAction::transient_error()
+        } else {
+            RetryAction::NoActionIndicated
+        }
     }
 
     fn name(&self) -> &'static str {
@@ -207,18 +204,6 @@ impl ClassifyRetry for Hopeless {
     fn priority(&self) -> RetryClassifierPriority {
         RetryClassifierPriority::run_after(RetryClassifierPriority::transient_error_classifier())
     }
-}
-
-/// True for a throttled call that starts a stack operation.
-fn is_paced(error: &Error) -> bool {
-    fn code<E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static>(error: &Error) -> Option<&str> {
-        error.downcast_ref::<E>().and_then(ProvideErrorMetadata::code)
-    }
-    let code = code::<CreateStackError>(error)
-        .or_else(|| code::<CreateChangeSetError>(error))
-        .or_else(|| code::<ExecuteChangeSetError>(error))
-        .or_else(|| code::<DeleteStackError>(error));
-    code.is_some_and(is_throttled)
 }
 
 #[cfg(test)]

@@ -253,6 +253,7 @@ fn desired(
         force: args.take_over.force_conflicts,
         labels: entry.labels.clone(),
         annotations: entry.annotations.clone(),
+        taken_over: false,
     });
     Ok(Desired {
         cluster: cluster.name.clone(),

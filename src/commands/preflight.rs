@@ -53,7 +53,7 @@ pub(crate) async fn check(plan: &Plan, kubernetes: Option<&Kubernetes>, ui: &Ui)
                 let patch = vec![Review::new("patch", &Kind::DEPLOYMENT, Some(namespace)).named(name)];
                 try_join(review(kubernetes, patch), review_proof(kubernetes, name, proof.as_ref())).await.map(drop)
             }
-            Op::Unannotate { namespace, name } => {
+            Op::Unannotate { namespace, name, .. } => {
                 let patch = Review::new("patch", &Kind::SERVICE_ACCOUNT, Some(namespace)).named(name);
                 review(kubernetes, vec![patch]).await
             }

@@ -18,7 +18,7 @@ use crate::iam::trust::{Issuer, Subject, trust_policy};
 use crate::k8s::FIELD_MANAGER;
 use crate::k8s::diff::is_field_of;
 use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed, ObservedStack};
-use crate::plan::{Plan, StackSpec};
+use crate::plan::{Basis, Plan, StackSpec};
 use crate::stack::template::{with_boundary, with_inline, with_managed_policies, with_trust, with_well_known};
 use crate::stack::{status::Health, tags};
 
@@ -141,6 +141,7 @@ fn desired(
             force: args.take_over.force_conflicts,
             labels: with_kept(&wanted.labels, observed, "labels"),
             annotations: with_kept(&wanted.annotations, observed, "annotations"),
+            taken_over: true,
         }),
     })
 }
@@ -190,6 +191,8 @@ fn spec(
     }
     let user = target.config.as_ref().map_or_else(|| wanted.tags.clone(), |config| config.tags_of(wanted));
     let tags = tags::merged(&found.stack.tags, &user);
+    let basis = Basis { template: found.template.clone(), tags: found.stack.tags.clone() };
     StackSpec::of_template(name, service_account, template, tags, found.stack.protected)
+        .map(|spec| spec.taken_over(basis))
         .map_err(|e| Error::new(ErrorCode::StackNotOurs, format!("stack {}: {e}", found.stack.name)))
 }

@@ -164,21 +164,25 @@ pub fn takeover_patch(live: &Value, desired: &Value) -> Vec<Value> {
     if removals.is_empty() {
         return patch;
     }
+    // What others put in their places meanwhile isn't theirs.
+    let test = |path: &str| json!({"op": "test", "path": format!("{base}{path}"), "value": container.pointer(path)});
+    patch.push(test("/name"));
+    patch.extend(removals.iter().map(|path| test(path)));
     // Together with what they stood for, so that no pod starts without arguments.
     for key in ["image", "args"] {
         patch.push(json!({"op": "add", "path": format!("{base}/{key}"), "value": wanted[key]}));
     }
-    patch.extend(removals.iter().map(|path| json!({"op": "remove", "path": format!("{base}/{path}")})));
+    patch.extend(removals.iter().map(|path| json!({"op": "remove", "path": format!("{base}{path}")})));
     patch
 }
 
-/// Paths in a container, those of a list from the last to the first.
+/// JSON Pointers in a container, those of a list from the last to the first.
 fn obsolete(container: &Value, wanted: &Value) -> Vec<String> {
     let items = |one: &Value, key: &str| one[key].as_array().cloned().unwrap_or_default();
     let mut paths = Vec::new();
     let words = items(container, "command");
     if wanted.get("command").is_none() && words.iter().filter_map(Value::as_str).any(|word| word.contains("--")) {
-        paths.push("command".to_owned());
+        paths.push("/command".to_owned());
     }
     let kept: Vec<Value> = items(wanted, "env").iter().map(|variable| variable["name"].clone()).collect();
     let ours = |variable: &Value| {
@@ -186,7 +190,7 @@ fn obsolete(container: &Value, wanted: &Value) -> Vec<String> {
         name.starts_with("EXTERNAL_DNS_") && !kept.contains(&variable["name"])
     };
     let env = items(container, "env");
-    paths.extend(env.iter().enumerate().rev().filter(|(_, one)| ours(one)).map(|(at, _)| format!("env/{at}")));
+    paths.extend(env.iter().enumerate().rev().filter(|(_, one)| ours(one)).map(|(at, _)| format!("/env/{at}")));
     paths
 }
 
@@ -327,10 +331,16 @@ mod tests {
         let desired = find(&objects, "Deployment");
         let base = "/spec/template/spec/containers/1";
         let patch = takeover_patch(&live, desired);
-        let paths: Vec<_> = patch.iter().map(|step| step["path"].as_str().unwrap().to_owned()).collect();
-        let at = |path: &str| format!("{base}/{path}");
-        let strategy = "/spec/strategy".to_owned();
-        assert_eq!(paths, [strategy, at("image"), at("args"), at("command"), at("env/2"), at("env/0")]);
+        let step = |step: &Value| format!("{} {}", step["op"], step["path"]).replace('"', "");
+        let at = |op: &str, path: &str| format!("{op} {base}/{path}");
+        let [command, last, first] = ["command", "env/2", "env/0"];
+        let tests = ["name", command, last, first].map(|path| at("test", path));
+        let changes = [at("add", "image"), at("add", "args")];
+        let removals = [command, last, first].map(|path| at("remove", path));
+        let strategy = ["add /spec/strategy".to_owned()];
+        assert_eq!(patch.iter().map(step).collect::<Vec<_>>(), [&strategy[..], &tests, &changes, &removals].concat());
+        assert_eq!(patch[1]["value"], "dns");
+        assert_eq!(patch[3]["value"], json!({"name": "EXTERNAL_DNS_POLICY", "value": "sync"}));
         assert_eq!(takeover_patch(desired, desired), [json!(null); 0]);
     }
 }

@@ -7,6 +7,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{Method, Request};
 use serde_json::{Value, json};
 
+use super::diff::differences;
 use super::error::Operation;
 use super::kind::escape;
 use super::{FIELD_MANAGER, Kind, Kubernetes, describe};
@@ -38,16 +39,18 @@ pub(super) struct Call {
     pub(super) body: Option<(&'static str, Vec<u8>)>,
     /// Sending it twice does what sending it once does.
     pub(super) repeatable: bool,
+    /// It is about the version that was read only: where that is outdated, there is no use in sending it again.
+    pub(super) conditional: bool,
 }
 
 impl Call {
     pub(super) fn get(operation: Operation, path: String) -> Self {
-        Self { operation, method: Method::GET, path, body: None, repeatable: true }
+        Self { operation, method: Method::GET, path, body: None, repeatable: true, conditional: false }
     }
 
     pub(super) fn post(operation: Operation, path: String, body: &Value) -> Self {
         let body = Some(("application/json", body.to_string().into_bytes()));
-        Self { operation, method: Method::POST, path, body, repeatable: false }
+        Self { operation, method: Method::POST, path, body, repeatable: false, conditional: false }
     }
 
     /// Marks a POST that stores nothing.
@@ -157,7 +160,8 @@ impl Kubernetes {
     /// Server-side apply with field manager `irsactl` and strict validation; answers the object as stored.
     ///
     /// # Errors
-    /// `Conflict` names managers and fields; `AdmissionDenied`, `ClusterForbidden`, `NamespaceTerminating`,
+    /// `Conflict` names managers and fields, or says that the object isn't of the `uid` and `resourceVersion` that
+    /// `object` has; `AdmissionDenied`, `ClusterForbidden`, `NamespaceTerminating`,
     /// `NotFound` where the namespace doesn't exist.
     pub async fn apply(&self, object: &Value, how: Apply) -> Result<Value> {
         let (kind, namespace, name) = identity(object)?;
@@ -169,7 +173,21 @@ impl Kubernetes {
         let verb = if how.dry_run { "apply (dry run)" } else { "apply" };
         let operation = Operation::new(verb, describe(object));
         let body = Some(("application/apply-patch+yaml", object.to_string().into_bytes()));
-        self.json(&Call { operation, method: Method::PATCH, path, body, repeatable: true }).await
+        let version = &object["metadata"]["resourceVersion"];
+        let conditional = !version.is_null();
+        let call = Call { operation, method: Method::PATCH, path, body, repeatable: true, conditional };
+        loop {
+            let error = match self.json(&call).await {
+                Err(error) if error.code == ErrorCode::Conflict && conditional && how.force => error,
+                answer => return answer,
+            };
+            let live = self.get(&kind, namespace, name).await?.unwrap_or_default();
+            if live["metadata"]["resourceVersion"] != *version {
+                // It may be done, by an attempt whose reply was lost.
+                return if differences(&live, object, FIELD_MANAGER).is_empty() { Ok(live) } else { Err(error) };
+            }
+            self.wait.pause(FIRST_PAUSE).await.and_then(|()| self.wait.check())?;
+        }
     }
 
     /// A JSON merge patch (RFC 7386); answers the object as stored.
@@ -178,10 +196,14 @@ impl Kubernetes {
         let url = kind.path(namespace, Some(name)) + &query;
         let operation = Operation::new("change", kind.object(namespace, name));
         let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
-        self.json(&Call { operation, method: Method::PATCH, path: url, body, repeatable: true }).await
+        self.json(&Call { operation, method: Method::PATCH, path: url, body, repeatable: true, conditional: false })
+            .await
     }
 
     /// A JSON Patch (RFC 6902) of the object that `object` names; answers it as stored.
+    ///
+    /// # Errors
+    /// `Conflict` where a `test` among the operations fails, or a path isn't there.
     pub async fn json_patch(&self, object: &Value, operations: &[Value], dry_run: bool) -> Result<Value> {
         let (kind, namespace, name) = identity(object)?;
         let mut path = kind.path(namespace, Some(name));
@@ -191,7 +213,9 @@ impl Kubernetes {
         }
         let operation = Operation::new("change", describe(object));
         let body = Some(("application/json-patch+json", json!(operations).to_string().into_bytes()));
-        self.json(&Call { operation, method: Method::PATCH, path, body, repeatable: false }).await
+        // Once it is done, the test fails.
+        let repeatable = operations.first().is_some_and(|first| first["op"] == "test");
+        self.json(&Call { operation, method: Method::PATCH, path, body, repeatable, conditional: false }).await
     }
 
     /// Deletes an object, dependents in the background; with `uid` only if it is still that one. False where it
@@ -207,7 +231,8 @@ impl Kubernetes {
         let operation = Operation::new("delete", kind.object(namespace, name));
         let body = Some(("application/json", options.to_string().into_bytes()));
         let path = kind.path(namespace, Some(name));
-        let call = Call { operation, method: Method::DELETE, path, body, repeatable: uid.is_some() };
+        let call =
+            Call { operation, method: Method::DELETE, path, body, repeatable: uid.is_some(), conditional: false };
         match self.json(&call).await {
             Ok(_) => Ok(true),
             Err(err) if matches!(err.code, ErrorCode::NotFound | ErrorCode::MissingApi) => Ok(false),

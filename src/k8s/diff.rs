@@ -170,11 +170,13 @@ fn walk_items(spot: &Spot, live: &[Value], desired: &[Value], found: &mut Vec<Fo
     }
 }
 
-/// What an object is called isn't compared.
+/// Which object it is, and which version of it, isn't compared.
 fn is_identity(spot: &Spot, name: &str) -> bool {
     match spot.path.as_slice() {
         [] => ["apiVersion", "kind", "status"].contains(&name),
-        [Step::Field(field)] if field == "metadata" => ["name", "namespace", "managedFields"].contains(&name),
+        [Step::Field(field)] if field == "metadata" => {
+            ["name", "namespace", "uid", "resourceVersion", "managedFields"].contains(&name)
+        }
         _ => false,
     }
 }

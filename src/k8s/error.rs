@@ -122,7 +122,8 @@ fn refused(status: &Status, operation: &Operation, server: &str) -> Box<Error> {
         409 if !conflicts(status).is_empty() => conflict(status, operation),
         409 if status.reason == "AlreadyExists" => error(ErrorCode::AlreadyExists),
         // 410: the version of a listing isn't kept any more.
-        409 | 410 => error(ErrorCode::Conflict).hint("it was changed meanwhile: run the same command again"),
+        409 | 410 => error(ErrorCode::Conflict).hint(CHANGED),
+        422 if is_failed_patch(status) => error(ErrorCode::Conflict).hint(CHANGED),
         422 => invalid(status, operation),
         400 | 500 if is_unknown_field(&status.message) => error(ErrorCode::Kubernetes)
             .hint("this cluster's API doesn't know the field: check --patch and its spelling"),
@@ -134,6 +135,14 @@ fn refused(status: &Status, operation: &Operation, server: &str) -> Box<Error> {
         429 => error(ErrorCode::Kubernetes).hint("the API server is overloaded: run the same command again later"),
         _ => error(ErrorCode::Kubernetes),
     }
+}
+
+const CHANGED: &str = "it was changed meanwhile: run the same command again";
+
+/// True where a JSON Patch doesn't fit the object: that is all that the API server says of it.
+fn is_failed_patch(status: &Status) -> bool {
+    let causes = status.details.as_ref().is_some_and(|details| !details.causes.is_empty());
+    !causes && status.message.contains("the server rejected our request due to an error in our request")
 }
 
 /// True where the path itself is unknown, not the object in it.
@@ -299,6 +308,7 @@ mod tests {
                 "Precondition failed: UID in precondition: a, UID in object meta: b",
                 ErrorCode::Conflict,
             ),
+            (422, "Invalid", "the server rejected our request due to an error in our request", ErrorCode::Conflict),
             (500, "InternalError", "etcdserver: request timed out", ErrorCode::Kubernetes),
         ] {
             let error = explained(code, reason, message, &json!({}));

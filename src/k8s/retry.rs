@@ -85,7 +85,7 @@ fn asked_pause(failure: &kube::Error, call: &Call, reached: bool) -> Option<Dura
 fn is_outdated(status: &Status, call: &Call) -> bool {
     let causes = status.details.as_ref().is_some_and(|details| !details.causes.is_empty());
     let change = [Method::PATCH, Method::DELETE].contains(&call.method);
-    change && !causes && !status.message.contains("Precondition failed")
+    change && !call.conditional && !causes && !status.message.contains("Precondition failed")
 }
 
 /// True where the server is only away for a moment: a connection that was there is lost, or none can be made to a

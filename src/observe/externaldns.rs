@@ -60,7 +60,7 @@ pub(crate) async fn account(
         context.cluster(args, cluster),
         reader.aws_half(cluster, who, role_name),
         informing,
-        zones(aws, ui, settings.aws_assume_role.is_some()),
+        zones(aws, settings.aws_assume_role.is_some()),
     )
     .await?;
     Ok(Account { caller, cluster, issuer, stack_name, entry, association, addon, zones })
@@ -78,12 +78,8 @@ fn readable<T>(ui: &Ui, what: &str, result: Result<Option<T>>) -> Result<Option<
 }
 
 /// The hosted zones; those of another account are none of the caller's business.
-async fn zones(aws: &Aws, ui: &Ui, elsewhere: bool) -> Result<Vec<Zone>> {
-    if elsewhere {
-        return Ok(Vec::new());
-    }
-    let _ = ui;
-    aws.zones().await
+async fn zones(aws: &Aws, elsewhere: bool) -> Result<Vec<Zone>> {
+    if elsewhere { Ok(Vec::new()) } else { aws.zones().await }
 }
 
 /// What the cluster says.

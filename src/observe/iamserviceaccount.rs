@@ -108,8 +108,9 @@ impl<'a> Reader<'a> {
             return Ok(roles.get(arn.name()).cloned().map(|role| role.expecting(&inline)));
         }
         let read = async || self.aws.role_with_policies(arn.name(), &inline).await;
-        // The role of a new stack is hidden rather than gone.
-        if stack.is_new() { self.aws.visible(arn.name(), read).await } else { read().await }
+        // It may be hidden rather than gone, for a while after it was made or changed.
+        let is_there = Health::of(&stack.status) == Health::Usable;
+        if is_there { self.aws.visible(arn.name(), read).await } else { read().await }
     }
 
     /// The name of the role that `--role-name` asks for, where it is taken by a role that isn't the stack's.

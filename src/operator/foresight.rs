@@ -88,6 +88,8 @@ fn foresee(step: &Step, partition: &Partition, account: &str, stack: &dyn Fn(&st
             found.add("cloudformation:CreateStack", &stack(&spec.name));
             create_role(spec, partition, account, found);
         }
+        // What it needs is known once that is done.
+        Op::ChangeStack { first: Settle::Wait(_), .. } => {}
         Op::ChangeStack { stack: spec, id, first } => {
             if *first == Settle::ContinueRollback {
                 found.add("cloudformation:ContinueUpdateRollback", id);

@@ -151,12 +151,11 @@ async fn run(step: &Step, tools: &Tools<'_>, task: &crate::ui::Task) -> Result<(
     match &step.op {
         Op::None => Ok(()),
         Op::CreateProvider { arn, issuer, tags, cluster_arn } => {
-            aws.create_oidc_provider(issuer, arn, tags).await?;
-            // eksctl's mark on the cluster; the provider works without it.
+            // eksctl's mark on the cluster; the provider works without it. Once there is a provider, no run comes here.
             if let Err(error) = aws.mark_oidc_enabled(cluster_arn).await {
                 tools.ui.warn(&format!("the cluster isn't tagged alpha.eksctl.io/cluster-oidc-enabled: {error}"));
             }
-            Ok(())
+            aws.create_oidc_provider(issuer, arn, tags).await
         }
         Op::AddAudience { arn } => aws.add_audience(arn).await,
         Op::CreatePolicy { name, arn, document, tags } => {
@@ -170,7 +169,6 @@ async fn run(step: &Step, tools: &Tools<'_>, task: &crate::ui::Task) -> Result<(
             aws.delete_policy(arn).await
         }
         Op::CreateStack { .. }
-        | Op::WaitForStack { .. }
         | Op::ChangeStack { .. }
         | Op::ProtectStack { .. }
         | Op::ReplaceStack { .. }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::diff::Change;
 use super::{Action, LiveRole, Op, Plan, RoleSource, ServiceAccountOutput, Settle, StackSpec, Step, StepId};
-use crate::aws::cloudformation::{self, Stack};
+use crate::aws::cloudformation::{Action as StackAction, Stack};
 /// A role as IAM has it.
 pub use crate::aws::iam::RoleWithPolicies as ObservedRole;
 use crate::error::{Error, ErrorCode, Result};
@@ -61,6 +61,8 @@ pub struct DesiredObject {
     pub labels: BTreeMap<String, String>,
     /// Annotations that it gets beside that of the role.
     pub annotations: BTreeMap<String, String>,
+    /// Some of them were taken over from the ServiceAccount as it was read: they hold for that version of it only.
+    pub taken_over: bool,
 }
 
 /// A stack that was found.
@@ -201,9 +203,7 @@ fn add_role(
     // CloudFormation leaves the role as it is.
     let untouched = matches!(step.op, Op::None | Op::ProtectStack { .. });
     let source = match &found.role {
-        Some(role) if untouched || (matches!(step.op, Op::ChangeStack { .. }) && !replaces_role(&step)) => {
-            RoleSource::Known(role.role.arn.clone())
-        }
+        Some(role) if untouched || keeps_role(&step) => RoleSource::Known(role.role.arn.clone()),
         _ => RoleSource::Stack(spec.name.clone()),
     };
     let mut ids = vec![plan.push(step.after(needs.iter().copied()))];
@@ -214,6 +214,11 @@ fn add_role(
         note_foreign_policies(plan, spec, role);
     }
     Ok((source, ids))
+}
+
+/// True for a change of a stack at rest that leaves its role.
+fn keeps_role(step: &Step) -> bool {
+    matches!(step.op, Op::ChangeStack { first: Settle::Nothing, .. }) && !replaces_role(step)
 }
 
 /// True for a change that deletes the role and makes another.
@@ -249,73 +254,63 @@ pub fn check_ours(cluster: &str, service_account: &str, stack: &Stack) -> Result
 
 fn stack_step(spec: &Arc<StackSpec>, found: &ObservedStack) -> Step {
     let stack = &found.stack;
-    let update = |op| Step::new(Action::Update, "Stack", &spec.name, op);
     let id = stack.id.clone();
+    let create = |forerunner| {
+        Step::new(Action::Create, "Stack", &spec.name, Op::CreateStack { stack: spec.clone(), forerunner })
+    };
+    let replace = |first| {
+        let op = Op::ReplaceStack { stack: spec.clone(), id: id.clone(), unprotect: stack.protected, first };
+        Step::new(Action::Update, "Stack", &spec.name, op)
+    };
+    let change = |first| {
+        let op = Op::ChangeStack { stack: spec.clone(), id: id.clone(), first };
+        let differences = spec.differences(&found.template, &stack.tags);
+        Step::new(Action::Update, "Stack", &spec.name, op).with_diff(differences)
+    };
     match Health::of(&stack.status) {
-        Health::Gone => {
-            let op = Op::CreateStack { stack: spec.clone(), forerunner: None };
-            Step::new(Action::Create, "Stack", &spec.name, op).because("the service account has no role yet")
-        }
-        Health::Deleting => {
-            let op = Op::CreateStack { stack: spec.clone(), forerunner: Some(id) };
-            Step::new(Action::Create, "Stack", &spec.name, op).because("the old one is being deleted")
-        }
-        Health::InProgress if stack.status == "ROLLBACK_IN_PROGRESS" => {
-            update(Op::ReplaceStack { stack: spec.clone(), id, unprotect: stack.protected, first: Settle::Wait })
-                .because("its creation failed and is being undone: it is replaced after that")
-        }
-        Health::InProgress if stack.status.starts_with("UPDATE_ROLLBACK") => {
-            update(Op::ChangeStack { stack: spec.clone(), id, first: Settle::Wait })
-                .because("a change of it failed and is being undone: it is changed after that")
-                .with_diff(template::differences(&found.template, &spec.template))
-        }
+        Health::Gone => create(None).because("the service account has no role yet"),
+        Health::Deleting => create(Some(id.clone())).because("the old one is being deleted"),
+        Health::InProgress if stack.status == "ROLLBACK_IN_PROGRESS" => replace(Settle::Wait(StackAction::Other))
+            .because("its creation failed and is being undone: it is replaced after that"),
+        Health::InProgress if stack.status.starts_with("UPDATE_ROLLBACK") => change(Settle::Wait(StackAction::Other))
+            .because("a change of it failed and is being undone: it is changed after that"),
         Health::InProgress => {
-            let (action, template) = (under_way(&stack.status), found.template.clone());
-            update(Op::WaitForStack { stack: spec.clone(), id, action, template })
-                .because(format!("it is {}: waits for it", stack.status))
-                .with_diff(template::differences(&found.template, &spec.template))
+            change(Settle::Wait(under_way(&stack.status))).because(format!("it is {}: waits for it", stack.status))
         }
         Health::Replace { why } => {
             let why = found.failure.as_ref().map_or(why, |failure| format!("{}: {}", stack.status, failure.reason));
-            update(Op::ReplaceStack { stack: spec.clone(), id, unprotect: stack.protected, first: Settle::Nothing })
-                .because(format!("replaced, because it is {why}"))
+            replace(Settle::Nothing).because(format!("replaced, because it is {why}"))
         }
         Health::ContinueRollback => {
-            update(Op::ChangeStack { stack: spec.clone(), id, first: Settle::ContinueRollback })
-                .because(format!("it is {}: its rollback is continued", stack.status))
-                .with_diff(template::differences(&found.template, &spec.template))
+            change(Settle::ContinueRollback).because(format!("it is {}: its rollback is continued", stack.status))
         }
-        Health::Usable => changed_stack(spec, found, update),
+        Health::Usable if found.role.is_none() => {
+            replace(Settle::Nothing).because("replaced, because its role is gone")
+        }
+        Health::Usable => usable(spec, stack, change(Settle::Nothing)),
     }
 }
 
-fn under_way(status: &str) -> cloudformation::Action {
+fn under_way(status: &str) -> StackAction {
     match status.split('_').next() {
-        Some("CREATE" | "ROLLBACK") => cloudformation::Action::Create,
-        Some("UPDATE") => cloudformation::Action::Update,
-        _ => cloudformation::Action::Other,
+        Some("CREATE" | "ROLLBACK") => StackAction::Create,
+        Some("UPDATE") => StackAction::Update,
+        _ => StackAction::Other,
     }
 }
 
-fn changed_stack(spec: &Arc<StackSpec>, found: &ObservedStack, update: impl Fn(Op) -> Step) -> Step {
-    let id = found.stack.id.clone();
-    if found.role.is_none() {
-        let first = Settle::Nothing;
-        let op = Op::ReplaceStack { stack: spec.clone(), id, unprotect: found.stack.protected, first };
-        return update(op).because("replaced, because its role is gone");
-    }
-    let mut diff = template::differences(&found.template, &spec.template);
-    diff.extend(tags::differences(&found.stack.tags, &spec.tags_on(&found.stack.tags)));
-    let protect = spec.protected && !found.stack.protected;
-    let op = match (diff.is_empty(), protect) {
+/// The change of a stack that is at rest, where something is to be changed at all.
+fn usable(spec: &StackSpec, stack: &Stack, mut change: Step) -> Step {
+    let protect = spec.protected && !stack.protected;
+    match (change.diff.is_empty(), protect) {
         (true, false) => return Step::unchanged("Stack", &spec.name),
-        (true, true) => Op::ProtectStack { name: spec.name.clone() },
-        (false, _) => Op::ChangeStack { stack: spec.clone(), id, first: Settle::Nothing },
-    };
-    if protect {
-        diff.push(Change::new("/EnableTerminationProtection", Some(json!(false)), Some(json!(true))));
+        (true, true) => change.op = Op::ProtectStack { name: spec.name.clone() },
+        (false, _) => {}
     }
-    update(op).because("it differs from what is asked for").with_diff(diff)
+    if protect {
+        change.diff.push(Change::new("/EnableTerminationProtection", Some(json!(false)), Some(json!(true))));
+    }
+    change.because("it differs from what is asked for")
 }
 
 /// What was changed behind CloudFormation's back is mended at the role itself.
@@ -443,6 +438,10 @@ fn service_account(desired: &Desired, wanted: &DesiredObject, observed: &Observe
     let mut metadata = json!({"name": desired.name, "namespace": desired.namespace, "annotations": annotations});
     if !labels.is_empty() {
         metadata["labels"] = json!(labels);
+    }
+    if let Some(found) = found.filter(|_| wanted.taken_over) {
+        metadata["uid"] = found["metadata"]["uid"].clone();
+        metadata["resourceVersion"] = found["metadata"]["resourceVersion"].clone();
     }
     let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
     let op = |object: &Value| Op::Apply { object: object.clone(), role: Some(role.clone()) };

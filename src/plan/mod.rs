@@ -187,11 +187,27 @@ pub struct StackSpec {
     pub inline: BTreeMap<String, PolicyDocument>,
     /// The permissions boundary of its role.
     pub boundary: Option<String>,
-    /// True where this is all that it should be, as `create` says it; false where what isn't named was taken over from
-    /// the stack as it was read.
-    pub whole: bool,
+    /// What isn't named was taken over from here; none where this is all that it should be, as `create` says it.
+    pub basis: Option<Basis>,
     /// How CloudFormation works on it.
     pub cfn: Cfn,
+}
+
+/// A stack as it was read.
+#[derive(Clone, Debug)]
+pub struct Basis {
+    /// Its template.
+    pub template: Value,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
+}
+
+impl Basis {
+    /// True where a stack is something else by now.
+    pub fn is_outdated(&self, template: &Value, tags: &[(String, String)]) -> bool {
+        let changes = template::differences(&self.template, template).into_iter();
+        changes.chain(tags::differences(&self.tags, tags)).next().is_some()
+    }
 }
 
 /// How CloudFormation works on a stack: no property of the stack, so never a reason to change it.
@@ -220,7 +236,7 @@ impl StackSpec {
             // Those that a well-known policy stands for, too.
             managed_policies,
             boundary: role.boundary,
-            whole: true,
+            basis: None,
             cfn: Cfn::default(),
         }
     }
@@ -245,7 +261,7 @@ impl StackSpec {
             managed_policies: facts.managed_arns(),
             inline: inline_policies(&template, &name),
             boundary: facts.boundary.as_ref().and_then(Value::as_str).map(str::to_owned),
-            whole: false,
+            basis: None,
             name,
             template,
             tags,
@@ -257,9 +273,22 @@ impl StackSpec {
     /// The tags that a stack with these ones gets: those of users that aren't named go from a stack of ours that is told as
     /// a whole. Of one that eksctl made, others may have set them.
     pub fn tags_on(&self, existing: &[(String, String)]) -> Vec<(String, String)> {
-        let combine =
-            if self.whole && tags::source(existing) == tags::Source::Irsactl { tags::replaced } else { tags::merged };
+        let whole = self.basis.is_none() && tags::source(existing) == tags::Source::Irsactl;
+        let combine = if whole { tags::replaced } else { tags::merged };
         combine(existing, &self.tags)
+    }
+
+    /// What a stack with this template and these tags lacks, and has too much.
+    pub fn differences(&self, template: &Value, tags: &[(String, String)]) -> Vec<Change> {
+        let mut found = template::differences(template, &self.template);
+        found.extend(tags::differences(tags, &self.tags_on(tags)));
+        found
+    }
+
+    /// The same, with all that isn't named taken over from a stack.
+    #[must_use]
+    pub fn taken_over(self, basis: Basis) -> Self {
+        Self { basis: Some(basis), ..self }
     }
 
     /// The same stack, worked on in this way.
@@ -287,8 +316,9 @@ pub struct Proof {
 pub enum Settle {
     /// Nothing.
     Nothing,
-    /// The end of what is under way, whatever comes of it.
-    Wait,
+    /// The end of what is under way: of a creation or a change that was wanted, its success; of all else, whatever comes
+    /// of it.
+    Wait(StackAction),
     /// Its rollback got stuck, and is continued.
     ContinueRollback,
 }
@@ -310,9 +340,7 @@ pub enum Op {
     DeletePolicy { arn: String, role: Option<String> },
     /// Creates a stack, after the deletion of its forerunner has ended.
     CreateStack { stack: Arc<StackSpec>, forerunner: Option<String> },
-    /// Waits for a stack that is under way, whose template was read, then changes it where it differs, and mends its role.
-    WaitForStack { stack: Arc<StackSpec>, id: String, action: StackAction, template: Value },
-    /// Changes a stack through a change set, then mends its role.
+    /// Changes a stack through a change set where it differs, then mends its role.
     ChangeStack { stack: Arc<StackSpec>, id: String, first: Settle },
     /// Protects a stack from deletion.
     ProtectStack { name: String },
@@ -339,8 +367,8 @@ pub enum Op {
     /// Applies a Kubernetes object; its `role-arn` annotation is filled in where a role is named. Conflicts with other
     /// field managers were refused in planning: what is left (kubectl edit, eksctl) is taken back.
     Apply { object: Value, role: Option<RoleSource> },
-    /// Takes an annotation off a ServiceAccount that others made.
-    Unannotate { namespace: String, name: String },
+    /// Takes the annotation that names this role off a ServiceAccount that others made, if both are still what was read.
+    Unannotate { namespace: String, name: String, uid: Option<String>, role: String },
     /// Proves the role, then applies a Deployment; a JSON Patch goes before where the live one has what an apply can't
     /// take away.
     ApplyDeployment { object: Value, before: Vec<Value>, proof: Option<Proof> },

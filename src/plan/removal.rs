@@ -6,7 +6,7 @@ use super::iamserviceaccount::{
     MANAGED_BY, ObservedRole, ObservedStack, ROLE_ANNOTATION, annotation, check_ours, is_ours, label, note_unread,
 };
 use super::{Action, Op, Plan, Settle, Step, StepId};
-use crate::aws::cloudformation::Stack;
+use crate::aws::cloudformation::{Action as StackAction, Stack};
 use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::k8s::diff::is_field_of;
@@ -43,7 +43,7 @@ pub fn add_stack(
     check_ours(removal.cluster, removal.service_account, &found.stack)?;
     let foreign = found.role.as_ref().map(|role| foreign_policies(found, role)).unwrap_or_default();
     let first = before_deletion(&found.stack.status);
-    if first == Settle::Wait && !foreign.is_empty() {
+    if first != Settle::Nothing && !foreign.is_empty() {
         return Err(is_changing(&found.stack));
     }
     if removal.detach_foreign {
@@ -64,7 +64,7 @@ pub fn add_stack(
     };
     let mut reason = match Health::of(&found.stack.status) {
         Health::Deleting => "it is being deleted: waits for it".to_owned(),
-        Health::InProgress if first == Settle::Wait => format!("it is {}: waits for it", found.stack.status),
+        Health::InProgress if first != Settle::Nothing => format!("it is {}: waits for it", found.stack.status),
         Health::InProgress => format!("it is {}", found.stack.status),
         _ if role.is_empty() => "its role is gone, or was never made".to_owned(),
         _ => format!("it holds the role {role}"),
@@ -83,7 +83,7 @@ pub fn add_stack(
 /// CloudFormation deletes a stack that is being created, and none that is being updated.
 fn before_deletion(status: &str) -> Settle {
     let updating = status.starts_with("UPDATE_") && matches!(Health::of(status), Health::InProgress);
-    if updating { Settle::Wait } else { Settle::Nothing }
+    if updating { Settle::Wait(StackAction::Other) } else { Settle::Nothing }
 }
 
 /// While an update is under way, a policy of the role may be its old one, or one that others attached.
@@ -169,11 +169,16 @@ pub fn add_service_account(
             uid: uid(found),
         };
         Step::new(Action::Delete, "ServiceAccount", full, op).because("irsactl or eksctl made it")
-    } else if annotated.is_some() && (annotated == role_arn || is_annotated_by_us(found)) {
-        let op = Op::Unannotate { namespace: namespace.to_owned(), name: name.to_owned() };
+    } else if let Some(role) = annotated.filter(|role| Some(*role) == role_arn || is_annotated_by_us(found)) {
+        let op = Op::Unannotate {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uid: uid(found),
+            role: role.to_owned(),
+        };
         let gone = super::diff::Change::new(
             format!("/metadata/annotations/{}", super::diff::escape(ROLE_ANNOTATION)),
-            annotated.map(Value::from),
+            Some(role.into()),
             None,
         );
         Step::new(Action::Update, "ServiceAccount", full, op)

@@ -29,6 +29,7 @@ mod install;
 mod interop;
 mod killed;
 mod many;
+mod meanwhile;
 mod offline;
 mod operator_policy;
 mod options;

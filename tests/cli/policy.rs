@@ -82,6 +82,26 @@ fn a_document_that_lacks_something_becomes_a_new_version() {
 }
 
 #[test]
+fn a_version_whose_reply_is_lost_is_made_once() {
+    let sandbox = Sandbox::lease();
+    sandbox.run("create policy --approve").ok();
+    put_version(&sandbox, SHARED, &too_little());
+    let lost = |skip: u32| {
+        sandbox.fault(&json!({"action": "CreatePolicyVersion", "skip": skip, "drop": true, "after": true, "times": 1}));
+        sandbox.run("create policy --approve").ok();
+        sandbox.heal();
+        let mut left = versions(&sandbox, SHARED).0;
+        left.sort_unstable();
+        left
+    };
+    assert_eq!(lost(0), ["v1", "v2", "v3"]);
+    put_version(&sandbox, SHARED, &route53(&json!("s3:*")));
+    put_version(&sandbox, SHARED, &too_little());
+    // The first is refused: there is no room.
+    assert_eq!(lost(1), ["v2", "v3", "v4", "v5", "v6"], "only the oldest went");
+}
+
+#[test]
 fn a_policy_that_others_use_changes_with_consent_only() {
     let sandbox = Sandbox::lease();
     sandbox.run("create policy --approve").ok();
@@ -158,7 +178,7 @@ fn m1_b7_b11_b12_b14_the_provider_is_created_once() {
     assert_eq!((sandbox.writes(), plan.code), (vec![], 0));
     let done = sandbox.run(&format!("{ASSOCIATE} --tags team=dns --approve -o json")).ok().json();
     assert_eq!(done["outputs"]["providerARN"], provider(&sandbox));
-    assert_eq!(sandbox.writes(), ["iam:CreateOpenIDConnectProvider", "eks:TagResource"]);
+    assert_eq!(sandbox.writes(), ["eks:TagResource", "iam:CreateOpenIDConnectProvider"]);
 
     let found =
         wait(sandbox.iam().get_open_id_connect_provider().open_id_connect_provider_arn(provider(&sandbox)).send());

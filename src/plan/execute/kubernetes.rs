@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::Tools;
 use super::proof::prove;
 use crate::error::{Error, ErrorCode, Result};
-use crate::k8s::{Apply, Kind};
-use crate::plan::iamserviceaccount::ROLE_ANNOTATION;
+use crate::k8s::{Apply, Kind, Kubernetes};
+use crate::plan::diff::escape;
+use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
 use crate::plan::{Op, RoleSource};
 use crate::ui::Task;
 
@@ -17,9 +18,8 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
             let object = with_role(object, role.as_ref(), tools)?;
             kubernetes.apply(&object, Apply { dry_run: false, force: true }).await.map(drop)
         }
-        Op::Unannotate { namespace, name } => {
-            let patch = json!({"metadata": {"annotations": {ROLE_ANNOTATION: null}}});
-            kubernetes.merge_patch(&Kind::SERVICE_ACCOUNT, Some(namespace), name, &patch).await.map(drop)
+        Op::Unannotate { namespace, name, uid, role } => {
+            unannotate((namespace, name), uid.as_deref(), role, kubernetes, tools).await
         }
         Op::ApplyDeployment { object, before, proof } => {
             if let Some(proof) = proof {
@@ -43,6 +43,39 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
         }
         Op::DeleteNamespace { name, uid } => delete_namespace(name, uid.as_deref(), tools).await,
         _ => Ok(()),
+    }
+}
+
+/// Takes the annotation that names the role off a ServiceAccount. Another one, or another role, is left alone.
+async fn unannotate(
+    (namespace, name): (&str, &str),
+    uid: Option<&str>,
+    role: &str,
+    kubernetes: &Kubernetes,
+    tools: &Tools<'_>,
+) -> Result<()> {
+    let path = format!("/metadata/annotations/{}", escape(ROLE_ANNOTATION));
+    let patch = [
+        json!({"op": "test", "path": "/metadata/uid", "value": uid}),
+        json!({"op": "test", "path": path, "value": role}),
+        json!({"op": "remove", "path": path}),
+    ];
+    let metadata = json!({"namespace": namespace, "name": name});
+    let object = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata});
+    let error = match kubernetes.json_patch(&object, &patch, false).await {
+        Err(error) if error.code == ErrorCode::Conflict => error,
+        Err(error) if error.code != ErrorCode::NotFound => return Err(error),
+        _ => return Ok(()),
+    };
+    let live = kubernetes.get(&Kind::SERVICE_ACCOUNT, Some(namespace), name).await?.unwrap_or_default();
+    match annotation(&live, ROLE_ANNOTATION) {
+        Some(found) if found == role && live["metadata"]["uid"].as_str() == uid => Err(error),
+        Some(found) => {
+            let others = format!("ServiceAccount {namespace}/{name} got role {found} from others meanwhile");
+            tools.ui.note(&format!("{others}: it is left alone"));
+            Ok(())
+        }
+        None => Ok(()),
     }
 }
 
