@@ -13,12 +13,13 @@ use crate::aws::eks::Cluster;
 use crate::cli::iamserviceaccount::Update;
 use crate::config::Entry;
 use crate::context::Context;
-use crate::error::{Error, ErrorCode, Result, shell_word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::iam::trust::{Issuer, Subject, trust_policy};
 use crate::k8s::FIELD_MANAGER;
 use crate::k8s::diff::is_field_of;
 use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed, ObservedStack};
 use crate::plan::{Plan, StackSpec};
+use crate::shell;
 use crate::stack::template::{with_boundary, with_inline, with_managed_policies, with_trust, with_well_known};
 use crate::stack::{status::Health, tags};
 
@@ -92,7 +93,7 @@ fn how_to_make(args: &Update, target: &Target, region: &str, names: &[String]) -
         }
         Some(file) => format!(
             "this makes what is missing: irsactl create iamserviceaccount --config-file {} --include {} --approve",
-            shell_word(&file.to_string_lossy()),
+            shell::word(&file.to_string_lossy()),
             names.join(",")
         ),
         None => format!(

@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::iam::denial::Denial;
+use crate::shell::Command;
 
 const STACK_TYPE: &str = "AWS::CloudFormation::Stack";
 
@@ -222,7 +223,10 @@ fn absent_policy(reason: &str, lower: &str) -> String {
     let flag = if boundary { "--permissions-boundary" } else { "--attach-policy-arn" };
     let mut words = reason.split_whitespace().map(|word| word.trim_matches(['"', '.', ',']));
     match words.find(|word| word.starts_with("arn:")) {
-        Some(arn) => format!("check the ARN given with {flag}: aws iam get-policy --policy-arn {arn}"),
+        Some(arn) => {
+            let command = Command::new("aws iam get-policy").with("--policy-arn", arn);
+            format!("check the ARN given with {flag}: {command}")
+        }
         None => format!("check the ARN given with {flag}"),
     }
 }
