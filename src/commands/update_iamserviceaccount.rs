@@ -28,8 +28,11 @@ pub(crate) async fn run(context: &Context, args: &Update) -> Result<Exit> {
     let target = target::read(&args.target, &args.aws, &beside_file(args))?;
     let entries = target.entries(&args.selection, || of_flags(args))?;
     let aws = context.aws(&target.aws).await?;
-    let ((cluster, issuer), (reader, found)) =
-        try_join(context.cluster(&target.aws, &target.cluster), aws_halves(aws, &target.cluster, &entries)).await?;
+    let ((cluster, issuer), (reader, found)) = try_join(
+        context.cluster(&target.aws, &target.cluster),
+        aws_halves(aws, &context.ui, &target.cluster, &entries),
+    )
+    .await?;
     let missing: Vec<_> = entries.iter().zip(&found).filter(|(entry, found)| lacks_stack(entry, &found.1)).collect();
     if !missing.is_empty() {
         let missing: Vec<_> = missing.into_iter().map(|(entry, _)| entry.identity()).collect();

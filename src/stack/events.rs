@@ -210,7 +210,15 @@ fn denied(denial: &Denial<'_>) -> String {
         None => format!("{who} needs the IAM action {action}{on}"),
     };
     // AWS doesn't say which condition wasn't met.
-    let bounded = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"];
+    let bounded = [
+        "iam:CreateRole",
+        "iam:PutRolePermissionsBoundary",
+        "iam:DeleteRolePermissionsBoundary",
+        "iam:AttachRolePolicy",
+        "iam:PutRolePolicy",
+        "iam:DetachRolePolicy",
+        "iam:DeleteRolePolicy",
+    ];
     if bounded.contains(action) {
         hint + "; where that is allowed with a certain permissions boundary only, give it with --permissions-boundary"
     } else {

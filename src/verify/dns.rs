@@ -43,6 +43,8 @@ pub struct Dns {
     pub records: Look<Vec<Contents>>,
     /// What asks for hosts: Ingresses, Services and whatever else its sources read.
     pub objects: Look<Vec<Value>>,
+    /// Why objects of some of its sources aren't among them.
+    pub unread: Vec<String>,
     /// The other installations in the cluster.
     pub others: Look<Vec<Installed>>,
     /// The namespaces of the cluster.

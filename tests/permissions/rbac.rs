@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::proof::{proves_rbac, situation};
 use crate::support::Sandbox;
+use crate::support::operator::{Operator, rendered};
 
 const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve";
 const WORDS: &str = "install external-dns --domain-filter example.com --cluster eksdemo1";
@@ -118,8 +119,44 @@ fn verify() {
         installed(sandbox);
         sandbox.create_ingress("web", "web.example.com");
     };
+    // Custom resources are asked for, whether the cluster serves them or not.
+    let sources = |sandbox: &Sandbox| {
+        installed(sandbox);
+        let path = "/apis/apps/v1/namespaces/external-dns/deployments/external-dns";
+        let mut containers = sandbox.object(path)["spec"]["template"]["spec"]["containers"].clone();
+        let routes = ["http", "grpc", "tls", "tcp", "udp"].map(|kind| json!(format!("--source=gateway-{kind}route")));
+        let args = containers[0]["args"].as_array_mut().unwrap();
+        args.extend(routes.into_iter().chain([json!("--source=crd")]));
+        sandbox.patch(path, &json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+    };
     proves_rbac(
         dns,
-        &[situation("installed", installed, dns).codes(&[0, 4]), situation("asked", asked, dns).codes(&[0, 4])],
+        &[
+            situation("installed", installed, dns).codes(&[0, 4]),
+            situation("asked", asked, dns).codes(&[0, 4]),
+            situation("custom resources", sources, dns).codes(&[4]),
+        ],
     );
+}
+
+/// Without a command.
+#[test]
+fn everything() {
+    let sandbox = Sandbox::lease();
+    let objects = rendered("--kubernetes")["items"].as_array().unwrap().clone();
+    let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let operator = Operator::new(&sandbox, &policy).with_rbac(&objects);
+    for line in [
+        INSTALL,
+        CREATE,
+        "update iamserviceaccount web --namespace apps --cluster eksdemo1 --labels a=b --approve",
+        "get iamserviceaccount --cluster eksdemo1",
+        "get dnsrecords --cluster eksdemo1",
+        "verify external-dns --cluster eksdemo1",
+        "verify iamserviceaccount --cluster eksdemo1",
+        "delete iamserviceaccount web --namespace apps --cluster eksdemo1 --approve",
+        "uninstall external-dns --cluster eksdemo1 --approve",
+    ] {
+        operator.run(line).ok();
+    }
 }

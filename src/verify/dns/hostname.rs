@@ -261,6 +261,10 @@ impl Dns {
             let why = format!("no object names {host}, and which names --fqdn-template makes isn't judged here{there}");
             return Check::skip(ids::HOSTNAME, why);
         }
+        if !self.unread.is_empty() {
+            let why = self.unread.join("; ");
+            return Check::skip(ids::HOSTNAME, format!("no object that can be read asks for {host}{there}: {why}"));
+        }
         let aside = self.left_out_of_rules(host, objects).or_else(|| self.under_other_key(host, objects));
         if let Some(check) = aside {
             return check;
