@@ -465,7 +465,7 @@ fn other_flags_of_delete_and_render() {
     for command in [create, "delete iamserviceaccount"] {
         let line: &'static str = format!("{command} -f {MANY}").leak();
         let words = format!("{command} -f {MANY} --account-id 123456789012");
-        proves_parts(&words, &["OptionalList"], &[situation("many", others, line)]);
+        proves_parts(&words, &["OptionalListStacks", "OptionalListRoles"], &[situation("many", others, line)]);
     }
     let delete = "delete iamserviceaccount --only-missing";
     let words = format!("{delete} -f {FILE} --account-id 123456789012");
