@@ -84,7 +84,8 @@ impl Context {
     pub(crate) async fn explain_access(&self, error: Box<Error>, cluster: &str) -> Box<Error> {
         // Rights that are handed on need more than this.
         let escalates = || error.causes.iter().any(|cause| cause.contains("attempting to grant"));
-        let unknown = error.code == ErrorCode::ClusterUnauthorized;
+        // Where the kubeconfig gives no credentials, its error says what helps.
+        let unknown = error.code == ErrorCode::ClusterUnauthorized && error.hint.is_none();
         if !unknown && (error.code != ErrorCode::ClusterForbidden || escalates()) {
             return error;
         }

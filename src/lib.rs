@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -178,8 +178,15 @@ fn start_log(verbose: u8) {
         _ => filter = filter.with_targets([("kube_client", sdk), ("aws_config", sdk)]),
     }
     let ansi = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi);
-    tracing_subscriber::registry().with(lines).with(filter).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| ui::LogLines).with_ansi(ansi);
+    tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(|event| !quotes_errors(event))).init();
+}
+
+/// The SDK logs whole errors of credential providers, which may quote a request with its tokens. The run's own error
+/// tells why there are no credentials.
+fn quotes_errors(event: &tracing::Metadata<'_>) -> bool {
+    let quoted = ["context", "err", "error"].iter().any(|name| event.fields().field(name).is_some());
+    quoted && event.target().starts_with("aws_")
 }
 
 fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {

@@ -6,6 +6,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::error::ErrorMetadata;
 
 use crate::error::{Error, ErrorCode};
 use crate::iam::denial::Denial;
@@ -296,13 +297,20 @@ fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (d
 
 /// The last cause of an error: the SDK's outer ones say no more than "dispatch failure".
 pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let text = chain(error).last().map(ToString::to_string).unwrap_or_default();
-    first_line(&text)
+    chain(error).last().map(told).unwrap_or_default()
 }
 
 /// All causes of an error, for decisions that AWS's libraries only offer as text.
 pub(super) fn all_causes(error: &(dyn StdError + 'static)) -> String {
-    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    chain(error).map(told).collect::<Vec<_>>().join(": ")
+}
+
+/// One cause of an error. That of an answer writes AWS's words with their line ends escaped.
+fn told(error: &(dyn StdError + 'static)) -> String {
+    match error.downcast_ref::<ErrorMetadata>() {
+        Some(meta) => first_line(meta.message().or(meta.code()).unwrap_or_default()),
+        None => first_line(&error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -442,7 +450,14 @@ mod tests {
 
     #[test]
     fn canonical_requests_are_never_told() {
+        use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+
         let said = "The request signature we calculated does not match.\n\nCanonical …x-amz-security-token:SECRET";
         assert_eq!(first_line(said), "The request signature we calculated does not match.");
+        let meta = ErrorMetadata::builder().code("SignatureDoesNotMatch").message(said).build();
+        let error = CredentialsError::provider_error(AssumeRoleError::generic(meta));
+        for told in [innermost(&error), all_causes(&error)] {
+            assert!(told.ends_with("The request signature we calculated does not match."), "{told}");
+        }
     }
 }

@@ -153,10 +153,10 @@ fn why(failure: &OrchestratorError<Error>) -> String {
     code.map_or(text.clone(), str::to_owned)
 }
 
-/// Host and port of a URL.
+/// Host and port of a URL, without the user and password before them.
 pub(super) fn host(url: &str) -> Option<&str> {
-    let rest = url.split_once("://")?.1;
-    rest.split(['/', '?']).next().filter(|host| !host.is_empty())
+    let authority = url.split_once("://")?.1.split(['/', '?', '#']).next()?;
+    authority.rsplit('@').next().filter(|host| !host.is_empty())
 }
 
 /// How a service's endpoint has behaved so far.
@@ -240,6 +240,7 @@ mod tests {
     fn host_of_an_endpoint() {
         assert_eq!(host("https://sts.us-west-2.amazonaws.com/?Action=x"), Some("sts.us-west-2.amazonaws.com"));
         assert_eq!(host("http://127.0.0.1:4566/clusters/a"), Some("127.0.0.1:4566"));
+        assert_eq!(host("https://user:SECRET@gw.test:8443/sts"), Some("gw.test:8443"));
         assert_eq!(host("nonsense"), None);
     }
 }

@@ -18,6 +18,7 @@ pub mod protect;
 pub mod rbac;
 pub mod registry;
 pub mod reproduce;
+pub mod secret;
 pub mod selector;
 pub mod settings;
 pub mod sources;

@@ -2,6 +2,7 @@
 
 use super::args::{Arguments, Installed};
 use super::flags::Flag;
+use super::secret::{HIDDEN, is_secret};
 use super::settings::{Policy, Registry, Settings};
 use super::version::{Feature, LEGACY_PREFIX, PREFIX};
 
@@ -58,7 +59,7 @@ pub struct ProtectedChange {
     pub what: What,
     /// The flag of ExternalDNS that changes.
     pub flag: &'static str,
-    /// Its value now, as text; empty if not set.
+    /// Its value now, as text that may be shown; empty if not set.
     pub before: String,
     /// Its value to be.
     pub after: String,
@@ -201,7 +202,8 @@ struct Found(Vec<ProtectedChange>);
 
 impl Found {
     fn add(&mut self, what: What, flag: &'static str, before: &str, after: &str, risk: Risk) {
-        self.0.push(ProtectedChange { what, flag, before: before.to_owned(), after: after.to_owned(), risk });
+        let shown = |value: &str| if is_secret(flag) && !value.is_empty() { HIDDEN } else { value }.to_owned();
+        self.0.push(ProtectedChange { what, flag, before: shown(before), after: shown(after), risk });
     }
 }
 
@@ -330,6 +332,14 @@ mod tests {
         wanted.extra_args.clear();
         wanted.prefer_cname = true;
         assert_eq!(whats(&wanted), [What::Opaque]);
+    }
+
+    #[test]
+    fn a_key_is_not_told() {
+        let wanted = Settings::new("us-east-1", "c1");
+        let args: Vec<_> = wanted.args().into_iter().chain(["--txt-encrypt-aes-key=SECRET".to_owned()]).collect();
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        assert_eq!(changes(&args, "v0.23.0", &wanted), [text(What::Opaque, "(hidden)", "")]);
     }
 
     #[test]

@@ -20,28 +20,6 @@ pub struct FieldChange {
     pub changed_by: Option<String>,
 }
 
-impl FieldChange {
-    /// One line: the field, what changes in it (of lists, only the items that do), and by whom it was changed.
-    pub fn summary(&self) -> String {
-        let change = match (&self.change.before, &self.change.after) {
-            (Some(Value::Array(before)), Some(Value::Array(after))) => items_changed(before, after),
-            (Some(before), Some(after)) => format!("{} → {}", text(before), text(after)),
-            (None, Some(after)) => format!("+ {}", text(after)),
-            (Some(before), None) => format!("- {}", text(before)),
-            (None, None) => String::new(),
-        };
-        let by = self.changed_by.as_ref().map(|manager| format!(" (changed by {manager})")).unwrap_or_default();
-        format!("{}: {change}{by}", self.field)
-    }
-}
-
-fn items_changed(before: &[Value], after: &[Value]) -> String {
-    let removed = before.iter().filter(|item| !after.contains(item)).map(|item| format!("- {}", text(item)));
-    let added = after.iter().filter(|item| !before.contains(item)).map(|item| format!("+ {}", text(item)));
-    let all: Vec<_> = removed.chain(added).collect();
-    if all.is_empty() { "other order".to_owned() } else { all.join(", ") }
-}
-
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -371,8 +349,28 @@ mod tests {
         json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"external-dns\"}": fields}}}}})
     }
 
+    /// One line: the field, what changes in it (of lists, only the items that do), and by whom it was changed.
+    fn summary(found: &FieldChange) -> String {
+        let change = match (&found.change.before, &found.change.after) {
+            (Some(Value::Array(before)), Some(Value::Array(after))) => items_changed(before, after),
+            (Some(before), Some(after)) => format!("{} → {}", text(before), text(after)),
+            (None, Some(after)) => format!("+ {}", text(after)),
+            (Some(before), None) => format!("- {}", text(before)),
+            (None, None) => String::new(),
+        };
+        let by = found.changed_by.as_ref().map(|manager| format!(" (changed by {manager})")).unwrap_or_default();
+        format!("{}: {change}{by}", found.field)
+    }
+
+    fn items_changed(before: &[Value], after: &[Value]) -> String {
+        let removed = before.iter().filter(|item| !after.contains(item)).map(|item| format!("- {}", text(item)));
+        let added = after.iter().filter(|item| !before.contains(item)).map(|item| format!("+ {}", text(item)));
+        let all: Vec<_> = removed.chain(added).collect();
+        if all.is_empty() { "other order".to_owned() } else { all.join(", ") }
+    }
+
     fn summaries(live: &Value, desired: &Value) -> Vec<String> {
-        differences(live, desired, FIELD_MANAGER).iter().map(FieldChange::summary).collect()
+        differences(live, desired, FIELD_MANAGER).iter().map(summary).collect()
     }
 
     #[test]
@@ -390,7 +388,7 @@ mod tests {
         assert_eq!(found[0].change.path, "/spec/template/spec/containers/0/args");
         assert_eq!(found[0].changed_by.as_deref(), Some("kubectl-edit"));
         assert_eq!(
-            found[0].summary(),
+            summary(&found[0]),
             "spec.template.spec.containers[external-dns].args: - --policy=sync, + --policy=upsert-only (changed by kubectl-edit)"
         );
         assert_eq!(conflicting_owners(&live, &desired()), []);

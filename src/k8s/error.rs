@@ -1,5 +1,6 @@
 //! What the API server's refusals mean to a user.
 
+use kube::client::AuthError;
 use kube::core::Status;
 
 use super::FIELD_MANAGER;
@@ -24,16 +25,40 @@ impl Operation {
 
 /// The error that the user sees for `err`.
 pub(super) fn explain(err: &kube::Error, operation: &Operation, server: &str) -> Box<Error> {
+    if let Some(error) = unusable_credentials(err, server) {
+        return error;
+    }
     match err {
         kube::Error::Api(status) => refused(status, operation, server),
-        kube::Error::Auth(_) => {
-            Error::new(ErrorCode::ClusterUnauthorized, format!("the kubeconfig gives no credentials for {server}"))
-                .cause("its exec plugin or token failed")
-                .hint("kubectl must work with the same kubeconfig and context: try kubectl get namespaces")
-        }
         kube::Error::Service(_) | kube::Error::HyperError(_) => unreachable_server(server, &chain(err)),
         other => Error::new(ErrorCode::Kubernetes, operation.failed()).cause(other.to_string()),
     }
+}
+
+/// The error of credentials that can't be had or sent; its cause is for the caller to tell.
+pub(super) fn no_credentials(server: &str) -> Box<Error> {
+    Error::new(ErrorCode::ClusterUnauthorized, format!("the kubeconfig gives no credentials for {server}"))
+        .hint("kubectl must work with the same kubeconfig and context: try kubectl get namespaces")
+}
+
+/// The same for kube's error about credentials; none for its other errors.
+pub(super) fn unusable_credentials(err: &kube::Error, server: &str) -> Option<Box<Error>> {
+    is_of_credentials(err).then(|| no_credentials(server).cause(UNUSABLE))
+}
+
+/// Instead of kube's own words, which hold a command with its variables and arguments, and what it printed.
+const UNUSABLE: &str = "its auth-provider gives none, or they have characters of no header";
+
+/// True for kube's error about credentials, which is inside of another one where a token was to be renewed.
+pub(super) fn is_of_credentials(err: &kube::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(err);
+    while let Some(error) = next {
+        if error.is::<AuthError>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The API server doesn't answer, or not as itself.
@@ -58,6 +83,7 @@ pub(super) fn unreachable_server(server: &str, causes: &[String]) -> Box<Error> 
 pub(super) fn summary(err: &kube::Error) -> String {
     match err {
         kube::Error::Api(status) => format!("{} {}", status.code, status.message.trim()),
+        other if is_of_credentials(other) => UNUSABLE.to_owned(),
         other => chain(other).join(": "),
     }
 }
@@ -293,6 +319,21 @@ mod tests {
         assert_eq!(error.code, ErrorCode::Kubernetes);
         assert_eq!(error.causes, ["spec.selector: Invalid value: field is immutable"]);
         assert!(error.hint.unwrap().contains("delete"));
+    }
+
+    #[test]
+    fn what_a_command_for_credentials_was_told_and_printed_is_not_told() {
+        let failed = || {
+            let (status, printed) = (std::process::ExitStatus::default(), b"SECRET".to_vec());
+            let out = std::process::Output { status, stdout: printed.clone(), stderr: printed };
+            AuthError::AuthExecRun { cmd: "TOKEN=SECRET plugin".to_owned(), out: Box::new(out) }
+        };
+        for err in [kube::Error::Auth(failed()), kube::Error::Service(Box::new(failed()))] {
+            assert!(format!("{err} {}", chain(&err).join(" ")).contains("SECRET"), "kube has learnt to keep it");
+            let error = explain(&err, &Operation::new("read", "x"), SERVER);
+            assert_eq!(error.code, ErrorCode::ClusterUnauthorized);
+            assert!(!format!("{error:?} {}", summary(&err)).contains("SECRET"), "{error:?}");
+        }
     }
 
     #[test]

@@ -7,13 +7,16 @@ mod contents;
 pub mod diff;
 mod error;
 mod kind;
+mod kubeconfig;
 mod logs;
 mod managed;
+mod plugin;
 mod pod;
 mod quantity;
 mod retry;
 mod rollout;
 mod schema;
+mod token;
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,7 +60,7 @@ impl Kubernetes {
         &self.connection.server
     }
 
-    /// The certificates (DER) that the API server is verified with; empty where the platform's own are used.
+    /// The certificates (DER) that the API server is verified with; empty where the platform's own are used, or none.
     pub fn ca(&self) -> &[Vec<u8>] {
         &self.connection.ca
     }

@@ -8,7 +8,7 @@ use kube::core::Status;
 
 use super::Kubernetes;
 use super::calls::Call;
-use super::error::{explain, is_admission, summary};
+use super::error::{explain, is_admission, is_of_credentials, summary};
 use crate::error::{Error, ErrorCode, Result};
 
 /// Attempts of a call, the first included, as for AWS: with the pauses, about half a minute.
@@ -93,6 +93,7 @@ fn is_passing(failure: &kube::Error, call: &Call, reached: bool) -> bool {
         return reached;
     }
     call.repeatable
+        && !is_of_credentials(failure)
         && matches!(failure, kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_))
 }
 

@@ -5,14 +5,16 @@ pub mod records;
 
 use serde_json::Value;
 
+use super::diff::Change;
 use super::iamserviceaccount::{self as entry, label, reason, refuse_conflicts};
 use super::{Action, Op, Plan, Proof, RoleSource, Step, StepId, policy};
 use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::manifest;
 use crate::externaldns::patch;
+use crate::externaldns::secret;
 use crate::externaldns::settings::Settings;
-use crate::k8s::diff::differences;
+use crate::k8s::diff::{FieldChange, differences};
 use crate::k8s::{FIELD_MANAGER, Kind, is_ending};
 use crate::verify::Look;
 
@@ -137,7 +139,11 @@ fn compare(desired: &Desired, kind: &Kind, name: &str, live: &Value, object: &Va
         refuse_conflicts(kind.kind, name, live, object)?;
     }
     let why = if ours { reason(&fields, "it differs from what is asked for") } else { "it is taken over".to_owned() };
-    let diff = fields.into_iter().map(|field| field.change).collect();
+    let shown = |field: &str, value: Option<Value>| value.map(|value| secret::shown(field, &value));
+    let diff = fields.into_iter().map(|FieldChange { field, change: Change { path, before, after }, .. }| {
+        Change::new(path, shown(&field, before), shown(&field, after))
+    });
+    let diff = diff.collect();
     Ok(Some(Step::new(Action::Update, kind.kind, name, Op::None).because(why).with_diff(diff)))
 }
 

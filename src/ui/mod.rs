@@ -83,6 +83,26 @@ fn only_colours(text: &str) -> String {
     out
 }
 
+/// The log's way to stderr: a line an event, and of control sequences only colours, whatever the event quotes.
+pub struct LogLines;
+
+impl Write for LogLines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = log_line(&String::from_utf8_lossy(line));
+        io::stderr().lock().write_all(text.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn log_line(event: &str) -> String {
+    let line = event.strip_suffix('\n').unwrap_or(event);
+    only_colours(line).replace('\n', "\\n") + "\n"
+}
+
 /// What a command prints through.
 #[derive(Clone)]
 pub struct Ui {
@@ -204,7 +224,7 @@ impl List<'_> {
     pub fn item(&mut self, value: &impl Serialize) -> Result<()> {
         let text = if self.ui.output == Output::Yaml {
             let key = if self.empty { format!("{}:\n", self.key) } else { String::new() };
-            key + &to_yaml(&[value])?
+            key + &yaml_item(value)?
         } else {
             let before = if self.empty { format!("{{\n  \"{}\": [\n    ", self.key) } else { ",\n    ".to_owned() };
             // No line end is inside of a JSON string.
@@ -267,13 +287,23 @@ pub fn to_json(value: &impl Serialize) -> Result<String> {
     Ok(escaped + "\n")
 }
 
-/// YAML with a line end.
+/// YAML with a line end. JSON, which is YAML and has an escape for everything, where there is something that terminals
+/// obey and YAML's writer leaves as it is.
 ///
 /// # Errors
 /// `Internal` where the value can't be serialised.
 pub fn to_yaml(value: &impl Serialize) -> Result<String> {
     let text = serde_saphyr::to_string(value).map_err(|e| Error::new(ErrorCode::Internal, e.to_string()))?;
+    if !text.chars().all(is_harmless) {
+        return to_json(value);
+    }
     Ok(if text.ends_with('\n') { text } else { text + "\n" })
+}
+
+/// YAML of one item of a list.
+fn yaml_item(value: &impl Serialize) -> Result<String> {
+    let text = to_yaml(value)?;
+    Ok(format!("- {}\n", text.strip_suffix('\n').unwrap_or(&text).replace('\n', "\n  ")))
 }
 
 #[derive(Serialize)]
@@ -348,13 +378,30 @@ mod tests {
     }
 
     #[test]
+    fn a_log_line_stays_one() {
+        let event = format!("{} a\nb\rc\u{202e}\n", paint(DIM, "INFO"));
+        assert_eq!(log_line(&event), format!("{} a\\nb\\u{{d}}c\\u{{202e}}\n", paint(DIM, "INFO")));
+    }
+
+    #[test]
     fn documents_hold_no_control_characters() {
-        let text = "\u{1b}[31m \u{7f} \u{9b}1m ü\r\u{7}";
+        let text = "\u{1b}[31m \u{7f} \u{9b}1m ü\r\u{7} \u{202e}\u{2066}";
         for document in [to_json(&[text]).unwrap(), to_yaml(&[text]).unwrap()] {
-            assert!(document.chars().all(|c| c == '\n' || !c.is_control()), "{document:?}");
+            assert!(document.chars().all(is_harmless), "{document:?}");
             let read: Vec<String> = serde_saphyr::from_str(&document).unwrap();
             assert_eq!(read, [text]);
         }
+    }
+
+    #[test]
+    fn items_of_a_list_are_read_back() {
+        let item = |text: &str| serde_json::json!({"a": text, "b": [{"c": [text, text]}, {}], "d": []});
+        let long = "long ".repeat(40);
+        let texts = ["plain", "turned\u{202e}", "a\n\n  b\n\n", "  a\nb", long.trim(), "\u{7}", "- a"];
+        let list: String = texts.iter().map(|text| yaml_item(&item(text)).unwrap()).collect();
+        let read: serde_json::Value = serde_saphyr::from_str(&format!("key:\n{list}")).unwrap();
+        assert_eq!(read["key"], serde_json::json!(texts.map(item)), "{list}");
+        assert_eq!(yaml_item(&item("x")).unwrap(), to_yaml(&[item("x")]).unwrap());
     }
 
     #[test]

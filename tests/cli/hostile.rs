@@ -248,3 +248,13 @@ fn a_harmful_kubeconfig_is_refused_and_its_lines_are_not_shown() {
     let run = Run::of(&mut limited(command.env("AWS_CA_BUNDLE", "/dev/zero")));
     run.exits(1).says(&["AWS_CA_BUNDLE", "at most 8 MiB"]);
 }
+
+#[test]
+fn what_aws_says_is_a_line_of_the_log() {
+    let sandbox = Sandbox::lease();
+    let error = serde_json::json!({"status": 403, "code": "AccessDenied", "message": "no\r\u{202e}owned"});
+    sandbox.fault(&serde_json::json!({"service": "iam", "action": "SimulatePrincipalPolicy", "error": error}));
+    let run = sandbox.run("create policy --approve -v").ok().says(&["owned"]);
+    let obeyed = run.stderr.chars().find(|c| *c == '\r' || *c == '\u{202e}');
+    assert_eq!(obeyed, None, "{}", run.stderr);
+}

@@ -26,7 +26,7 @@ pub fn assert_none(command: &Command, printed: &str) {
     }
 }
 
-/// The values that this command was given, and every one that its sandbox's AWS knows or has issued.
+/// The values that this command was given, those of its kubeconfig, and every one that its sandbox's AWS knows or has issued.
 fn in_use(command: &Command) -> Vec<String> {
     let mut found = Vec::new();
     let mut endpoint = None;
@@ -39,12 +39,22 @@ fn in_use(command: &Command) -> Vec<String> {
             endpoint = Some(value.to_owned());
         }
     }
+    let mut args = command.get_args().filter_map(|arg| arg.to_str());
+    if args.by_ref().any(|arg| arg == "--kubeconfig") {
+        found.extend(args.next().map(tokens).unwrap_or_default());
+    }
     if let Some(endpoint) = endpoint.filter(|url| url.starts_with("http://127.0.0.1:") && is_sandbox(url)) {
         let issued = get(&format!("{endpoint}/_sandbox/secrets"));
         found.extend(issued.as_array().unwrap().iter().filter_map(Value::as_str).map(str::to_owned));
     }
     found.retain(|secret| secret.len() >= SHORTEST);
     found
+}
+
+/// The tokens of a kubeconfig.
+fn tokens(path: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().filter_map(|line| line.trim().strip_prefix("token: ")).map(str::to_owned).collect()
 }
 
 /// True unless a test leads its command to where nobody is.
