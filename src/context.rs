@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::iam::arn::Arn;
 use crate::iam::trust::Issuer;
 use crate::k8s::Kubernetes;
+use crate::shell::Command;
 use crate::ui::Ui;
 use crate::wait::Wait;
 
@@ -94,15 +95,15 @@ impl Context {
         }
         let Some(aws) = self.aws.get() else { return error };
         let Ok(caller) = aws.caller().await else { return error };
-        let place =
-            format!("--cluster-name {cluster} --region {} --principal-arn {}", aws.region(), caller.principal());
-        let give = format!(
-            "aws eks associate-access-policy {place} --access-scope type=cluster \
-             --policy-arn arn:{}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy",
-            caller.partition
-        );
+        let command = |operation: &str| {
+            let command = Command::new(operation).with("--cluster-name", cluster).with("--region", aws.region());
+            command.with("--principal-arn", &caller.principal())
+        };
+        let policy = format!("arn:{}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy", caller.partition);
+        let give = command("aws eks associate-access-policy").with("--access-scope", "type=cluster");
+        let give = give.with("--policy-arn", &policy);
         error.hint(if unknown {
-            format!("make the caller known to the cluster: aws eks create-access-entry {place} && {give}")
+            format!("make the caller known to the cluster: {} && {give}", command("aws eks create-access-entry"))
         } else {
             format!(
                 "a cluster admin can give this right with a Role or ClusterRole and a binding, or all rights: {give}"

@@ -20,6 +20,7 @@ pub mod names;
 mod observe;
 pub mod operator;
 pub mod plan;
+pub mod shell;
 pub mod stack;
 pub mod ui;
 pub mod verify;
@@ -36,7 +37,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use cli::{Cli, Command};
 use context::Context;
-use error::{Error, ErrorCode, Result, shell_word};
+use error::{Error, ErrorCode, Result};
 use ui::{Output, Ui};
 use wait::Wait;
 
@@ -223,7 +224,7 @@ fn same_command(arguments: &[OsString], region: Option<&str>) -> Option<String> 
     if words.iter().any(|word| *word == "-" || *word == "-f-" || word.ends_with("=-")) {
         return None;
     }
-    let mut command = words.iter().fold("irsactl".to_owned(), |command, word| command + " " + &shell_word(word));
+    let mut command = words.iter().fold("irsactl".to_owned(), |command, word| command + " " + &shell::word(word));
     // A file names its region.
     let named = value_of(arguments, &["--region", "-r", "--config-file", "-f"]).is_some();
     if let Some(region) = region.filter(|_| !named) {

@@ -22,6 +22,7 @@ use tracing::debug;
 use super::error::{all_causes, innermost};
 use super::{Aws, ca};
 use crate::error::{Error, ErrorCode, Result};
+use crate::shell::Command;
 use crate::wait::Wait;
 
 /// Attempts of a call, the first included. CloudFormation and IAM throttle early and for long: even where every third
@@ -255,11 +256,11 @@ fn explain(causes: &str, profile: Option<&str>) -> Box<Error> {
             ErrorCode::ExpiredCredentials,
             format!("the SSO session of profile `{profile}` has expired"),
         )
-        .hint(format!("aws sso login --profile {profile}"));
+        .hint(login(profile));
     }
     let error = Error::new(ErrorCode::NoCredentials, format!("the AWS profile `{profile}` gives no credentials"));
     let error = if lower.contains("was not enabled") { error } else { error.cause(causes) };
-    error.hint(format!("aws configure list --profile {profile}"))
+    error.hint(Command::new("aws configure list").with("--profile", profile))
 }
 
 /// Credentials tell their provider only in their debug text, which hides the secrets.
@@ -267,10 +268,14 @@ fn is_sso(credentials: &Credentials) -> bool {
     format!("{credentials:?}").contains("provider_name: \"SSO\"")
 }
 
+fn login(profile: &str) -> Command {
+    Command::new("aws sso login").with("--profile", profile)
+}
+
 /// What renews the credentials.
 fn renewal(sso: bool, profile: Option<&str>) -> String {
     match (sso, profile) {
-        (true, Some(profile)) => format!("aws sso login --profile {profile}"),
+        (true, Some(profile)) => login(profile).into(),
         (true, None) => "aws sso login".to_owned(),
         (false, Some(profile)) => format!("renew the credentials of profile `{profile}`, then run the command again"),
         (false, None) => "renew the AWS credentials, then run the command again".to_owned(),

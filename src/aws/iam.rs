@@ -18,6 +18,7 @@ use crate::error::{Error, ErrorCode, Result};
 use crate::iam::policy::{Need, PolicyDocument};
 use crate::iam::trust::AUDIENCE;
 use crate::operator::foresight::Foreseen;
+use crate::shell::Command;
 
 /// How many versions of a policy IAM keeps ("IAM and AWS STS quotas", IAM User Guide).
 const VERSIONS: usize = 5;
@@ -158,10 +159,8 @@ impl Aws {
         match self.visible(arn, async || self.oidc_provider(arn).await).await? {
             Some(provider) if provider.takes_sts() => Ok(()),
             Some(_) => {
-                let hint = format!(
-                    "aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn {arn} \
-                     --client-id {AUDIENCE}"
-                );
+                let hint = Command::new("aws iam add-client-id-to-open-id-connect-provider");
+                let hint = hint.with("--open-id-connect-provider-arn", arn).with("--client-id", AUDIENCE);
                 Err(refused.recoded(ErrorCode::AlreadyExists, hint))
             }
             None => Err(refused.into()),
@@ -253,7 +252,9 @@ impl Aws {
         };
         let hint = match self.visible(arn, async || self.policy(arn).await).await? {
             Some(policy) if policy.document.same_as(document) => return Ok(()),
-            Some(_) => format!("see what it grants: aws iam get-policy --policy-arn {arn}"),
+            Some(_) => {
+                format!("see what it grants: {}", Command::new("aws iam get-policy").with("--policy-arn", arn))
+            }
             None => format!(
                 "its path is another one; this finds it: aws iam list-policies --scope Local --query \
                  \"Policies[?PolicyName=='{name}'].Arn\""
@@ -348,7 +349,8 @@ impl Aws {
         }
         match self.send("iam:DeletePolicy", arn, request()).await {
             Err(refused) if is_delete_conflict(&refused) => {
-                let hint = format!("see who uses it: aws iam list-entities-for-policy --policy-arn {arn}");
+                let command = Command::new("aws iam list-entities-for-policy").with("--policy-arn", arn);
+                let hint = format!("see who uses it: {command}");
                 Err(refused.recoded(ErrorCode::PolicyInUse, hint))
             }
             answer => found(answer).map(drop),

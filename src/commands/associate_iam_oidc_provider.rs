@@ -7,6 +7,7 @@ use crate::cli::policy::AssociateOidcProvider;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, provider};
+use crate::shell::Command;
 use crate::stack::tags;
 
 /// Creates the IAM OIDC provider of the cluster's issuer, or adds the audience that it lacks.
@@ -31,7 +32,7 @@ pub(crate) async fn run(context: &Context, args: &AssociateOidcProvider) -> Resu
         &tags::cluster_tags(&cluster.name, crate::VERSION, user),
     ));
     if let Some(provider) = &found {
-        let command = format!("aws iam tag-open-id-connect-provider --open-id-connect-provider-arn {arn}");
+        let command = Command::new("aws iam tag-open-id-connect-provider").with("--open-id-connect-provider-arn", &arn);
         plan.note_tags(&format!("provider {}", provider.url), &command, &provider.tags, user);
     }
     plan.outputs.provider_arn = Some(arn.clone());

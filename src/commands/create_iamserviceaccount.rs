@@ -34,8 +34,11 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     let target = target::read(&args.target, &args.aws, &beside_file(args))?;
     let entries = target.entries(&args.selection, || of_flags(args))?;
     let aws = context.aws(&target.aws).await?;
-    let ((reader, mut found), seen) =
-        try_join(aws_halves(aws, &target.cluster, &entries), observe(context, args, &target, aws, &entries)).await?;
+    let ((reader, mut found), seen) = try_join(
+        aws_halves(aws, &context.ui, &target.cluster, &entries),
+        observe(context, args, &target, aws, &entries),
+    )
+    .await?;
     let Seen { cluster, issuer, provider_arn, provider: found_provider, kubernetes, objects } = seen;
     tell_apart(&cluster.name, &entries, &mut found);
 
@@ -146,10 +149,11 @@ where
 /// All about the entries but their Kubernetes halves: where their stacks are, and what was found.
 pub(super) async fn aws_halves<'a>(
     aws: &'a Aws,
+    ui: &Ui,
     cluster: &str,
     entries: &[Entry],
 ) -> Result<(Reader<'a>, Vec<(String, Observed)>)> {
-    let reader = Reader::new(aws, entries.len()).await?;
+    let reader = Reader::new(aws, ui, entries.len()).await?;
     let half = |entry: &Entry| {
         let (reader, who) = (&reader, (entry.namespace.clone(), entry.name.clone()));
         let role_name = entry.role_name.clone();
@@ -230,7 +234,7 @@ pub(super) async fn objects(
         let who = (entry.namespace.as_str(), entry.name.as_str());
         (!entry.role_only).then_some(who)
     });
-    match objects_of(&kubernetes, &who.collect::<Vec<_>>()).await {
+    match objects_of(&kubernetes, &context.ui, &who.collect::<Vec<_>>()).await {
         Ok(found) => Ok((Some(kubernetes), found)),
         Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }

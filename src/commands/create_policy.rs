@@ -12,6 +12,7 @@ use crate::iam::policy::{external_dns, external_dns_needs};
 use crate::observe;
 use crate::plan::Plan;
 use crate::plan::policy::{self, Desired};
+use crate::shell::Command;
 use crate::stack::tags;
 
 /// Creates the policy that ExternalDNS needs, or brings an existing one up to it.
@@ -37,7 +38,7 @@ pub(crate) async fn run(context: &Context, args: &Create) -> Result<Exit> {
     let mut plan = Plan::new(None, aws.region(), &caller.account);
     plan.push(policy::step(&desired, found.as_ref(), &others)?);
     if let Some(policy) = &found {
-        let command = format!("aws iam tag-policy --policy-arn {}", policy.arn);
+        let command = Command::new("aws iam tag-policy").with("--policy-arn", &policy.arn);
         plan.note_tags(&format!("policy {}", policy.name), &command, &policy.tags, &args.tags.tags);
     }
     plan.outputs.policy_arn = Some(desired.arn.clone());

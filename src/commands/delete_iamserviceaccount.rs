@@ -32,8 +32,11 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
     }
     let aws = context.aws(&target.aws).await?;
     let wanted = wanted(args, &target, aws).await?;
-    let (cluster, places) =
-        try_join(context.cluster_if_any(&target.aws, &target.cluster), places(aws, &target.cluster, &wanted)).await?;
+    let (cluster, places) = try_join(
+        context.cluster_if_any(&target.aws, &target.cluster),
+        places(aws, &context.ui, &target.cluster, &wanted),
+    )
+    .await?;
     let (kubernetes, objects) = objects(context, args, &target, cluster.as_ref(), &wanted).await?;
     let account = match &cluster {
         Some(cluster) => cluster.account.clone(),
@@ -83,8 +86,8 @@ pub(crate) async fn run(context: &Context, args: &Delete) -> Result<Exit> {
     }
 }
 
-async fn places(aws: &Aws, cluster: &str, wanted: &[Wanted]) -> Result<Vec<Place>> {
-    let reader = Reader::new(aws, wanted.len()).await?;
+async fn places(aws: &Aws, ui: &Ui, cluster: &str, wanted: &[Wanted]) -> Result<Vec<Place>> {
+    let reader = Reader::new(aws, ui, wanted.len()).await?;
     let places = stream::iter(wanted).map(|one| reader.place(cluster, (&one.namespace, &one.name)));
     places.buffered(AT_ONCE).try_collect().await
 }
@@ -148,7 +151,7 @@ async fn objects(
         let who = (one.namespace.as_str(), one.name.as_str());
         (!one.role_only).then_some(who)
     });
-    match objects_of(&kubernetes, &who.collect::<Vec<_>>()).await {
+    match objects_of(&kubernetes, &context.ui, &who.collect::<Vec<_>>()).await {
         Ok(found) => Ok((Some(kubernetes), found.into_iter().map(|objects| objects.service_account).collect())),
         Err(error) => Err(context.explain_access(error, &cluster.name).await),
     }

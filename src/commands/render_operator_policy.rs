@@ -13,11 +13,12 @@ use crate::cli::operator::{OperatorPolicy, Words};
 use crate::config::filter::Filter;
 use crate::config::{self, ClusterConfig, Entry};
 use crate::error::{Error, ErrorCode, Result};
-use crate::externaldns::owner::scoped_policy;
+use crate::externaldns::owner::{DEFAULT_NAME, scoped_policy};
 use crate::externaldns::rbac;
 use crate::externaldns::settings::Settings;
 use crate::iam::arn::Partition;
 use crate::iam::policy::PolicyDocument;
+use crate::observe::iamserviceaccount::FEW;
 use crate::operator::{Flags, Place, RoleName, Task, aws, kubernetes};
 
 /// What is printed.
@@ -36,7 +37,7 @@ pub(super) fn document(args: &OperatorPolicy) -> Result<Document> {
     let config = args.command.as_ref().map(config).transpose()?.flatten();
     let place = place(args, config.as_ref());
     let needs = match &args.command {
-        None => Task::ALL.iter().map(|task| Ok((*task, anything()))).collect::<Result<_>>()?,
+        None => Task::ALL.iter().map(|task| (*task, anything(*task))).collect(),
         Some(words) => vec![needs(words, config.as_ref(), &place)?],
     };
     let needs: Vec<_> = needs.iter().map(|(task, flags)| (*task, flags)).collect();
@@ -83,16 +84,21 @@ fn place(args: &OperatorPolicy, config: Option<&ClusterConfig>) -> Place {
     }
 }
 
-/// What any flags could need.
-fn anything() -> Flags {
-    Flags { handed_on: rbac::rules(&Settings::new("us-east-1", "any")), ..Flags::default() }
+/// What any flags could need, for an ExternalDNS of the usual name: who makes Deployments and gets tokens everywhere is
+/// whatever any ServiceAccount of the cluster is.
+fn anything(task: Task) -> Flags {
+    let of_external_dns =
+        matches!(task, Task::Install | Task::Uninstall | Task::VerifyExternalDns | Task::GetDnsRecords);
+    let usual = of_external_dns.then(|| (DEFAULT_NAME.to_owned(), DEFAULT_NAME.to_owned()));
+    let handed_on = rbac::rules(&Settings::new("us-east-1", "any"));
+    Flags { handed_on, service_accounts: usual.into_iter().collect(), ..Flags::default() }
 }
 
 /// What the command needs.
 fn needs(words: &Words, config: Option<&ClusterConfig>, place: &Place) -> Result<(Task, Flags)> {
     let names: Vec<_> = words.words.iter().map(String::as_str).collect();
     let task = Task::of(&names).ok_or_else(|| nothing("anywhere"))?;
-    let one = (words.value("namespace").cloned()).zip(of_name(words));
+    let one: Vec<_> = words.value("namespace").cloned().zip(of_name(words)).into_iter().collect();
     let flags = match task {
         Task::AssociateProvider => Flags::default(),
         Task::CreatePolicy => {
@@ -106,22 +112,26 @@ fn needs(words: &Words, config: Option<&ClusterConfig>, place: &Place) -> Result
             entries_need(task, words, config.is_some(), &entries, place)
         }
         Task::GetServiceAccount | Task::VerifyServiceAccount => {
-            Flags { service_accounts: one.into_iter().collect(), ..Flags::default() }
+            Flags { service_accounts: one.clone(), stacks: one, ..Flags::default() }
         }
         Task::GetDnsRecords => {
             let cluster = place.cluster != "*";
-            Flags { service_accounts: one.into_iter().collect(), cluster, ..Flags::default() }
+            Flags { service_accounts: one, cluster, ..Flags::default() }
         }
         Task::Install => install(words, place)?,
-        Task::Uninstall | Task::VerifyExternalDns => {
+        Task::Uninstall => {
             let kubernetes = !words.is_set("aws_only");
-            Flags { service_accounts: one.into_iter().collect(), kubernetes, ..Flags::default() }
+            Flags { service_accounts: one.clone(), stacks: one, kubernetes, ..Flags::default() }
         }
+        // Which ServiceAccount an installation of others has isn't known.
+        Task::VerifyExternalDns => Flags { service_accounts: one, ..Flags::default() },
         Task::RenderRole => {
             let known = words.value("oidc_issuer").is_some() && words.value("account_id").is_some();
             Flags { cluster: !known, ..Flags::default() }
         }
-        Task::RenderManifest => Flags { foreign_only: words.value("role_arn").is_some(), ..Flags::default() },
+        Task::RenderManifest => {
+            Flags { foreign_only: words.value("role_arn").is_some(), stacks: one, ..Flags::default() }
+        }
     };
     Ok((task, flags))
 }
@@ -174,6 +184,9 @@ fn entries_need(task: Task, words: &Words, file: bool, entries: &[Entry], place:
     // What a command line doesn't say may come later; what an update doesn't say stays as it is.
     let told = task == Task::CreateServiceAccount && (file || inline || own.is_empty() || !attached.is_empty());
     let path = words.value("role_path").cloned();
+    let identity = |entry: &Entry| (entry.namespace.clone(), entry.name.clone());
+    let only_missing = words.is_set("only_missing");
+    let known = !only_missing && entries.iter().all(|entry| !entry.name.is_empty());
     let role = |entry: &&Entry| RoleName { name: entry.role_name.clone(), path: path.clone() };
     Flags {
         roles: own.iter().map(role).collect(),
@@ -186,9 +199,11 @@ fn entries_need(task: Task, words: &Words, file: bool, entries: &[Entry], place:
         cfn_role: words.value("cfn_role_arn").cloned(),
         policy: None,
         detach_foreign: words.is_set("detach_foreign_policies"),
-        only_missing: words.is_set("only_missing"),
+        only_missing,
         kubernetes: in_cluster.clone().next().is_some(),
-        service_accounts: in_cluster.map(|entry| (entry.namespace.clone(), entry.name.clone())).collect(),
+        service_accounts: in_cluster.map(identity).collect(),
+        stacks: entries.iter().filter(|_| known).map(identity).collect(),
+        many: entries.len() > FEW,
         ..Flags::default()
     }
 }
@@ -227,7 +242,8 @@ fn install(words: &Words, place: &Place) -> Result<Flags> {
         policy: (!given).then_some(policy),
         elsewhere: args.aws_assume_role.is_some(),
         kubernetes: !role.aws_only,
-        service_accounts: vec![(args.namespace, args.name)],
+        service_accounts: vec![(args.namespace.clone(), args.name.clone())],
+        stacks: vec![(args.namespace, args.name)],
         handed_on: rules,
         ..Flags::default()
     })

@@ -13,12 +13,13 @@ use crate::aws::eks::Cluster;
 use crate::cli::iamserviceaccount::Update;
 use crate::config::Entry;
 use crate::context::Context;
-use crate::error::{Error, ErrorCode, Result, shell_word};
+use crate::error::{Error, ErrorCode, Result};
 use crate::iam::trust::{Issuer, Subject, trust_policy};
 use crate::k8s::FIELD_MANAGER;
 use crate::k8s::diff::is_field_of;
 use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed, ObservedStack};
 use crate::plan::{Basis, Plan, StackSpec};
+use crate::shell;
 use crate::stack::template::{with_boundary, with_inline, with_managed_policies, with_trust, with_well_known};
 use crate::stack::{status::Health, tags};
 
@@ -27,8 +28,11 @@ pub(crate) async fn run(context: &Context, args: &Update) -> Result<Exit> {
     let target = target::read(&args.target, &args.aws, &beside_file(args))?;
     let entries = target.entries(&args.selection, || of_flags(args))?;
     let aws = context.aws(&target.aws).await?;
-    let ((cluster, issuer), (reader, found)) =
-        try_join(context.cluster(&target.aws, &target.cluster), aws_halves(aws, &target.cluster, &entries)).await?;
+    let ((cluster, issuer), (reader, found)) = try_join(
+        context.cluster(&target.aws, &target.cluster),
+        aws_halves(aws, &context.ui, &target.cluster, &entries),
+    )
+    .await?;
     let missing: Vec<_> = entries.iter().zip(&found).filter(|(entry, found)| lacks_stack(entry, &found.1)).collect();
     if !missing.is_empty() {
         let missing: Vec<_> = missing.into_iter().map(|(entry, _)| entry.identity()).collect();
@@ -92,7 +96,7 @@ fn how_to_make(args: &Update, target: &Target, region: &str, names: &[String]) -
         }
         Some(file) => format!(
             "this makes what is missing: irsactl create iamserviceaccount --config-file {} --include {} --approve",
-            shell_word(&file.to_string_lossy()),
+            shell::word(&file.to_string_lossy()),
             names.join(",")
         ),
         None => format!(

@@ -13,6 +13,7 @@ use crate::externaldns::args::Installed;
 use crate::k8s::{Kind, is_named};
 use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
+use crate::shell::Command;
 use crate::verify::chain::Hop;
 use crate::verify::dns::{Dns, without_installation};
 use crate::verify::{Look, Report};
@@ -88,13 +89,14 @@ fn second(installed: &Installed) -> Option<Hop> {
 
 /// The role of an ExternalDNS that others installed.
 fn make(args: &ExternalDns, aws: &Aws, account: &str) -> String {
-    format!(
-        "irsactl create iamserviceaccount --cluster {} --region {} --namespace {} --name {account} --well-known-policy \
-         externalDNS --override-existing-serviceaccounts --approve",
-        args.cluster.cluster,
-        aws.region(),
-        args.namespace
-    )
+    Command::new("irsactl create iamserviceaccount")
+        .with("--cluster", &args.cluster.cluster)
+        .with("--region", aws.region())
+        .with("--namespace", &args.namespace)
+        .with("--name", account)
+        .with("--well-known-policy", "externalDNS")
+        .word("--override-existing-serviceaccounts")
+        .approved()
 }
 
 async fn deployments(observer: &Observer<'_>) -> Result<Look<Vec<Value>>> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::Installed;
 use super::registry::{Class, ENCRYPTED, Mapper, Record, audit, display_name, labels, normalize};
-use crate::error::shell_word;
+use crate::shell;
 
 /// Route53 takes 1000 values with 32,000 characters in a change batch ("Quotas", Route53 Developer Guide), and a value
 /// of a TXT record has 255 at most.
@@ -54,14 +54,14 @@ pub fn untold(region: &str, installed: &Installed) -> Option<String> {
 
 fn listing(region: &str, installed: &Installed) -> String {
     let owner = if installed.encrypts() { ENCRYPTED } else { &installed.owner_id };
-    let mut command = format!("irsactl get dnsrecords --region {region} --owner {}", shell_word(owner));
+    let mut command = format!("irsactl get dnsrecords --region {region} --owner {}", shell::word(owner));
     for (flag, value) in [
         ("txt-prefix", &installed.txt_prefix),
         ("txt-suffix", &installed.txt_suffix),
         ("txt-wildcard-replacement", &installed.wildcard_replacement),
     ] {
         if let Some(value) = value {
-            let _ = write!(command, " --{flag} {}", shell_word(value));
+            let _ = write!(command, " --{flag} {}", shell::word(value));
         }
     }
     command
@@ -83,7 +83,7 @@ pub fn commands(zone_id: &str, sets: &[Value]) -> Vec<String> {
 pub fn change(zone_id: &str, action: &str, sets: &[Value]) -> String {
     let sets = sets.iter().take(AT_ONCE);
     let changes: Vec<_> = sets.map(|set| json!({"Action": action, "ResourceRecordSet": set})).collect();
-    let batch = shell_word(&json!({"Changes": changes}).to_string());
+    let batch = shell::word(&json!({"Changes": changes}).to_string());
     format!("aws route53 change-resource-record-sets --hosted-zone-id {zone_id} --change-batch {batch}")
 }
 

@@ -16,6 +16,17 @@ pub(super) const KINDS: &[(&str, &str, &str)] = &[
     ("UDPRoute", "gateway-udproute", "udproute"),
 ];
 
+/// Custom resources in which hosts can be read, with group and plural.
+pub const CUSTOM: &[(&str, &str, &str)] = &[
+    ("gateway.networking.k8s.io", "Gateway", "gateways"),
+    ("gateway.networking.k8s.io", "HTTPRoute", "httproutes"),
+    ("gateway.networking.k8s.io", "GRPCRoute", "grpcroutes"),
+    ("gateway.networking.k8s.io", "TLSRoute", "tlsroutes"),
+    ("gateway.networking.k8s.io", "TCPRoute", "tcproutes"),
+    ("gateway.networking.k8s.io", "UDPRoute", "udproutes"),
+    ("externaldns.k8s.io", "DNSEndpoint", "dnsendpoints"),
+];
+
 /// Names in TXT records of kinds whose hosts can't be read here, with their sources.
 pub(super) const OTHERS: &[(&str, &[&str])] = &[
     ("node", &["node"]),

@@ -10,10 +10,10 @@ use super::owner::scoped_policy;
 use super::settings::{Policy, Registry, Settings, ZoneType, abandoned_image};
 use super::sources::check_source;
 use super::version::{FLOOR, LEGACY_PREFIX, NEWEST};
-use crate::error::shell_word;
 use crate::iam::policy::assume_role;
 use crate::k8s::FIELD_MANAGER;
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_OUTPUT};
+use crate::shell::{self, Command, option};
 use crate::stack::tags;
 use crate::stack::template::{self, INLINE};
 
@@ -68,9 +68,8 @@ impl Reproduction<'_> {
     /// words.
     pub fn command(&self, left_out: impl Fn(&str, &str) -> bool, more: &[String]) -> String {
         let Self { cluster, region, namespace, name, .. } = self;
-        let mut words = vec![format!(
-            "irsactl install external-dns --cluster {cluster} --region {region} --namespace {namespace} --name {name}"
-        )];
+        let command = Command::new("irsactl install external-dns").with("--cluster", cluster).with("--region", region);
+        let mut words = vec![command.with("--namespace", namespace).with("--name", name).into()];
         if let Some(installed) = self.installed {
             if installed.managed_by.as_deref() != Some(FIELD_MANAGER) {
                 words.push("--adopt".to_owned());
@@ -95,9 +94,9 @@ fn image_words(installed: &Installed) -> Option<String> {
         Some(version) if official || abandoned_image(image).is_some() => {
             (version != NEWEST).then(|| format!("--external-dns-version {version}"))
         }
-        Some(_) => Some(format!("--image {}", shell_word(image))),
+        Some(_) => Some(option("--image", image)),
         None if abandoned_image(image).is_some() => None,
-        None => Some(format!("--image {} --external-dns-version {NEWEST}", shell_word(image))),
+        None => Some(format!("{} --external-dns-version {NEWEST}", option("--image", image))),
     }
 }
 
@@ -120,10 +119,10 @@ fn flag_words(region: &str, installed: &Installed, left_out: impl Fn(&str, &str)
         let extra = || Extra::parse(&said).and_then(|extra| extra.check(installed.rules()));
         match value {
             Some(value) if OPTIONS.contains(&name) && takes(installed, name, value) => {
-                words.push(format!("--{name} {}", shell_word(value)));
+                words.push(option(&format!("--{name}"), value));
             }
             // Those of the options are no extra arguments.
-            _ if extra().is_ok() => words.push(format!("--extra-arg={}", shell_word(&said))),
+            _ if extra().is_ok() => words.push(format!("--extra-arg={}", shell::word(&said))),
             _ => {}
         }
     }
@@ -152,8 +151,9 @@ fn choices(installed: &Installed) -> Vec<String> {
     if let (Some(prefix), Some(suffix)) = (&installed.txt_prefix, &installed.txt_suffix) {
         // It ran before the second was added.
         let first = installed.arguments.names().find(|name| ["txt-prefix", "txt-suffix"].contains(name));
-        let (flag, affix) = if first == Some("txt-suffix") { ("txt-suffix", suffix) } else { ("txt-prefix", prefix) };
-        words.push(format!("--{flag} {}", shell_word(affix)));
+        let (flag, affix) =
+            if first == Some("txt-suffix") { ("--txt-suffix", suffix) } else { ("--txt-prefix", prefix) };
+        words.push(option(flag, affix));
     }
     let mut usual = Settings::new("", &installed.owner_id);
     usual.version = installed.rules();
@@ -199,11 +199,11 @@ impl RoleFacts<'_> {
 /// them. A role that no option makes is used as it is.
 pub fn role_words(region: &str, cluster: &str, name: &str, facts: &RoleFacts<'_>) -> Vec<String> {
     let Some(found) = facts.stack else {
-        return facts.named.map(|role| format!("--role-arn {}", role.trim())).into_iter().collect();
+        return facts.named.map(|role| option("--role-arn", role.trim())).into_iter().collect();
     };
     made_by_options(region, cluster, name, facts, found).unwrap_or_else(|| {
         let role = found.stack.outputs.get(ROLE_OUTPUT);
-        role.map(|role| format!("--role-arn {role}")).into_iter().collect()
+        role.map(|role| option("--role-arn", role)).into_iter().collect()
     })
 }
 
@@ -225,16 +225,16 @@ fn made_by_options(
         [] if facts.second.is_some() => Vec::new(),
         [] => return None,
         [arn] if facts.second.is_none() => policy_words(region, cluster, name, facts, arn),
-        _ => vec![format!("--attach-policy-arn {}", policies.join(","))],
+        _ => vec![option("--attach-policy-arn", &policies.join(","))],
     };
-    words.extend(made.role_name.map(|name| format!("--role-name {name}")));
-    words.extend(made.role_path.map(|path| format!("--role-path {path}")));
+    words.extend(made.role_name.map(|name| option("--role-name", &name)));
+    words.extend(made.role_path.map(|path| option("--role-path", &path)));
     if let Some(boundary) = &made.boundary {
-        words.push(format!("--permissions-boundary {}", boundary.as_str()?));
+        words.push(option("--permissions-boundary", boundary.as_str()?));
     }
     let tags: Vec<_> = tags::of_users(&found.stack.tags).map(|(key, value)| format!("{key}={value}")).collect();
     if !tags.is_empty() {
-        words.push(format!("--tags {}", shell_word(&tags.join(","))));
+        words.push(option("--tags", &tags.join(",")));
     }
     Some(words)
 }
@@ -247,9 +247,9 @@ fn policy_words(region: &str, cluster: &str, name: &str, facts: &RoleFacts<'_>, 
     } else if own && policy == scoped_policy(facts.shared, region, cluster, name) {
         "--least-privilege".to_owned()
     } else if facts.policy == Some(policy) {
-        format!("--policy-name {policy}")
+        option("--policy-name", policy)
     } else {
-        format!("--attach-policy-arn {arn}")
+        option("--attach-policy-arn", arn)
     };
     vec![word]
 }

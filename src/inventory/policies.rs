@@ -13,6 +13,7 @@ use crate::iam::wellknown::WellKnown;
 use crate::iam::wildcard::matches;
 use crate::plan::iamserviceaccount::{foreign_policies, mends};
 use crate::plan::{Op, StackSpec, Step};
+use crate::shell::Command;
 use crate::stack::template::INLINE;
 use crate::stack::{names, tags};
 
@@ -110,10 +111,8 @@ fn update(stack: &Stack, known: &str) -> String {
     let region = stack.id.parse::<Arn>().map(|arn| arn.region).unwrap_or_default();
     let (namespace, name) = tags::owner(&stack.tags).unwrap_or_default();
     let cluster = tags::cluster(&stack.tags).unwrap_or_default();
-    format!(
-        "irsactl update iamserviceaccount --cluster {cluster} --region {region} --namespace {namespace} --name {name} \
-         --well-known-policy {known} --approve"
-    )
+    let command = Command::new("irsactl update iamserviceaccount").with("--cluster", cluster).with("--region", &region);
+    command.with("--namespace", &namespace).with("--name", &name).with("--well-known-policy", known).approved()
 }
 
 fn foreign(role: &str, names: &[String]) -> Option<String> {

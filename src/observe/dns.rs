@@ -12,6 +12,7 @@ use crate::aws::Aws;
 use crate::error::{ErrorCode, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::Zone;
+use crate::externaldns::objects::CUSTOM;
 use crate::externaldns::owner::derived_owner_id;
 use crate::externaldns::rbac::required_apis;
 use crate::externaldns::registry::Record;
@@ -21,17 +22,6 @@ use crate::verify::dns::{Contents, Dns};
 
 /// The versions in which the objects of sources are served.
 const VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha2", "v1alpha1"];
-
-/// Custom resources in which hosts can be read, with group and plural.
-const CUSTOM: &[(&str, &str, &str)] = &[
-    ("gateway.networking.k8s.io", "Gateway", "gateways"),
-    ("gateway.networking.k8s.io", "HTTPRoute", "httproutes"),
-    ("gateway.networking.k8s.io", "GRPCRoute", "grpcroutes"),
-    ("gateway.networking.k8s.io", "TLSRoute", "tlsroutes"),
-    ("gateway.networking.k8s.io", "TCPRoute", "tcproutes"),
-    ("gateway.networking.k8s.io", "UDPRoute", "udproutes"),
-    ("externaldns.k8s.io", "DNSEndpoint", "dnsendpoints"),
-];
 
 /// Reads what an installation should have done in Route53 and what it did; `zones` and `deployments` were read before.
 ///
@@ -49,6 +39,10 @@ pub(crate) async fn read(
         observer.in_cluster(async |kubernetes| namespaces(kubernetes).await),
     )
     .await;
+    let (objects, unread) = match objects? {
+        Ok((objects, unread)) => (Ok(objects), unread),
+        Err(why) => (Err(why), Vec::new()),
+    };
     let is_other = |other: &Installed| (&other.namespace, &other.name) != (&installed.namespace, &installed.name);
     let others = |all: &Vec<Value>| all.iter().filter_map(Installed::from_deployment).filter(is_other).collect();
     Ok(Dns {
@@ -58,7 +52,8 @@ pub(crate) async fn read(
         owner_id: derived_owner_id(&observer.cluster.name, &observer.cluster.arn, &installed.name),
         zones: zones?,
         records: records?,
-        objects: objects?,
+        objects,
+        unread,
         others: deployments.as_ref().map(others).map_err(Clone::clone),
         namespaces: namespaces?,
     })
@@ -105,8 +100,8 @@ async fn namespaces(kubernetes: &Kubernetes) -> Result<BTreeSet<String>> {
 }
 
 /// The objects of its sources. Ingresses and Services in any case, as far as they may be read: a host may be lost for
-/// want of the source.
-async fn objects(kubernetes: &Kubernetes, installed: &Installed) -> Result<Vec<Value>> {
+/// want of the source. Beside them why custom resources can't be read.
+async fn objects(kubernetes: &Kubernetes, installed: &Installed) -> Result<(Vec<Value>, Vec<String>)> {
     let built_in = [(Kind::INGRESS, "ingress"), (Kind::SERVICE, "service")].map(|(kind, source)| async move {
         let needed = installed.sources.iter().any(|wanted| wanted == source);
         match kubernetes.list(&kind, None, None, None).await {
@@ -117,12 +112,20 @@ async fn objects(kubernetes: &Kubernetes, installed: &Installed) -> Result<Vec<V
     let custom = custom(installed).into_iter().map(|kind| async move {
         match kubernetes.list(&kind, None, None, None).await {
             // That it isn't served is a link of its own.
-            Err(error) if matches!(error.code, ErrorCode::MissingApi | ErrorCode::NotFound) => Ok(Vec::new()),
-            found => found,
+            Err(error) if matches!(error.code, ErrorCode::MissingApi | ErrorCode::NotFound) => Ok(Ok(Vec::new())),
+            Err(error) if error.code == ErrorCode::ClusterForbidden => Ok(Err(error.to_string())),
+            found => found.map(Ok),
         }
     });
     let (built_in, custom) = join(try_join_all(built_in), try_join_all(custom)).await;
-    Ok(built_in?.into_iter().chain(custom?).flatten().collect())
+    let (mut objects, mut unread) = (built_in?.concat(), Vec::new());
+    for found in custom? {
+        match found {
+            Ok(found) => objects.extend(found),
+            Err(why) => unread.push(why),
+        }
+    }
+    Ok((objects, unread))
 }
 
 /// The custom resources of its sources in which hosts can be read.

@@ -32,7 +32,7 @@ pub(crate) struct Place {
 
 /// Up to this many service accounts are read by their names; more are found in listings, which cost a call for each
 /// page of the account's stacks and roles.
-const FEW: usize = 16;
+pub(crate) const FEW: usize = 16;
 
 /// Reads stacks and roles: by their names, or, for many, from listings.
 pub(crate) struct Reader<'a> {
@@ -53,13 +53,13 @@ impl<'a> Reader<'a> {
     }
 
     /// For as many service accounts. A listing that the caller may not make is done without.
-    pub(crate) async fn new(aws: &'a Aws, many: usize) -> Result<Self> {
+    pub(crate) async fn new(aws: &'a Aws, ui: &Ui, many: usize) -> Result<Self> {
         let mut reader = Self::by_name(aws);
         if many > FEW {
             let (stacks, roles) = join(aws.stacks(), aws.roles_with_policies()).await;
-            let stacks = unless_denied(stacks)?;
+            let stacks = unless_denied(ui, stacks)?;
             reader.stacks = stacks.map(|all| all.into_iter().map(|stack| (stack.name.clone(), stack)).collect());
-            let roles = unless_denied(roles)?;
+            let roles = unless_denied(ui, roles)?;
             reader.roles = roles.map(|all| all.into_iter().map(|found| (found.role.name.clone(), found)).collect());
         }
         Ok(reader)
@@ -154,10 +154,13 @@ pub(crate) async fn place(aws: &Aws, cluster: &str, namespace: &str, name: &str)
     Reader::by_name(aws).place(cluster, (namespace, name)).await
 }
 
-fn unless_denied<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
+fn unless_denied<T>(ui: &Ui, listing: Result<T>) -> Result<Option<T>> {
+    match listing {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.code == ErrorCode::AccessDenied => Ok(None),
+        Err(error) if matches!(error.code, ErrorCode::AccessDenied | ErrorCode::ClusterForbidden) => {
+            ui.note(&format!("each is read by its name: {error}"));
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -222,9 +225,9 @@ pub(crate) async fn objects(
 }
 
 /// The Kubernetes halves of service accounts, in their order; nothing is read where there is none.
-pub(crate) async fn objects_of(kubernetes: &Kubernetes, all: &[Option<(&str, &str)>]) -> Result<Vec<Objects>> {
+pub(crate) async fn objects_of(kubernetes: &Kubernetes, ui: &Ui, all: &[Option<(&str, &str)>]) -> Result<Vec<Objects>> {
     if all.len() > FEW
-        && let Some(mut listed) = Listed::read(kubernetes).await?
+        && let Some(mut listed) = unless_denied(ui, Listed::read(kubernetes).await)?
     {
         return Ok(all.iter().map(|who| who.map(|who| listed.take(who)).unwrap_or_default()).collect());
     }
@@ -242,24 +245,20 @@ struct Listed {
 }
 
 impl Listed {
-    /// Lists them; none where the caller may read single ones only.
-    async fn read(kubernetes: &Kubernetes) -> Result<Option<Self>> {
-        let lists = try_join(
+    async fn read(kubernetes: &Kubernetes) -> Result<Self> {
+        let (namespaces, accounts) = try_join(
             kubernetes.list(&Kind::NAMESPACE, None, None, None),
             kubernetes.list(&Kind::SERVICE_ACCOUNT, None, None, None),
-        );
-        let (namespaces, accounts) = match lists.await {
-            Err(error) if error.code == ErrorCode::ClusterForbidden => return Ok(None),
-            lists => lists?,
-        };
+        )
+        .await?;
         let text = |object: &Value, field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
-        Ok(Some(Self {
+        Ok(Self {
             namespaces: namespaces.into_iter().map(|object| (text(&object, "name"), object)).collect(),
             service_accounts: accounts
                 .into_iter()
                 .map(|object| ((text(&object, "namespace"), text(&object, "name")), object))
                 .collect(),
-        }))
+        })
     }
 
     fn take(&mut self, (namespace, name): (&str, &str)) -> Objects {

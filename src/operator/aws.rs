@@ -10,6 +10,7 @@ use crate::iam::arn::{policy_arn, role_arn};
 use crate::iam::policy::PolicyDocument;
 use crate::iam::wildcard::covers;
 use crate::stack::names;
+use crate::stack::tags::OIDC_ENABLED;
 
 /// Calls that irsactl makes without counting on them, and why no policy grants them.
 pub const LEFT_OUT: &[(&str, &str)] = &[
@@ -19,7 +20,8 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
     ("sts:GetCallerIdentity", "is allowed to everybody"),
 ];
 
-/// Actions that belong together, on what, and the name of their statement. What begins with `Optional` only informs:
+/// Actions that belong together, on what, and the name of their statement, which parts share that are on the same and
+/// under no condition. What begins with `Optional` only informs:
 /// without it, commands go on and say what they can't read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Part {
@@ -107,6 +109,7 @@ const EXPLAIN_STACK: Part =
     part("OptionalExplainStack", On::Stacks, &["cloudformation:GetTemplate", "cloudformation:DescribeStackEvents"]);
 const LIST_STACKS: Part = part("ListStacks", On::All, &["cloudformation:DescribeStacks"]);
 const SEE_ALL_STACKS: Part = part("OptionalListStacks", On::All, &["cloudformation:DescribeStacks"]);
+const SEE_ALL_ROLES: Part = part("OptionalListRoles", On::All, &["iam:GetAccountAuthorizationDetails"]);
 // Changes go through change sets; a stuck rollback is continued first.
 const CHANGE_STACKS: Part = part(
     "ChangeStacks",
@@ -120,9 +123,9 @@ const CHANGE_STACKS: Part = part(
     ],
 );
 // A stack that failed is deleted and made again.
-const CREATE_STACKS: Part = part("CreateStacks", On::Stacks, &["cloudformation:CreateStack"]);
+const CREATE_STACKS: Part = part("ChangeStacks", On::Stacks, &["cloudformation:CreateStack"]);
 const DELETE_STACKS: Part =
-    part("DeleteStacks", On::Stacks, &["cloudformation:DeleteStack", "cloudformation:UpdateTerminationProtection"]);
+    part("ChangeStacks", On::Stacks, &["cloudformation:DeleteStack", "cloudformation:UpdateTerminationProtection"]);
 
 // The role: trust, boundary and policies, for what was changed behind CloudFormation's back.
 const READ_ROLES: Part =
@@ -139,18 +142,18 @@ const LIST_ROLES: Part = part("OptionalListRoles", On::All, &["iam:ListRoles", "
 const SIMULATE: Part = part("OptionalSimulateRoles", On::AllRoles, &["iam:SimulatePrincipalPolicy"]);
 const SEE_FOREIGN_ROLES: Part = part("OptionalReadGivenRoles", On::ForeignRoles, &["iam:GetRole"]);
 // By CloudFormation, and where somebody changed the role itself.
-const MEND_TRUST: Part = part("MendTrust", On::Roles, &["iam:UpdateAssumeRolePolicy"]);
+const MEND_TRUST: Part = part("ChangeRoles", On::Roles, &["iam:UpdateAssumeRolePolicy"]);
 const SET_BOUNDARY: Part = part("SetBoundary", On::Roles, &["iam:PutRolePermissionsBoundary"]);
-const TAKE_BOUNDARY: Part = part("TakeBoundary", On::Roles, &["iam:DeleteRolePermissionsBoundary"]);
+const TAKE_BOUNDARY: Part = part("ChangeRoles", On::Roles, &["iam:DeleteRolePermissionsBoundary"]);
 const ATTACH: Part = part("AttachPolicies", On::Roles, &["iam:AttachRolePolicy"]);
 const PUT_INLINE: Part = part("PutInlinePolicies", On::Roles, &["iam:PutRolePolicy"]);
 // By CloudFormation only.
 const CREATE_ROLES: Part = part("CreateRoles", On::Roles, &["iam:CreateRole"]);
-const TAG_ROLES: Part = part("TagRoles", On::Roles, &["iam:TagRole"]);
+const TAG_ROLES: Part = part("ChangeRoles", On::Roles, &["iam:TagRole"]);
 // An update adds tags only.
-const UNTAG_ROLES: Part = part("UntagRoles", On::Roles, &["iam:UntagRole"]);
-const DELETE_ROLES: Part =
-    part("DeleteRoles", On::Roles, &["iam:DetachRolePolicy", "iam:DeleteRolePolicy", "iam:DeleteRole"]);
+const UNTAG_ROLES: Part = part("ChangeRoles", On::Roles, &["iam:UntagRole"]);
+const DELETE_ROLES: Part = part("ChangeRoles", On::Roles, &["iam:DeleteRole"]);
+const TAKE_POLICIES: Part = part("TakePolicies", On::Roles, &["iam:DetachRolePolicy", "iam:DeleteRolePolicy"]);
 const DETACH: Part = part("DetachPolicies", On::Roles, &["iam:DetachRolePolicy"]);
 const PASS_ROLE: Part = part("PassRole", On::CfnRole, &["iam:PassRole"]);
 
@@ -191,6 +194,7 @@ const FORESEE: Part = part("OptionalForesee", On::Callers, &["iam:SimulatePrinci
 /// What a command needs.
 fn parts(task: Task, flags: &Flags) -> Vec<Part> {
     let entry = [READ_STACKS, READ_ROLES, LIST_INLINE];
+    let listings = if flags.many { &[SEE_ALL_STACKS, SEE_ALL_ROLES][..] } else { &[] }.iter().copied();
     match task {
         Task::AssociateProvider => vec![CLUSTER, READ_PROVIDER, MAKE_PROVIDER, MARK_CLUSTER, FORESEE],
         Task::CreatePolicy => {
@@ -199,15 +203,17 @@ fn parts(task: Task, flags: &Flags) -> Vec<Part> {
         }
         Task::CreateServiceAccount => {
             let provider = [CLUSTER, READ_PROVIDER, MAKE_PROVIDER, MARK_CLUSTER];
-            provider.into_iter().chain(entry).chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags)).collect()
+            let parts = provider.into_iter().chain(entry).chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags));
+            parts.chain(listings).collect()
         }
         Task::UpdateServiceAccount => {
             let parts = [CLUSTER].into_iter().chain(entry).chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags));
-            parts.filter(|part| *part != UNTAG_ROLES).collect()
+            parts.filter(|part| *part != UNTAG_ROLES).chain(listings).collect()
         }
         Task::DeleteServiceAccount => {
             let all = if flags.only_missing { LIST_STACKS } else { SEE_ALL_STACKS };
-            [CLUSTER, all, DELETE_STACKS, FORESEE].into_iter().chain(entry).chain(remove_roles(flags)).collect()
+            let parts = [CLUSTER, all, DELETE_STACKS, FORESEE].into_iter().chain(entry).chain(remove_roles(flags));
+            parts.chain(listings).collect()
         }
         Task::GetServiceAccount => {
             let all = [LIST_STACKS, LIST_ROLES];
@@ -284,7 +290,7 @@ fn make_roles(flags: &Flags) -> Vec<Part> {
     if flags.cfn_role.is_some() {
         parts.push(PASS_ROLE);
     } else {
-        parts.extend([CREATE_ROLES, TAG_ROLES, UNTAG_ROLES, DELETE_ROLES]);
+        parts.extend([CREATE_ROLES, TAG_ROLES, UNTAG_ROLES, DELETE_ROLES, TAKE_POLICIES]);
     }
     parts
 }
@@ -294,15 +300,26 @@ fn remove_roles(flags: &Flags) -> Vec<Part> {
     match (&flags.cfn_role, flags.detach_foreign) {
         (Some(_), true) => vec![PASS_ROLE, DETACH],
         (Some(_), false) => vec![PASS_ROLE],
-        (None, _) => vec![DELETE_ROLES],
+        (None, _) => vec![DELETE_ROLES, TAKE_POLICIES],
     }
 }
 
-/// The least policy that lets irsactl do these tasks.
+/// The least policy that lets irsactl do these tasks. Where the names of many service accounts would make it longer than
+/// IAM takes, it is about all of the cluster.
 ///
 /// # Errors
 /// An ARN of another partition.
 pub fn policy(tasks: &[(Task, &Flags)], place: &Place) -> Result<PolicyDocument, String> {
+    let narrow = document(tasks, place)?;
+    if narrow.to_json().len() <= LONGEST {
+        return Ok(narrow);
+    }
+    let wide: Vec<_> =
+        tasks.iter().map(|(task, flags)| (*task, Flags { stacks: Vec::new(), ..(*flags).clone() })).collect();
+    document(&wide.iter().map(|(task, flags)| (*task, flags)).collect::<Vec<_>>(), place)
+}
+
+fn document(tasks: &[(Task, &Flags)], place: &Place) -> Result<PolicyDocument, String> {
     let mut statements: Vec<Statement> = Vec::new();
     for (task, flags) in tasks {
         for part in parts(*task, flags) {
@@ -321,6 +338,9 @@ pub fn policy(tasks: &[(Task, &Flags)], place: &Place) -> Result<PolicyDocument,
         "Statement": statements.iter().filter(|it| !it.actions.is_empty()).map(Statement::to_value).collect::<Vec<_>>(),
     })))
 }
+
+/// The most characters of a managed policy ("IAM and AWS STS quotas").
+const LONGEST: usize = 6144;
 
 /// A statement that allows something.
 #[derive(Clone, Debug, PartialEq)]
@@ -407,21 +427,31 @@ fn without_repetition(statements: &mut [Statement]) {
     }
 }
 
-/// What narrows a part beyond its resources: which policies and boundaries roles get, and whom a role is passed to.
+/// The parts that are only for roles with one of the boundaries, where each has one: what isn't bounded gets no policies
+/// ("Actions, resources, and condition keys for AWS Identity and Access Management", Service Authorization Reference).
+const BOUNDED: [&str; 6] =
+    ["CreateRoles", "SetBoundary", "AttachPolicies", "PutInlinePolicies", "TakePolicies", "DetachPolicies"];
+
+/// What narrows a part beyond its resources: which policies and boundaries roles get, whom a role is passed to, and which
+/// tag a cluster gets.
 fn condition(part: Part, flags: &Flags, place: &Place) -> Result<Map<String, Value>, String> {
-    let one = |operator: &str, key: &str, value: Value| Map::from_iter([(operator.to_owned(), json!({key: value}))]);
-    Ok(match (part.sid, &flags.attached, &flags.boundaries) {
-        ("AttachPolicies", Some(known), _) => {
+    let mut all = Map::new();
+    let mut only = |operator: &str, key: &str, value: Value| all.insert(operator.to_owned(), json!({key: value}));
+    match (part.sid, &flags.attached) {
+        ("AttachPolicies", Some(known)) => {
             let own = flags.policy.iter().map(|name| place.own_policy(name));
             let all: Vec<_> = own.chain(place.policies(known)?).collect();
-            one("ArnLike", "iam:PolicyARN", json!(all))
+            only("ArnLike", "iam:PolicyARN", json!(all));
         }
-        ("CreateRoles" | "SetBoundary", _, Some(known)) if !known.is_empty() && !flags.unbounded => {
-            one("ArnEquals", "iam:PermissionsBoundary", json!(place.policies(known)?))
-        }
-        ("PassRole", ..) => one("StringEquals", "iam:PassedToService", json!("cloudformation.amazonaws.com")),
-        _ => Map::new(),
-    })
+        ("PassRole", _) => drop(only("StringEquals", "iam:PassedToService", json!("cloudformation.amazonaws.com"))),
+        ("OptionalMarkCluster", _) => drop(only("ForAllValues:StringEquals", "aws:TagKeys", json!([OIDC_ENABLED]))),
+        _ => {}
+    }
+    let bounded = BOUNDED.contains(&part.sid) && !flags.unbounded;
+    if let Some(known) = flags.boundaries.as_ref().filter(|known| bounded && !known.is_empty()) {
+        only("ArnEquals", "iam:PermissionsBoundary", json!(place.policies(known)?));
+    }
+    Ok(all)
 }
 
 impl Place {
@@ -437,15 +467,25 @@ impl Place {
             On::Cluster => one(eks(&format!("cluster/{cluster}"))),
             On::Addon => one(eks(&format!("addon/{cluster}/external-dns/*"))),
             On::Associations => one(eks(&format!("podidentityassociation/{cluster}/*"))),
-            // Dual-stack issuers are of `oidc-eks.REGION.api.aws`.
-            On::Providers => one(iam(&format!("oidc-provider/oidc?eks.{region}.*"))),
+            On::Providers => {
+                let dual_stack =
+                    if partition.as_str() == "aws-cn" { "api.amazonwebservices.com.cn" } else { "api.aws" };
+                let hosts = [
+                    format!("oidc.eks.{region}.{}", partition.dns_suffix()),
+                    format!("oidc-eks.{region}.{dual_stack}"),
+                ];
+                hosts.iter().map(|host| iam(&format!("oidc-provider/{host}/id/*"))).collect()
+            }
             On::AllProviders => one(iam("oidc-provider/*")),
-            On::Stacks => one(stack(&format!("{}*", names::prefix(cluster)))),
-            On::Roles => widest(self.roles(flags.roles.iter().cloned())),
+            On::Stacks => match self.stacks(flags) {
+                stacks if stacks.is_empty() => one(stack(&format!("{}*", names::prefix(cluster)))),
+                stacks => stacks.iter().map(|name| stack(&format!("{name}/*"))).collect(),
+            },
+            On::Roles => widest(self.roles(flags, flags.roles.iter().cloned())),
             On::RoleNames => {
                 let named = flags.roles.iter().filter(|role| role.name.is_some());
                 let free = named.map(|role| RoleName { path: None, ..role.clone() });
-                widest(self.roles(flags.roles.iter().cloned().chain(free)))
+                widest(self.roles(flags, flags.roles.iter().cloned().chain(free)))
             }
             On::AllRoles => one(iam("role/*")),
             On::ForeignRoles => {
@@ -473,16 +513,27 @@ impl Place {
         })
     }
 
-    /// The roles that stacks make. CloudFormation cuts the stack's name where it makes the role's of it.
-    fn roles(&self, names: impl Iterator<Item = RoleName>) -> Vec<String> {
+    /// The names of the stacks that flags name; empty where any may be meant.
+    fn stacks(&self, flags: &Flags) -> Vec<String> {
+        let cluster = &self.cluster;
+        let known = flags.stacks.iter().filter(|_| !cluster.contains('*'));
+        known.flat_map(|(namespace, name)| names::candidates(cluster, namespace, name)).collect()
+    }
+
+    /// The roles that stacks make.
+    fn roles(&self, flags: &Flags, names: impl Iterator<Item = RoleName>) -> Vec<String> {
         let Self { partition, account, cluster, .. } = self;
-        let arn = |role: &RoleName| {
-            let path = role.path.as_deref().unwrap_or("/");
-            let name = role.name.clone().unwrap_or_else(|| format!("{}*", names::role_prefix(cluster)));
-            format!("arn:{partition}:iam::{account}:role{path}{name}")
+        let made = match self.stacks(flags) {
+            stacks if stacks.is_empty() => vec![names::roles_of_cluster(cluster)],
+            stacks => stacks.iter().map(|stack| names::roles_of(stack)).collect(),
         };
-        let all: Vec<_> = names.map(|name| arn(&name)).collect();
-        if all.is_empty() { vec![arn(&RoleName::default())] } else { all }
+        let arns = |role: RoleName| {
+            let path = role.path.unwrap_or_else(|| "/".to_owned());
+            let names = role.name.map_or_else(|| made.clone(), |name| vec![name]);
+            names.into_iter().map(move |name| format!("arn:{partition}:iam::{account}:role{path}{name}"))
+        };
+        let all: Vec<_> = names.flat_map(arns).collect();
+        if all.is_empty() { arns(RoleName::default()).collect() } else { all }
     }
 
     fn own_policy(&self, name: &str) -> String {
@@ -498,6 +549,7 @@ impl Place {
 mod tests {
     use super::*;
     use crate::iam::arn::Partition;
+    use crate::iam::wildcard::matches;
 
     fn here() -> Place {
         let text = str::to_owned;
@@ -554,11 +606,17 @@ mod tests {
         let told = vec!["policy/edge".to_owned()];
         let flags = Flags { boundaries: Some(told), unbounded: false, ..Flags::default() };
         let all = statements(&[(Task::CreateServiceAccount, &flags)]);
-        for sid in ["CreateRoles", "SetBoundary"] {
-            let statement = all.iter().find(|statement| statement["Sid"] == sid).unwrap();
-            let edge = json!(["arn:aws:iam::123456789012:policy/edge"]);
-            assert_eq!(statement["Condition"]["ArnEquals"]["iam:PermissionsBoundary"], edge);
+        let edge = json!(["arn:aws:iam::123456789012:policy/edge"]);
+        // Whatever changes what a role may do.
+        let powerful = ["CreateRole", "PutRolePermissionsBoundary", "AttachRolePolicy", "PutRolePolicy"];
+        for action in powerful.into_iter().chain(["DetachRolePolicy", "DeleteRolePolicy"]) {
+            let mut allowing = all.iter().filter(|statement| actions(statement).contains(&format!("iam:{action}")));
+            let bounded = |statement: &Value| statement["Condition"]["ArnEquals"]["iam:PermissionsBoundary"] == edge;
+            assert!(allowing.clone().next().is_some() && allowing.all(bounded), "{action}");
         }
+        // IAM knows no such key there.
+        let delete = all.iter().find(|statement| actions(statement).contains(&"iam:DeleteRole".to_owned())).unwrap();
+        assert!(delete["Condition"].is_null());
         assert!(
             !all_actions(Task::CreateServiceAccount, &flags).contains(&"iam:DeleteRolePermissionsBoundary".to_owned())
         );
@@ -571,6 +629,84 @@ mod tests {
         let all = statements(&[(Task::CreateServiceAccount, &flags)]);
         let attach = all.iter().find(|statement| statement["Sid"] == "AttachPolicies").unwrap();
         assert_eq!(attach["Condition"]["ArnLike"]["iam:PolicyARN"], json!(told));
+    }
+
+    fn allows(all: &[Value], action: &str, resource: &str) -> bool {
+        let covers = |pattern: &Value| matches(pattern.as_str().unwrap(), resource);
+        let of = |statement: &Value| match &statement["Resource"] {
+            Value::Array(patterns) => patterns.iter().any(covers),
+            pattern => covers(pattern),
+        };
+        all.iter().any(|statement| actions(statement).iter().any(|it| it == action) && of(statement))
+    }
+
+    fn role(name: &str) -> String {
+        format!("arn:aws:iam::123456789012:role/{name}")
+    }
+
+    #[test]
+    fn a_service_account_that_is_named_is_the_only_one() {
+        let stacks = vec![("apps".to_owned(), "web".to_owned())];
+        let all = statements(&[(Task::CreateServiceAccount, &Flags { stacks, many: false, ..Flags::default() })]);
+        let stack = |name: &str| format!("arn:aws:cloudformation:us-west-2:123456789012:stack/{name}/id");
+        for action in ["cloudformation:CreateStack", "cloudformation:DeleteStack", "cloudformation:DescribeStacks"] {
+            for name in names::candidates("c", "apps", "web") {
+                assert!(allows(&all, action, &stack(&name)), "{action} {name}");
+            }
+            for other in
+                ["eksctl-c-addon-iamserviceaccount-apps-web2", "eksctl-c-addon-iamserviceaccount-kube-system-web"]
+            {
+                assert!(!allows(&all, action, &stack(other)), "{action} {other}");
+            }
+        }
+        for action in ["iam:CreateRole", "iam:UpdateAssumeRolePolicy", "iam:PutRolePolicy", "iam:GetRole"] {
+            assert!(allows(&all, action, &role("eksctl-c-addon-iamserviceaccount-apps-web-Role1-1O7FLE9TPVYC1")));
+            assert!(!allows(&all, action, &role("eksctl-c-addon-iamserviceaccount-apps-api-Role1-1O7FLE9TPVYC1")));
+            assert!(!allows(&all, action, &role("eksctl-c-addon-iamserviceaccount-apps-web")));
+        }
+    }
+
+    #[test]
+    fn roles_of_nodes_and_of_the_cluster_are_never_meant() {
+        let anywhere = Place { cluster: "*".to_owned(), ..here() };
+        for place in [here(), anywhere] {
+            let flags = Flags::default();
+            let all = policy(&[(Task::CreateServiceAccount, &flags)], &place).unwrap();
+            let all = all.0["Statement"].as_array().unwrap();
+            for action in ["iam:UpdateAssumeRolePolicy", "iam:AttachRolePolicy", "iam:DeleteRole"] {
+                assert!(allows(all, action, &role("eksctl-c-addon-iamserviceaccount-apps-web-Role1-1O7FLE9TPVYC1")));
+                for other in [
+                    "eksctl-c-nodegroup-ng-1-NodeInstanceRole-1O7FLE9TPVYC1",
+                    "eksctl-c-cluster-ServiceRole-1O7FLE9TPVYC",
+                ] {
+                    assert!(!allows(all, action, &role(other)), "{action} {other}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_narrow_as_long_as_iam_takes_the_policy() {
+        let named = |count: usize| {
+            let stacks = (0..count).map(|n| ("apps".to_owned(), format!("web-{n}"))).collect();
+            policy(&[(Task::CreateServiceAccount, &Flags { stacks, ..Flags::default() })], &here()).unwrap().to_json()
+        };
+        assert!(named(1).contains("-apps-web-0/*") && named(1).len() <= LONGEST, "{}", named(1).len());
+        assert!(!named(40).contains("-apps-web-1") && named(40).len() <= LONGEST, "{}", named(40).len());
+    }
+
+    #[test]
+    fn only_providers_of_eks_are_made_and_only_its_tag_is_set() {
+        let all = statements(&[(Task::AssociateProvider, &Flags::default())]);
+        let provider = |url: &str| format!("arn:aws:iam::123456789012:oidc-provider/{url}");
+        let make = |url: &str| allows(&all, "iam:CreateOpenIDConnectProvider", &provider(url));
+        assert!(make("oidc.eks.us-west-2.amazonaws.com/id/A") && make("oidc-eks.us-west-2.api.aws/id/A"));
+        assert!(!make("oidc.eks.us-west-2.attacker.com") && !make("oidc.eks.us-west-2.amazonaws.com.evil/id/A"));
+        let tag = all.iter().find(|statement| actions(statement) == ["eks:TagResource"]).unwrap();
+        assert_eq!(tag["Condition"]["ForAllValues:StringEquals"]["aws:TagKeys"], json!([OIDC_ENABLED]));
+        let china = Place { partition: Partition::of_region("cn-north-1"), region: "cn-north-1".to_owned(), ..here() };
+        let all = policy(&[(Task::AssociateProvider, &Flags::default())], &china).unwrap().to_json();
+        assert!(all.contains("oidc-provider/oidc.eks.cn-north-1.amazonaws.com.cn/id/*"), "{all}");
     }
 
     #[test]

@@ -8,8 +8,16 @@ use serde_json::{Value, json};
 
 use super::{Flags, Task};
 use crate::externaldns::manifest::cluster_role_binding_name;
+use crate::externaldns::objects::CUSTOM;
 use crate::externaldns::rbac;
 use crate::k8s::Kind;
+
+/// Calls that irsactl makes without counting on them, and why no Role grants them: verb, resource, reason.
+pub const LEFT_OUT: &[(&str, &str, &str)] = &[(
+    "create",
+    "serviceaccounts/token",
+    "verify tries the role with a token where the ServiceAccount is named: with tokens of all, anybody would be anything",
+)];
 
 /// What the ClusterRole and the Roles are called.
 pub const NAME: &str = "irsactl";
@@ -110,11 +118,16 @@ fn rights(task: Task, flags: &Flags) -> Vec<Right> {
     match task {
         // They ask AWS only.
         Task::AssociateProvider | Task::CreatePolicy | Task::RenderRole | Task::RenderManifest => Vec::new(),
-        Task::CreateServiceAccount | Task::UpdateServiceAccount => each(|it| {
-            vec![it.namespaces(), it.right(&Kind::SERVICE_ACCOUNT, &["get", "create", "patch"]), it.new_namespace()]
-        }),
+        Task::CreateServiceAccount | Task::UpdateServiceAccount => {
+            let rights = each(|it| {
+                vec![it.namespaces(), it.right(&Kind::SERVICE_ACCOUNT, &["get", "create", "patch"]), it.new_namespace()]
+            });
+            rights.into_iter().chain(listings(flags)).collect()
+        }
         Task::DeleteServiceAccount => {
-            each(|it| vec![it.namespaces(), it.right(&Kind::SERVICE_ACCOUNT, &["get", "patch", "delete"])])
+            let rights =
+                each(|it| vec![it.namespaces(), it.right(&Kind::SERVICE_ACCOUNT, &["get", "patch", "delete"])]);
+            rights.into_iter().chain(listings(flags)).collect()
         }
         Task::GetServiceAccount => each(|it| match it.names.as_slice() {
             [] => vec![right(&Kind::SERVICE_ACCOUNT, &["get", "list"]).within(it.namespace).optional()],
@@ -143,13 +156,21 @@ fn rights(task: Task, flags: &Flags) -> Vec<Right> {
                 right(&Kind::POD, &["get"]).on("log").within(it.namespace),
                 right(&REVIEW, &["create"]),
             ];
-            it.chain().into_iter().chain(asked).map(Right::optional).collect()
+            let custom =
+                CUSTOM.iter().map(|(group, kind, plural)| right(&Kind::namespaced(group, "", kind, plural), &["list"]));
+            it.chain().into_iter().chain(asked).chain(custom).map(Right::optional).collect()
         }),
         Task::VerifyServiceAccount => each(|it| {
             let all = it.names.is_empty().then(|| right(&Kind::SERVICE_ACCOUNT, &["list"]).within(it.namespace));
             it.chain().into_iter().chain(all).map(Right::optional).collect()
         }),
     }
+}
+
+/// Many service accounts are found in listings.
+fn listings(flags: &Flags) -> impl Iterator<Item = Right> {
+    let kinds = if flags.many { &[Kind::NAMESPACE, Kind::SERVICE_ACCOUNT][..] } else { &[] };
+    kinds.iter().map(|kind| right(kind, &["list"]).optional())
 }
 
 /// What the pod's ServiceAccount may do is asked of the cluster.
@@ -177,13 +198,16 @@ impl Accounts<'_> {
         Right { names, ..right(kind, verbs) }
     }
 
-    /// The links from a ServiceAccount to its role: the token is exchanged at STS.
+    /// The links from a ServiceAccount to its role.
     fn chain(&self) -> Vec<Right> {
-        vec![
-            self.right(&Kind::SERVICE_ACCOUNT, &["get"]),
-            self.right(&Kind::SERVICE_ACCOUNT, &["create"]).on("token"),
-            right(&Kind::POD, &["list"]).within(self.namespace),
-        ]
+        let links = [self.right(&Kind::SERVICE_ACCOUNT, &["get"]), right(&Kind::POD, &["list"]).within(self.namespace)];
+        links.into_iter().chain(self.token()).collect()
+    }
+
+    /// A token of theirs, to be exchanged at STS. Whoever gets tokens of every ServiceAccount is whatever any of them is,
+    /// so there is none where their names aren't known.
+    fn token(&self) -> Option<Right> {
+        (!self.names.is_empty()).then(|| self.right(&Kind::SERVICE_ACCOUNT, &["create"]).on("token"))
     }
 }
 
@@ -199,8 +223,6 @@ fn install(it: &Accounts<'_>, flags: &Flags) -> Vec<Right> {
         right(&Kind::SERVICE, &["list"]),
         right(&Kind::INGRESS, &["list"]),
         it.right(&Kind::SERVICE_ACCOUNT, &["get", "create", "patch"]),
-        // The proof of the role.
-        it.right(&Kind::SERVICE_ACCOUNT, &["create"]).on("token"),
         it.right(&Kind::DEPLOYMENT, &["get", "create", "patch"]),
         // The rollout, and the first synchronisation in the log.
         right(&Kind::REPLICA_SET, &["list"]).within(it.namespace),
@@ -209,6 +231,8 @@ fn install(it: &Accounts<'_>, flags: &Flags) -> Vec<Right> {
         // Why pods don't start.
         right(&Kind::EVENT, &["list"]).within(it.namespace).optional(),
     ];
+    // The proof of the role.
+    rights.extend(it.token());
     rights.extend(flags.handed_on.iter().flat_map(handed_on));
     rights
 }
@@ -297,7 +321,7 @@ mod tests {
         let service_accounts =
             service_accounts.iter().map(|(of, name)| ((*of).to_owned(), (*name).to_owned())).collect();
         let handed_on = rbac::rules(&crate::externaldns::settings::Settings::new("us-east-1", "any"));
-        Flags { service_accounts, handed_on, ..Flags::default() }
+        Flags { service_accounts, handed_on, many: false, ..Flags::default() }
     }
 
     /// Every rule: name of its object, resource, verbs, names.
@@ -326,6 +350,45 @@ mod tests {
                     assert!(!resource.starts_with("secrets") && resource != "*", "{verb} {resource}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_token_is_only_of_a_service_account_that_is_named() {
+        let mut tokens = 0;
+        for task in Task::ALL {
+            // The last has a namespace only.
+            for service_accounts in [&[][..], &[("dns", "external-dns")], &[("dns", "")]] {
+                for (name, resource, _, names) in rules(&objects(&[(task, &flags(service_accounts))])) {
+                    if resource == "serviceaccounts/token" {
+                        assert_eq!(names, json!(["external-dns"]), "{task:?} {name}");
+                        tokens += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(tokens, 3);
+    }
+
+    #[test]
+    fn listings_that_many_service_accounts_are_found_in_only_inform() {
+        let many = Flags { many: true, ..flags(&[("apps", "web")]) };
+        for task in [Task::CreateServiceAccount, Task::UpdateServiceAccount, Task::DeleteServiceAccount] {
+            let all = rules(&objects(&[(task, &many)]));
+            let lists = all.iter().filter(|(_, _, verbs, _)| verbs.contains(&"list".to_owned()));
+            let lists: Vec<_> = lists.map(|(name, resource, ..)| (name.as_str(), resource.as_str())).collect();
+            assert_eq!(lists, [("irsactl-optional", "namespaces"), ("irsactl-optional", "serviceaccounts")]);
+        }
+    }
+
+    #[test]
+    fn custom_resources_are_read_where_sources_may_read_them() {
+        let all = rules(&objects(&[(Task::VerifyExternalDns, &flags(&[("dns", "external-dns")]))]));
+        for (.., plural) in CUSTOM {
+            assert!(
+                all.iter().any(|(name, resource, ..)| name == "irsactl-optional" && resource == plural),
+                "{plural}"
+            );
         }
     }
 

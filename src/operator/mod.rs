@@ -126,8 +126,12 @@ pub struct Flags {
     pub cluster: bool,
     /// The Kubernetes API may be needed.
     pub kubernetes: bool,
-    /// Namespaces and names of service accounts; empty where all of them may be meant.
+    /// Namespaces and names of service accounts in the cluster; empty where all of them may be meant.
     pub service_accounts: Vec<(String, String)>,
+    /// Namespaces and names of the service accounts whose stacks are meant; empty for all of the cluster's.
+    pub stacks: Vec<(String, String)>,
+    /// They are so many that they are found in listings.
+    pub many: bool,
     /// The rules that ExternalDNS gets: nobody may give rights that he doesn't have.
     pub handed_on: Vec<Rule>,
 }
@@ -151,6 +155,8 @@ impl Default for Flags {
             cluster: true,
             kubernetes: true,
             service_accounts: Vec::new(),
+            stacks: Vec::new(),
+            many: true,
             handed_on: Vec::new(),
         }
     }

@@ -209,8 +209,14 @@ fn add_role(
     let mut ids = vec![plan.push(step.after(needs.iter().copied()))];
     found.role.iter().for_each(|role| note_unread(plan, role));
     if let (Some(role), true) = (&found.role, untouched) {
-        let mends = mends(spec, role).into_iter().map(|step| step.with_role(found.live_role()));
-        ids.extend(mends.map(|step| plan.push(step.after(needs.iter().copied()))));
+        let mut needs = needs.to_vec();
+        for step in mends(spec, role) {
+            let bounds = matches!(step.op, Op::SetBoundary { .. });
+            let id = plan.push(step.with_role(found.live_role()).after(needs.iter().copied()));
+            ids.push(id);
+            // Who may only change roles that have a certain boundary sets it first.
+            needs.extend(bounds.then_some(id));
+        }
         note_foreign_policies(plan, spec, role);
     }
     Ok((source, ids))
@@ -313,18 +319,10 @@ fn usable(spec: &StackSpec, stack: &Stack, mut change: Step) -> Step {
     change.because("it differs from what is asked for")
 }
 
-/// What was changed behind CloudFormation's back is mended at the role itself.
+/// What was changed behind CloudFormation's back is mended at the role itself, its boundary first.
 pub fn mends(spec: &StackSpec, found: &ObservedRole) -> Vec<Step> {
     let role = &found.role;
     let mut steps = Vec::new();
-    if !role.trust.same_as(&spec.trust) {
-        let op = Op::SetTrust { role: role.name.clone(), document: spec.trust.clone() };
-        steps.push(
-            Step::new(Action::Update, "Role", &role.name, op)
-                .because("its trust policy was changed outside of the stack")
-                .with_diff(super::diff::changes(&role.trust.0, &spec.trust.0)),
-        );
-    }
     if role.boundary != spec.boundary {
         let op = Op::SetBoundary { role: role.name.clone(), boundary: spec.boundary.clone() };
         let value = |boundary: &Option<String>| boundary.as_ref().map(|arn| json!(arn));
@@ -333,6 +331,14 @@ pub fn mends(spec: &StackSpec, found: &ObservedRole) -> Vec<Step> {
             Step::new(Action::Update, "Role", &role.name, op)
                 .because("its permissions boundary was changed outside of the stack")
                 .with_diff(vec![change]),
+        );
+    }
+    if !role.trust.same_as(&spec.trust) {
+        let op = Op::SetTrust { role: role.name.clone(), document: spec.trust.clone() };
+        steps.push(
+            Step::new(Action::Update, "Role", &role.name, op)
+                .because("its trust policy was changed outside of the stack")
+                .with_diff(super::diff::changes(&role.trust.0, &spec.trust.0)),
         );
     }
     for (name, document) in &spec.inline {

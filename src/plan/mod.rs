@@ -15,9 +15,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::aws::cloudformation::Action as StackAction;
-use crate::error::shell_word;
 use crate::iam::policy::PolicyDocument;
 use crate::k8s::Kind;
+use crate::shell::{self, Command};
 use crate::stack::tags;
 use crate::stack::template::{self, RoleSpec, inline_policies, read, template};
 use diff::Change;
@@ -412,12 +412,12 @@ impl Plan {
     pub fn note_tags(
         &mut self,
         what: &str,
-        command: &str,
+        command: &Command,
         existing: &BTreeMap<String, String>,
         wanted: &[(String, String)],
     ) {
         let lacking = wanted.iter().filter(|(key, value)| existing.get(key) != Some(value));
-        let words: Vec<_> = lacking.map(|(key, value)| shell_word(&format!("Key={key},Value={value}"))).collect();
+        let words: Vec<_> = lacking.map(|(key, value)| shell::word(&format!("Key={key},Value={value}"))).collect();
         if !words.is_empty() {
             self.note(format!(
                 "{what} exists and keeps its tags, which are set at creation only; this tags it: {command} --tags {}",

@@ -11,6 +11,7 @@ use crate::aws::iam::Policy;
 use crate::error::{Error, ErrorCode, Result};
 use crate::k8s::diff::is_field_of;
 use crate::k8s::{FIELD_MANAGER, Kind};
+use crate::shell::Command;
 use crate::stack::status::Health;
 use crate::stack::{tags, template};
 use crate::verify::Look;
@@ -122,7 +123,8 @@ pub fn check_no_foreign(found: &ObservedStack, consent: Option<&'static str>) ->
     let names: Vec<_> = foreign.iter().map(|(name, _)| name.as_str()).collect();
     let detach: Vec<_> = foreign
         .iter()
-        .map(|(_, arn)| format!("aws iam detach-role-policy --role-name {role} --policy-arn {arn}"))
+        .map(|(_, arn)| Command::new("aws iam detach-role-policy").with("--role-name", role).with("--policy-arn", arn))
+        .map(String::from)
         .collect();
     let message = format!("role {role} has policies that others attached: {}", names.join(", "));
     let error = Error::new(ErrorCode::PolicyInUse, message);
@@ -144,7 +146,8 @@ fn check_no_inline(found: &ObservedRole) -> Result<()> {
     let names = others.join(", ");
     let delete: Vec<_> = others
         .iter()
-        .map(|name| format!("aws iam delete-role-policy --role-name {role} --policy-name {name}"))
+        .map(|name| Command::new("aws iam delete-role-policy").with("--role-name", role).with("--policy-name", name))
+        .map(String::from)
         .collect();
     Err(Error::new(ErrorCode::PolicyInUse, format!("role {role} has inline policies of others: {names}"))
         .cause("CloudFormation can't delete a role that has them")

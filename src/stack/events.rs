@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::iam::denial::Denial;
+use crate::shell::Command;
 
 const STACK_TYPE: &str = "AWS::CloudFormation::Stack";
 
@@ -209,7 +210,15 @@ fn denied(denial: &Denial<'_>) -> String {
         None => format!("{who} needs the IAM action {action}{on}"),
     };
     // AWS doesn't say which condition wasn't met.
-    let bounded = ["iam:CreateRole", "iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"];
+    let bounded = [
+        "iam:CreateRole",
+        "iam:PutRolePermissionsBoundary",
+        "iam:DeleteRolePermissionsBoundary",
+        "iam:AttachRolePolicy",
+        "iam:PutRolePolicy",
+        "iam:DetachRolePolicy",
+        "iam:DeleteRolePolicy",
+    ];
     if bounded.contains(action) {
         hint + "; where that is allowed with a certain permissions boundary only, give it with --permissions-boundary"
     } else {
@@ -222,7 +231,10 @@ fn absent_policy(reason: &str, lower: &str) -> String {
     let flag = if boundary { "--permissions-boundary" } else { "--attach-policy-arn" };
     let mut words = reason.split_whitespace().map(|word| word.trim_matches(['"', '.', ',']));
     match words.find(|word| word.starts_with("arn:")) {
-        Some(arn) => format!("check the ARN given with {flag}: aws iam get-policy --policy-arn {arn}"),
+        Some(arn) => {
+            let command = Command::new("aws iam get-policy").with("--policy-arn", arn);
+            format!("check the ARN given with {flag}: {command}")
+        }
         None => format!("check the ARN given with {flag}"),
     }
 }

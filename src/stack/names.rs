@@ -22,19 +22,28 @@ pub fn prefix(cluster: &str) -> String {
     plain(cluster, "", "").trim_end_matches('-').chars().map(valid).chain(['-']).take(LONGEST - 9).collect()
 }
 
-/// What the names of the roles of these stacks begin with: CloudFormation makes 64 characters of a stack's name, the
-/// resource's and a random text, and cuts the first.
-pub fn role_prefix(cluster: &str) -> String {
-    if cluster.contains('*') {
-        return "eksctl-".to_owned();
-    }
-    prefix(cluster).chars().take(LONGEST_ROLE - "-Role1-".len() - RANDOM).collect()
+/// So much of a stack's name is sure to be in the name of its role: CloudFormation makes 64 characters of it, the
+/// resource's name and a random text, and cuts the first.
+fn kept(stack: &str) -> String {
+    stack.chars().take(LONGEST_ROLE - "-Role1-".len() - RANDOM).collect()
 }
 
 /// The name that CloudFormation makes for the role of a stack, with a random text that isn't known before.
 pub fn role(stack: &str, random: &str) -> String {
-    let kept: String = stack.chars().take(LONGEST_ROLE - "-Role1-".len() - RANDOM).collect();
-    format!("{kept}-Role1-{random}")
+    format!("{}-Role1-{random}", kept(stack))
+}
+
+/// A pattern for the names that CloudFormation makes for the role of a stack.
+pub fn roles_of(stack: &str) -> String {
+    let kept = kept(stack);
+    // A shorter random text leaves more of a name that is cut.
+    let more = if kept == stack { "" } else { "*" };
+    format!("{kept}{more}-Role1-*")
+}
+
+/// The same for all stacks of a cluster's service accounts. Where the cluster is `*`, all of it may be cut but its name.
+pub fn roles_of_cluster(cluster: &str) -> String {
+    if cluster.contains('*') { "eksctl-*-Role1-*".to_owned() } else { format!("{}*-Role1-*", kept(&prefix(cluster))) }
 }
 
 /// The name for where eksctl's is invalid or taken: made valid, cut, and unique by 8 hex digits.

@@ -4,13 +4,12 @@ mod mends;
 
 use serde_json::Value;
 
-use mends::{list_policies, put_policy, set_trust};
+use mends::{list_policies, of_role, put_policy, set_trust};
 
 use super::permissions::{Lack, Policies, Why};
 use super::{Check, Commands, Look, ids, unless_after};
 use crate::aws::eks::Association;
 use crate::aws::iam::{Provider, Role};
-use crate::error::shell_word;
 use crate::iam::arn::{Arn, Partition};
 use crate::iam::policy::{Need, PolicyDocument, assume_role_trust, external_dns};
 use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
@@ -19,6 +18,7 @@ use crate::plan::externaldns::injected_role;
 use crate::plan::iamserviceaccount::{
     AUDIENCE_ANNOTATION, ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, wrong_audience,
 };
+use crate::shell::Command;
 
 /// What was read about one service account.
 #[derive(Clone, Debug)]
@@ -300,13 +300,11 @@ impl Irsa {
         }
         if let Some(audience) = wrong_audience(object) {
             let message = format!("{full}: {AUDIENCE_ANNOTATION} is {audience}, and STS takes {AUDIENCE} only");
-            let mend = format!(
-                "kubectl annotate serviceaccount {} --namespace {} {AUDIENCE_ANNOTATION}-",
-                self.name, self.namespace
-            );
+            let mend = Command::new("kubectl annotate serviceaccount").word(&self.name);
+            let mend = mend.with("--namespace", &self.namespace).word(&format!("{AUDIENCE_ANNOTATION}-"));
             return Check::fail(id, message).hint(match self.restart() {
                 Some(restart) => format!("{mend} && {restart}"),
-                None => mend,
+                None => mend.into(),
             });
         }
         match named.parse::<Arn>() {
@@ -342,10 +340,12 @@ impl Irsa {
                         format!("association {} gives the pods another role, which can't be read: {why}", found.id)
                     }
                 };
-                Check::fail(id, message).hint(format!(
-                    "aws eks delete-pod-identity-association --cluster-name {} --association-id {} --region {}",
-                    self.commands.cluster, found.id, self.commands.region
-                ))
+                Check::fail(id, message).hint(
+                    Command::new("aws eks delete-pod-identity-association")
+                        .with("--cluster-name", &self.commands.cluster)
+                        .with("--association-id", &found.id)
+                        .with("--region", &self.commands.region),
+                )
             }
         }
     }
@@ -395,10 +395,9 @@ impl Irsa {
     fn check_template(&self, deployment: &Value, role: &str) -> Option<Check> {
         let name = deployment["metadata"]["name"].as_str()?;
         let template = &deployment["spec"]["template"];
-        let kubectl = |what: String| format!("kubectl --namespace {} {what}", self.namespace);
         let unset = |variables: &[&str]| {
-            let gone = variables.iter().map(|variable| format!(" {variable}-")).collect::<String>();
-            kubectl(format!("set env deployment/{name}{gone}"))
+            let command = self.kubectl("set env").word(&format!("deployment/{name}"));
+            variables.iter().fold(command, |command, variable| command.word(&format!("{variable}-")))
         };
         if containers(template).any(has_keys) {
             let message = format!(
@@ -424,8 +423,8 @@ impl Irsa {
             );
             let patch =
                 serde_json::json!({"spec": {"template": {"metadata": {"annotations": {SKIP_CONTAINERS: null}}}}});
-            let patch = shell_word(&patch.to_string());
-            Check::fail(ids::INJECTION, message).hint(kubectl(format!("patch deployment {name} --patch {patch}")))
+            let command = self.kubectl("patch deployment").word(name).with("--patch", &patch.to_string());
+            Check::fail(ids::INJECTION, message).hint(command)
         })
     }
 
@@ -433,10 +432,15 @@ impl Irsa {
         format!("{}/{name}", self.namespace)
     }
 
+    fn kubectl(&self, verb: &str) -> Command {
+        let command = Command::new("kubectl").with("--namespace", &self.namespace);
+        verb.split(' ').fold(command, Command::word)
+    }
+
     /// What restarts the pods.
-    fn restart(&self) -> Option<String> {
+    fn restart(&self) -> Option<Command> {
         let name = self.deployment.as_ref()?["metadata"]["name"].as_str()?;
-        Some(format!("kubectl --namespace {} rollout restart deployment/{name}", self.namespace))
+        Some(self.kubectl("rollout restart").word(&format!("deployment/{name}")))
     }
 
     /// Why no role is known.
@@ -490,9 +494,9 @@ impl Irsa {
                 (format!("its trust policy is {}", found.to_json()), set_trust(role.name(), &whole))
             }
             Ok(None) => {
-                let create = format!("aws iam create-role --role-name {}", role.name());
-                let document = shell_word(&needed.to_json());
-                ("there is no such role".to_owned(), format!("{create} --assume-role-policy-document {document}"))
+                let create = of_role("create-role", role.name());
+                let create = create.with("--assume-role-policy-document", &needed.to_json());
+                ("there is no such role".to_owned(), create.into())
             }
             Err(why) => (
                 why.clone(),

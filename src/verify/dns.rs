@@ -13,15 +13,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::command::Command;
 use super::{Check, Commands, Look, ids, unless_after};
-use crate::error::shell_word;
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::Zone;
 use crate::externaldns::flags;
 use crate::externaldns::objects::resource_names;
 use crate::externaldns::owner;
 use crate::externaldns::registry::{Class, Owned};
+use crate::shell;
+use crate::shell::Command;
 
 /// How many things a message names.
 const NAMED: usize = 5;
@@ -43,6 +43,8 @@ pub struct Dns {
     pub records: Look<Vec<Contents>>,
     /// What asks for hosts: Ingresses, Services and whatever else its sources read.
     pub objects: Look<Vec<Value>>,
+    /// Why objects of some of its sources aren't among them.
+    pub unread: Vec<String>,
     /// The other installations in the cluster.
     pub others: Look<Vec<Installed>>,
     /// The namespaces of the cluster.
@@ -94,7 +96,7 @@ impl Dns {
             "txt" => {}
             "noop" => {
                 let message = "--registry=noop: nothing says which records are its own, it writes over those of others";
-                let txt = Command::new(&self.install).set("--registry", ["txt"]).switch("--abandon-records");
+                let txt = Command::new(&self.install).set("--registry", ["txt"]).word("--abandon-records");
                 return Check::warn(id, message).hint(txt.approved());
             }
             other => return Check::skip(id, format!("owners are kept in the registry {other}, not in TXT records")),
@@ -199,11 +201,11 @@ impl Dns {
         let command = if migrates && self.owns_only_its_own() {
             command
                 .without_extra("migrate-from-txt-owner")
-                .switch(&format!("--extra-arg=--migrate-from-txt-owner={}", self.installed.owner_id))
+                .word(&format!("--extra-arg=--migrate-from-txt-owner={}", self.installed.owner_id))
         } else {
             command
         };
-        command.switch("--abandon-records").approved()
+        command.word("--abandon-records").approved()
     }
 
     /// True where everything that its owner id owns is of objects of this cluster.
@@ -216,7 +218,7 @@ impl Dns {
 
     /// Lists what an owner has.
     fn owned_by(&self, owner: &str) -> String {
-        format!("{} --owner {}", self.list(), shell_word(owner))
+        format!("{} --owner {}", self.list(), shell::word(owner))
     }
 
     fn list(&self) -> String {
@@ -226,7 +228,7 @@ impl Dns {
     /// Follows a host until it works.
     fn wait_for(&self, host: &str) -> String {
         let verify = self.commands.verify_external_dns(&self.installed.namespace, &self.installed.name);
-        format!("{verify} --hostname {} --wait", shell_word(host))
+        format!("{verify} --hostname {} --wait", shell::word(host))
     }
 }
 

@@ -3,12 +3,13 @@
 //! A link that fails only because one before it fails is skipped, and says so: what fails is what has to be mended.
 
 pub mod chain;
-mod command;
 pub mod dns;
 pub mod permissions;
 pub mod workload;
 
 use serde::Serialize;
+
+use crate::shell::Command;
 
 /// What was looked at; where it couldn't be, why, with the permission that is missing.
 pub type Look<T> = Result<T, String>;
@@ -171,23 +172,30 @@ pub struct Commands {
 }
 
 impl Commands {
-    fn place(&self) -> String {
-        format!("--cluster {} --region {}", self.cluster, self.region)
+    /// A command of irsactl about this cluster.
+    fn irsactl(&self, words: &str) -> Command {
+        let command = Command::new(&format!("irsactl {words}"));
+        command.with("--cluster", &self.cluster).with("--region", &self.region)
+    }
+
+    /// A command about an object of this cluster.
+    fn about(&self, words: &str, namespace: &str, name: &str) -> Command {
+        self.irsactl(words).with("--namespace", namespace).with("--name", name)
     }
 
     /// Creates the IAM OIDC provider, or gives it its audience.
     pub fn associate(&self) -> String {
-        format!("irsactl utils associate-iam-oidc-provider {} --approve", self.place())
+        self.irsactl("utils associate-iam-oidc-provider").approved()
     }
 
     /// Lists the records as an installation sees them.
     pub fn get_dnsrecords(&self, namespace: &str, name: &str) -> String {
-        format!("irsactl get dnsrecords {} --namespace {namespace} --name {name}", self.place())
+        self.about("get dnsrecords", namespace, name).into()
     }
 
     /// Verifies an installation.
     pub fn verify_external_dns(&self, namespace: &str, name: &str) -> String {
-        format!("irsactl verify external-dns {} --namespace {namespace} --name {name}", self.place())
+        self.about("verify external-dns", namespace, name).into()
     }
 }
 

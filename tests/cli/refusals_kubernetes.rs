@@ -444,20 +444,8 @@ fn a_source_whose_api_is_not_served() {
     let routes = format!("{INSTALL} --source gateway-httproute");
     let said = ["gateway-httproute", "gateway.networking.k8s.io/v1"];
     refused(&sandbox, &routes, "missing-api", &said);
-    for (kind, plural, namespaced) in [("HTTPRoute", "httproutes", true), ("Gateway", "gateways", true)] {
-        let group = "gateway.networking.k8s.io";
-        let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
-        let definition = json!({"metadata": {
-            "name": format!("{plural}.{group}"),
-            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2997"},
-        }, "spec": {
-            "group": group,
-            "scope": if namespaced { "Namespaced" } else { "Cluster" },
-            "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase(), "listKind": format!("{kind}List")},
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
-        }});
-        sandbox.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition);
-        until("the API is served", || sandbox.kube("GET", &format!("/apis/{group}/v1/{plural}"), None));
+    for (kind, plural) in [("HTTPRoute", "httproutes"), ("Gateway", "gateways")] {
+        sandbox.serve("gateway.networking.k8s.io", "v1", kind, plural);
     }
     sandbox.run(&format!("{routes} --approve")).ok().shows(&["DNS works"]);
 }

@@ -8,13 +8,13 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 
-use irsactl::error::shell_word;
 use irsactl::externaldns::filter::DomainFilter;
 use irsactl::externaldns::leftovers;
 use irsactl::externaldns::registry::{
     Class, Mapper, Record, audit, display_name, labels, maybe_encrypted, normalize, txt_value,
 };
 use irsactl::externaldns::version::{NEWEST, Version, image_tag};
+use irsactl::shell;
 
 use crate::inputs::{json, mutated, text};
 use crate::property::holds;
@@ -151,7 +151,7 @@ fn a_shell_reads_what_was_meant() {
     // What no argument can hold.
     let word = || text().prop_map(|text| text.replace('\0', ""));
     holds("words for a shell", vec(word(), 1..20), |words| {
-        let line = words.iter().fold("printf '%s\\0'".to_owned(), |line, word| line + " " + &shell_word(word));
+        let line = words.iter().fold("printf '%s\\0'".to_owned(), |line, word| line + " " + &shell::word(word));
         let expected = words.iter().fold(String::new(), |all, word| all + word + "\0");
         prop_assert_eq!(String::from_utf8(bash(&line)).unwrap(), expected);
         Ok(())

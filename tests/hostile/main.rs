@@ -19,6 +19,7 @@ mod cluster;
 mod command_line;
 mod config;
 mod dns;
+mod hints;
 mod iam;
 mod inputs;
 mod property;

@@ -390,6 +390,19 @@ fn others(sandbox: &Sandbox) {
     wait(put.policy_document(document("iam:*")).send()).unwrap();
 }
 
+/// And a role that lost its boundary and what it was for.
+fn unbounded(sandbox: &Sandbox) {
+    others(sandbox);
+    let flags = "--attach-policy-arn policy/own --permissions-boundary policy/limit --well-known-policy certManager";
+    sandbox.run(&format!("create iamserviceaccount web --namespace apps --cluster eksdemo1 --approve {flags}")).ok();
+    let (iam, role) = (sandbox.iam(), role(sandbox, WEB));
+    sandbox.detach(&role, &policy_arn("own"));
+    let policies = wait(iam.list_role_policies().role_name(&role).send()).unwrap();
+    let request = iam.delete_role_policy().role_name(&role).policy_name(&policies.policy_names()[0]);
+    wait(request.send()).unwrap();
+    wait(iam.delete_role_permissions_boundary().role_name(&role).send()).unwrap();
+}
+
 /// And a role that service accounts may use.
 fn jobs(sandbox: &Sandbox) {
     others(sandbox);
@@ -425,6 +438,12 @@ fn flags_decide() {
     flags!(create, &["PassRole"], "--attach-policy-arn policy/own --cfn-role-arn role/cfn");
     flags!(
         create,
+        &["SetBoundary", "AttachPolicies", "PutInline"],
+        "--attach-policy-arn policy/own --well-known-policy certManager --permissions-boundary policy/limit",
+        unbounded
+    );
+    flags!(
+        create,
         &["CreateRoles", "PutInline"],
         "--well-known-policy certManager --permissions-boundary policy/limit"
     );
@@ -433,6 +452,7 @@ fn flags_decide() {
 #[test]
 fn other_flags_of_delete_and_render() {
     const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/permissions/cluster.yaml");
+    const MANY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/permissions/many.yaml");
     let file = |command: &str| -> &'static str { format!("{command} -f {FILE} --approve").leak() };
     let made = |sandbox: &Sandbox| {
         others(sandbox);
@@ -441,6 +461,12 @@ fn other_flags_of_delete_and_render() {
     let create = "create iamserviceaccount";
     let words = format!("{create} -f {FILE} --account-id 123456789012");
     proves_parts(&words, &["CreateRoles"], &[situation("a file", others, file(create))]);
+    // Many are found in listings; nothing is made for that.
+    for command in [create, "delete iamserviceaccount"] {
+        let line: &'static str = format!("{command} -f {MANY}").leak();
+        let words = format!("{command} -f {MANY} --account-id 123456789012");
+        proves_parts(&words, &["OptionalListStacks", "OptionalListRoles"], &[situation("many", others, line)]);
+    }
     let delete = "delete iamserviceaccount --only-missing";
     let words = format!("{delete} -f {FILE} --account-id 123456789012");
     proves_parts(&words, &["ListStacks"], &[situation("a file", made, file(delete))]);

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
+use irsactl::externaldns::objects::CUSTOM;
+
 use crate::proof::{proves_rbac, situation};
 use crate::support::Sandbox;
+use crate::support::operator::{Operator, rendered};
 
 const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve";
 const WORDS: &str = "install external-dns --domain-filter example.com --cluster eksdemo1";
@@ -118,8 +121,47 @@ fn verify() {
         installed(sandbox);
         sandbox.create_ingress("web", "web.example.com");
     };
+    let sources = |sandbox: &Sandbox| {
+        let routes = ["http", "grpc", "tls", "tcp", "udp"].map(|kind| format!("gateway-{kind}route")).join(",");
+        for (group, kind, plural) in CUSTOM {
+            let version = match *kind {
+                "DNSEndpoint" => "v1alpha1",
+                "TCPRoute" | "UDPRoute" => "v1alpha2",
+                _ => "v1",
+            };
+            sandbox.serve(group, version, kind, plural);
+        }
+        sandbox.create_namespace("external-dns");
+        sandbox.run(&format!("{INSTALL} --source crd,{routes}")).ok();
+    };
     proves_rbac(
         dns,
-        &[situation("installed", installed, dns).codes(&[0, 4]), situation("asked", asked, dns).codes(&[0, 4])],
+        &[
+            situation("installed", installed, dns).codes(&[0, 4]),
+            situation("asked", asked, dns).codes(&[0, 4]),
+            situation("custom resources", sources, dns),
+        ],
     );
+}
+
+/// Without a command.
+#[test]
+fn everything() {
+    let sandbox = Sandbox::lease();
+    let objects = rendered("--kubernetes")["items"].as_array().unwrap().clone();
+    let policy = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let operator = Operator::new(&sandbox, &policy).with_rbac(&objects);
+    for line in [
+        INSTALL,
+        CREATE,
+        "update iamserviceaccount web --namespace apps --cluster eksdemo1 --labels a=b --approve",
+        "get iamserviceaccount --cluster eksdemo1",
+        "get dnsrecords --cluster eksdemo1",
+        "verify external-dns --cluster eksdemo1",
+        "verify iamserviceaccount --cluster eksdemo1",
+        "delete iamserviceaccount web --namespace apps --cluster eksdemo1 --approve",
+        "uninstall external-dns --cluster eksdemo1 --approve",
+    ] {
+        operator.run(line).ok();
+    }
 }

@@ -94,6 +94,23 @@ impl Sandbox {
         let status = json!({"status": {"loadBalancer": {"ingress": [{"hostname": balancer}]}}});
         self.patch(&format!("{collection}/{name}/status"), &status);
     }
+
+    /// Has the cluster serve a kind of custom resources, in namespaces and with any fields.
+    #[track_caller]
+    pub fn serve(&self, group: &str, version: &str, kind: &str, plural: &str) {
+        let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+        let definition = json!({"metadata": {
+            "name": format!("{plural}.{group}"),
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2997"},
+        }, "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural, "singular": kind.to_lowercase(), "listKind": format!("{kind}List")},
+            "versions": [{"name": version, "served": true, "storage": true, "schema": schema}],
+        }});
+        self.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition);
+        until("the API is served", || self.kube("GET", &format!("/apis/{group}/{version}/{plural}"), None));
+    }
 }
 
 /// Waits until it holds, and says what didn't otherwise.

@@ -13,6 +13,7 @@ use crate::externaldns::owner::DEFAULT_NAME;
 use crate::externaldns::settings::Settings;
 use crate::k8s::diff::is_field_of;
 use crate::k8s::{FIELD_MANAGER, Kind};
+use crate::shell::Command;
 
 /// True where irsactl made it: its label says so, or, where somebody took that off, another label that it applied.
 pub fn is_ours(live: &Value) -> bool {
@@ -48,10 +49,12 @@ pub fn pod_identity(settings: &Settings, cluster: &str, association: Option<&Ass
     let account = format!("{}/{}", settings.namespace, settings.name);
     Err(Error::new(ErrorCode::PodIdentity, format!("a Pod Identity association gives {account} another role"))
         .cause(format!("{} overrides the ServiceAccount's annotation", association.id))
-        .hint(format!(
-            "aws eks delete-pod-identity-association --cluster-name {cluster} --association-id {} --region {}",
-            association.id, settings.region
-        )))
+        .hint(
+            Command::new("aws eks delete-pod-identity-association")
+                .with("--cluster-name", cluster)
+                .with("--association-id", &association.id)
+                .with("--region", &settings.region),
+        ))
 }
 
 /// EKS keeps the objects of its add-on as they are: nothing of it can be adopted. `live` is the Deployment of this
@@ -70,10 +73,10 @@ pub fn addon(settings: &Settings, cluster: &str, live: Option<&Value>, addon: Op
         addon.version,
         owner.unwrap_or_default()
     );
-    let remove = format!(
-        "aws eks delete-addon --cluster-name {cluster} --addon-name {} --region {}",
-        addon.name, settings.region
-    );
+    let remove = Command::new("aws eks delete-addon")
+        .with("--cluster-name", cluster)
+        .with("--addon-name", &addon.name)
+        .with("--region", &settings.region);
     Err(beside(message, &remove))
 }
 
@@ -104,22 +107,22 @@ pub fn installations(
 }
 
 /// The command that removes an installation, by who made it.
-fn removal(deployment: &Value, cluster: &str, region: &str) -> String {
+fn removal(deployment: &Value, cluster: &str, region: &str) -> Command {
     let text = |path| deployment.pointer(path).and_then(Value::as_str).unwrap_or_default();
     let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
     if is_ours(deployment) {
-        return format!(
-            "irsactl uninstall external-dns --cluster {cluster} --region {region} --namespace {namespace} --name {name} \
-             --approve"
-        );
+        let command =
+            Command::new("irsactl uninstall external-dns").with("--cluster", cluster).with("--region", region);
+        return command.with("--namespace", namespace).with("--name", name).word("--approve");
     }
-    match annotation(deployment, "meta.helm.sh/release-name") {
-        Some(release) => format!("helm uninstall {release} --namespace {namespace}"),
-        None => format!("kubectl delete deployment {name} --namespace {namespace}"),
-    }
+    let command = match annotation(deployment, "meta.helm.sh/release-name") {
+        Some(release) => Command::new("helm uninstall").word(release),
+        None => Command::new("kubectl delete deployment").word(name),
+    };
+    command.with("--namespace", namespace)
 }
 
-fn beside(message: String, remove: &str) -> Box<Error> {
+fn beside(message: String, remove: &Command) -> Box<Error> {
     Error::new(ErrorCode::ForeignInstallation, message)
         .hint(format!("install beside it with another --name and owner id, or remove it: {remove}"))
 }

@@ -4,13 +4,12 @@ use serde_json::json;
 
 use super::{Irsa, needs};
 use crate::aws::iam::Role;
-use crate::error::shell_word;
 use crate::iam::arn::Arn;
 use crate::iam::policy::{PolicyDocument, is_denied};
 use crate::iam::wellknown::WellKnown;
 use crate::plan::iamserviceaccount::is_ours;
+use crate::shell::Command;
 use crate::stack::template::{self, INLINE, inline_policies};
-use crate::verify::command::Command;
 use crate::verify::permissions::{Holder, Lack, statements};
 
 impl Irsa {
@@ -27,29 +26,31 @@ impl Irsa {
             .map(WellKnown::key)
             .collect();
         let arns = facts.managed_arns();
-        let what = if !arns.is_empty() {
-            format!("--attach-policy-arn {}", arns.join(","))
+        let command = self.irsactl("update iamserviceaccount");
+        let command = if !arns.is_empty() {
+            command.with("--attach-policy-arn", &arns.join(","))
         } else if !known.is_empty() {
-            format!("--well-known-policy {}", known.join(","))
+            command.with("--well-known-policy", &known.join(","))
         } else {
-            format!("--attach-policy {}", shell_word(&facts.inline.get(INLINE)?.to_string()))
+            command.with("--attach-policy", &facts.inline.get(INLINE)?.to_string())
         };
-        Some(format!("irsactl update iamserviceaccount {} {what} --approve", self.place()))
+        Some(command.approved())
     }
 
-    fn place(&self) -> String {
-        format!("{} --namespace {} --name {}", self.commands.place(), self.namespace, self.name)
+    /// A command of irsactl about this ServiceAccount.
+    fn irsactl(&self, words: &str) -> Command {
+        self.commands.about(words, &self.namespace, &self.name)
     }
 
     /// Has the ServiceAccount name the role; that of others with consent.
     pub(super) fn annotate(&self, role: &str) -> String {
         let command = self.repair().unwrap_or_else(|| match &self.install {
             Some(install) => Command::new(install).with("--role-arn", role).approved(),
-            None => format!("irsactl create iamserviceaccount {} --attach-role-arn {role} --approve", self.place()),
+            None => self.irsactl("create iamserviceaccount").with("--attach-role-arn", role).approved(),
         });
         match &self.service_account {
             Ok(Some(object)) if !is_ours(object) => {
-                Command::new(&command).switch("--override-existing-serviceaccounts").approved()
+                Command::new(&command).word("--override-existing-serviceaccounts").approved()
             }
             _ => command,
         }
@@ -58,10 +59,10 @@ impl Irsa {
     /// Makes a role where there is none.
     pub(super) fn make(&self) -> String {
         let new = || {
-            let line = format!("irsactl create iamserviceaccount {} --attach-policy-arn POLICY_ARN", self.place());
+            let command = self.irsactl("create iamserviceaccount").with("--attach-policy-arn", "POLICY_ARN");
             match &self.service_account {
-                Ok(Some(object)) if !is_ours(object) => format!("{line} --override-existing-serviceaccounts --approve"),
-                _ => format!("{line} --approve"),
+                Ok(Some(object)) if !is_ours(object) => command.word("--override-existing-serviceaccounts").approved(),
+                _ => command.approved(),
             }
         };
         self.repair().or_else(|| self.make.clone()).unwrap_or_else(new)
@@ -73,7 +74,7 @@ impl Irsa {
         let complete = self.install.is_none() && self.of_stack().iter().all(|holder| held.contains(&holder));
         self.repair().filter(|_| !complete).unwrap_or_else(|| {
             let document = json!({"Version": "2012-10-17", "Statement": statements(needs(lacking))});
-            put_policy(role, &self.name, &PolicyDocument(document))
+            put_policy(role, &self.name, &PolicyDocument(document)).into()
         })
     }
 
@@ -89,10 +90,8 @@ impl Irsa {
     pub(super) fn undo(&self, role: &str, holder: &Holder) -> String {
         match (&self.install, holder) {
             (Some(install), holder) if self.of_stack().contains(holder) => install.clone(),
-            (_, Holder::Inline(name)) => {
-                format!("aws iam delete-role-policy --role-name {role} --policy-name {}", shell_word(name))
-            }
-            (_, Holder::Managed(arn)) => format!("aws iam detach-role-policy --role-name {role} --policy-arn {arn}"),
+            (_, Holder::Inline(name)) => of_role("delete-role-policy", role).with("--policy-name", name).into(),
+            (_, Holder::Managed(arn)) => of_role("detach-role-policy", role).with("--policy-arn", arn).into(),
         }
     }
 
@@ -101,39 +100,44 @@ impl Irsa {
         let own = role.boundary.as_deref().filter(|arn| arn.contains(&format!(":{}:", self.account)));
         let denies = |document: &PolicyDocument| needs(lacking).any(|need| is_denied(&[document], need));
         match (own, self.policies.as_ref().and_then(|all| all.boundary.as_ref()).filter(|document| !denies(document))) {
-            (Some(arn), Some(document)) => format!(
-                "aws iam create-policy-version --policy-arn {arn} --set-as-default --policy-document {}",
-                shell_word(&document.and(statements(needs(lacking))).to_json())
-            ),
-            _ => format!("aws iam delete-role-permissions-boundary --role-name {}", role.name),
+            (Some(arn), Some(document)) => Command::new("aws iam create-policy-version")
+                .with("--policy-arn", arn)
+                .word("--set-as-default")
+                .with("--policy-document", &document.and(statements(needs(lacking))).to_json()),
+            _ => of_role("delete-role-permissions-boundary", &role.name),
         }
+        .into()
     }
 
     pub(super) fn organisation(&self) -> String {
-        format!(
-            "aws organizations list-policies-for-target --target-id {} --filter SERVICE_CONTROL_POLICY",
-            self.account
-        )
+        Command::new("aws organizations list-policies-for-target")
+            .with("--target-id", &self.account)
+            .with("--filter", "SERVICE_CONTROL_POLICY")
+            .into()
     }
 
     /// A command, and where it has to be run.
-    pub(super) fn at(&self, role: &Arn, command: String) -> String {
-        if role.account == self.account { command } else { format!("in account {}: {command}", role.account) }
+    pub(super) fn at(&self, role: &Arn, command: Command) -> String {
+        if role.account == self.account { command.into() } else { format!("in account {}: {command}", role.account) }
     }
 }
 
+/// A command of the AWS CLI about a role.
+pub(super) fn of_role(operation: &str, role: &str) -> Command {
+    Command::new(&format!("aws iam {operation}")).with("--role-name", role)
+}
+
 /// Gives a role one more policy.
-pub(super) fn put_policy(role: &str, name: &str, document: &PolicyDocument) -> String {
-    let document = shell_word(&document.to_json());
-    format!("aws iam put-role-policy --role-name {role} --policy-name {name} --policy-document {document}")
+pub(super) fn put_policy(role: &str, name: &str, document: &PolicyDocument) -> Command {
+    of_role("put-role-policy", role).with("--policy-name", name).with("--policy-document", &document.to_json())
 }
 
 /// Sets whom a role trusts.
 pub(super) fn set_trust(role: &str, document: &str) -> String {
-    format!("aws iam update-assume-role-policy --role-name {role} --policy-document {}", shell_word(document))
+    of_role("update-assume-role-policy", role).with("--policy-document", document).into()
 }
 
 /// Shows what may deny something.
 pub(super) fn list_policies(role: &str) -> String {
-    format!("aws iam list-role-policies --role-name {role}")
+    of_role("list-role-policies", role).into()
 }

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::records::{Found, Wanted, covers};
 use super::{Check, Dns, ids, listed};
-use crate::error::shell_word;
 use crate::externaldns::filter::suitable_zones;
 use crate::externaldns::hosts::{Desired, Excluded, desired_hosts, exclusion};
 use crate::externaldns::objects::resource;
@@ -12,7 +11,8 @@ use crate::externaldns::registry::normalize;
 use crate::externaldns::selector::Selector;
 use crate::externaldns::version::{LEGACY_PREFIX, PREFIX};
 use crate::externaldns::view::View;
-use crate::verify::command::Command;
+use crate::shell;
+use crate::shell::Command;
 
 /// How far a name may be off to be taken for a slip of the finger.
 const TYPO: usize = 2;
@@ -59,7 +59,7 @@ impl Dns {
                 "{from} asks for {host}, and is of type ClusterIP, whose address isn't published without \
                  --publish-internal-services"
             );
-            let publish = Command::new(&self.install).switch("--extra-arg=--publish-internal-services");
+            let publish = Command::new(&self.install).word("--extra-arg=--publish-internal-services");
             return Check::fail(id, message).hint(publish.approved());
         }
         if !wanted.has_target {
@@ -149,9 +149,10 @@ impl Dns {
                 format!("--namespace={wanted} leaves namespace {} out", own()),
                 Some(install().without_extra("namespace").approved()),
             ),
-            Excluded::Controller(key) => {
-                (format!("its annotation {key} gives it to another controller"), change("annotate", &format!("{key}-")))
-            }
+            Excluded::Controller(key) => (
+                format!("its annotation {key} gives it to another controller"),
+                change("annotate", &shell::word(&format!("{key}-"))),
+            ),
             Excluded::Labels => {
                 let filter = installed.label_filter.as_deref().unwrap_or_default();
                 let label = equality(filter).and_then(|pair| change("label", &pair));
@@ -167,7 +168,7 @@ impl Dns {
             Excluded::Class(class) => self.other_class(one, class.as_deref()),
             Excluded::ServiceType(kind) => (
                 format!("--service-type-filter leaves Services of type {kind} out"),
-                Some(install().switch(&format!("--extra-arg=--service-type-filter={kind}")).approved()),
+                Some(install().word(&format!("--extra-arg=--service-type-filter={kind}")).approved()),
             ),
         };
         let message = format!("{} asks for {}, and {said}", one.resource, one.host);
@@ -179,7 +180,7 @@ impl Dns {
         let flags = listed(classes.iter().map(|class| format!("--ingress-class={class}")));
         let Some(class) = class else {
             let patch = serde_json::json!({"spec": {"ingressClassName": classes.first()}}).to_string();
-            let hint = kubectl("patch", &one.resource, &format!("--type merge --patch {}", shell_word(&patch)));
+            let hint = kubectl("patch", &one.resource, &format!("--type merge --patch {}", shell::word(&patch)));
             return (format!("{flags} leaves it out, as it has no class"), hint);
         };
         let all = classes.iter().map(String::as_str).chain([class]);
@@ -218,7 +219,7 @@ impl Dns {
         let mut keys = self.installed.prefixes().keys("ingress-hostname-source").into_iter();
         let key = keys.find(|key| own.contains_key(key))?;
         let message = format!("{name} has {host} in its rules, which its annotation {key} leaves out");
-        let hint = kubectl("annotate", &name, &format!("{key}-"));
+        let hint = kubectl("annotate", &name, &shell::word(&format!("{key}-")));
         Some(Check { hint, ..Check::fail(ids::HOSTNAME, message) })
     }
 
@@ -235,7 +236,7 @@ impl Dns {
         let (name, key) = objects.iter().find_map(asks)?;
         let instead = self.installed.prefixes().keys("hostname").into_iter().next()?;
         let message = format!("{name} asks for {host} under {key}, which isn't read: {instead} is");
-        let hint = kubectl("annotate", &name, &shell_word(&format!("{instead}={host}")));
+        let hint = kubectl("annotate", &name, &shell::word(&format!("{instead}={host}")));
         Some(Check { hint, ..Check::fail(ids::HOSTNAME, message) })
     }
 
@@ -259,6 +260,10 @@ impl Dns {
         if View::from(&self.installed).templated {
             let why = format!("no object names {host}, and which names --fqdn-template makes isn't judged here{there}");
             return Check::skip(ids::HOSTNAME, why);
+        }
+        if !self.unread.is_empty() {
+            let why = self.unread.join("; ");
+            return Check::skip(ids::HOSTNAME, format!("no object that can be read asks for {host}{there}: {why}"));
         }
         let aside = self.left_out_of_rules(host, objects).or_else(|| self.under_other_key(host, objects));
         if let Some(check) = aside {
@@ -296,7 +301,7 @@ fn equality(filter: &str) -> Option<String> {
     let (key, value) = filter.split_once('=')?;
     let (key, value) = (key.trim(), value.trim_start_matches('=').trim());
     let plain = Selector::parse(filter).is_ok() && !key.ends_with('!') && !value.contains([',', '=', '(']);
-    plain.then(|| shell_word(&format!("{key}={value}")))
+    plain.then(|| shell::word(&format!("{key}={value}")))
 }
 
 /// A `kubectl` command about an object, `kind/namespace/name` as in TXT records.

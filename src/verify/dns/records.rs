@@ -15,7 +15,7 @@ use crate::externaldns::registry::{Class, Owned, Record, TxtProblem, normalize, 
 use crate::externaldns::settings::APEX_TXT_PREFIX;
 use crate::externaldns::version::{Feature, LEGACY_PREFIX, PREFIX};
 use crate::externaldns::view::View;
-use crate::verify::command::Command;
+use crate::shell::Command;
 use crate::verify::{Look, Status};
 
 /// Flags that make records point to something else than what the objects say.
@@ -130,8 +130,13 @@ impl Dns {
         }
         let mut findings: Vec<_> = troubles.into_iter().map(|(trouble, found)| grouped(id, trouble, found)).collect();
         if host.is_none() {
-            findings.extend(self.stale(objects, records));
-            findings.extend(self.useless_txts(&wanted, records));
+            if self.unread.is_empty() {
+                findings.extend(self.stale(objects, records));
+                findings.extend(self.useless_txts(&wanted, records));
+            } else {
+                let why = self.unread.join("; ");
+                findings.push(Check::skip(id, format!("which records nothing asks for any more can't be told: {why}")));
+            }
             findings.extend(self.unread(objects));
         }
         Check::of(id, self.summary(&wanted), findings)
@@ -382,7 +387,7 @@ impl Dns {
             return Found { text, ..found };
         }
         let command = Command::new(&self.install).without("--txt-suffix").set("--txt-prefix", [APEX_TXT_PREFIX]);
-        found.hint(command.switch("--abandon-records").approved())
+        found.hint(command.word("--abandon-records").approved())
     }
 
     /// Own records that nothing asks for, though their namespace is there.
@@ -468,7 +473,7 @@ impl Dns {
         let version = self.installed.rules();
         let command = Command::new(&self.install).without("--annotation-prefix").without("--legacy-annotations");
         let command = if version.supports(Feature::LegacyAnnotations) {
-            command.with("--annotation-prefix", PREFIX).switch("--legacy-annotations=true")
+            command.with("--annotation-prefix", PREFIX).word("--legacy-annotations=true")
         } else if version.supports(Feature::AnnotationPrefix) {
             let prefix = if key.starts_with(LEGACY_PREFIX) { LEGACY_PREFIX } else { PREFIX };
             command.with("--annotation-prefix", prefix)

@@ -119,6 +119,7 @@ impl Scene {
             records: Ok(installed.looked_after(&self.zones).into_iter().map(contents).collect()),
             zones: Ok(self.zones.clone()),
             objects: Ok(self.objects.clone()),
+            unread: Vec::new(),
             others: Ok(self.others.clone()),
             namespaces: Ok(["default", "kube-system"].map(str::to_owned).into()),
             installed,
@@ -558,6 +559,14 @@ fn what_can_not_be_read_is_skipped_with_the_reason() {
     let forbidden = Dns { objects: Err("needs list ingresses".to_owned()), ..dns };
     assert_eq!(statuses(&forbidden)[2], skip("needs list ingresses"));
     assert_eq!(follow(&forbidden, "app.example.com").status, Status::Skip);
+    // Records of objects that can't be read aren't left over.
+    let mut unread = Scene::healthy().args("", &["--source=gateway-httproute"]).with(|it| it.objects.clear()).dns();
+    assert_eq!(follow(&unread, "app.example.com").status, Status::Fail);
+    unread.unread = vec!["may not list httproutes".to_owned()];
+    let found = unread.checks(None).pop().unwrap();
+    assert_eq!(found.status, Status::Skip, "{found:?}");
+    assert!(found.message.contains("may not list httproutes"), "{found:?}");
+    assert_eq!(follow(&unread, "app.example.com").status, Status::Skip);
     let mut lost = Scene::healthy();
     lost.zones.clear();
     assert_eq!(lost.dns().checks(None)[2].status, Status::Skip);

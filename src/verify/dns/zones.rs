@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Check, Dns, ids, listed, shown};
-use crate::error::shell_word;
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{DomainFilter, Zone, suitable_zones, twins};
-use crate::verify::command::Command;
+use crate::shell;
+use crate::shell::Command;
 
 /// What may be a slip of the finger.
 const TYPO: usize = 2;
@@ -226,7 +226,7 @@ impl Dns {
 }
 
 fn create_zone(name: &str) -> String {
-    let name = shell_word(name.trim_matches('.'));
+    let name = shell::word(name.trim_matches('.'));
     format!("aws route53 create-hosted-zone --name {name} --caller-reference irsactl-{name}")
 }
 
