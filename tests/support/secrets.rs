@@ -51,9 +51,10 @@ fn in_use(command: &Command) -> Vec<String> {
     found
 }
 
-/// The tokens of a kubeconfig.
+/// The tokens of a kubeconfig; a test may name what can't be read to its end.
 fn tokens(path: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let readable = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() < 1 << 20);
+    let text = if readable { std::fs::read_to_string(path).unwrap_or_default() } else { String::new() };
     text.lines().filter_map(|line| line.trim().strip_prefix("token: ")).map(str::to_owned).collect()
 }
 
