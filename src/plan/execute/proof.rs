@@ -24,15 +24,20 @@ pub async fn prove(proof: &Proof, tools: &Tools<'_>, task: &Task) -> Result<()> 
     let token = kubernetes.token(&proof.namespace, &proof.service_account, AUDIENCE).await?;
     let wait = tools.wait.at_most(PROPAGATION);
     let mut pause = Duration::from_millis(200);
+    let mut refusal = None;
     loop {
-        let refusal = match attempt(proof, &role, &token, tools).await {
+        let end = match attempt(proof, &role, &token, tools).await {
             Ok(()) => return Ok(()),
-            Err(error) if may_pass(error.code) => error,
-            Err(error) => return Err(error),
+            Err(error) if may_pass(error.code) => {
+                task.detail("STS refuses the role still: a new one takes seconds");
+                refusal = Some(error);
+                wait.pause(pause).await.and_then(|()| wait.check()).err()
+            }
+            Err(error) => Some(error),
         };
-        task.detail("STS refuses the role still: a new one takes seconds");
-        if let Err(end) = wait.pause(pause).await.and_then(|()| wait.check()) {
-            return Err(if end.code == ErrorCode::Interrupted { end } else { unusable(proof, &role, &refusal) });
+        if let Some(end) = end {
+            let refused = refusal.filter(|_| end.code == ErrorCode::Timeout);
+            return Err(refused.map_or(end, |refusal| unusable(proof, &role, &refusal)));
         }
         pause = (pause * 2).min(Duration::from_secs(5));
     }
