@@ -9,6 +9,7 @@ use crate::iam::policy::Need;
 use crate::plan::diff::Change;
 use crate::plan::{Action, LiveRole, Op, Plan, Settle, StackSpec, Step};
 use crate::stack::names;
+use crate::stack::tags::OIDC_ENABLED;
 
 /// Of many alike, so many are asked about.
 const ENOUGH: usize = 4;
@@ -52,6 +53,10 @@ pub fn foreseen(plan: &Plan, partition: &Partition) -> Foreseen {
     for step in plan.steps.iter().filter(|step| step.action != Action::None) {
         foresee(step, partition, &plan.account, &stack, &mut found);
     }
+    if !found.context.contains_key("aws:TagKeys") {
+        // Nothing else is tagged. A key without a value would leave every refusal in doubt.
+        found.say("aws:TagKeys", [OIDC_ENABLED.to_owned()]);
+    }
     found
 }
 
@@ -63,12 +68,14 @@ const NO_SUFFIX: &str = "XXXXXXXXXXXX";
 fn foresee(step: &Step, partition: &Partition, account: &str, stack: &dyn Fn(&str) -> String, found: &mut Foreseen) {
     let live = step.role.as_ref();
     match &step.op {
-        Op::CreateProvider { arn, .. } => {
+        Op::CreateProvider { arn, tags, .. } => {
+            say_tags(tags, found);
             found.add("iam:CreateOpenIDConnectProvider", arn);
             found.add("iam:TagOpenIDConnectProvider", arn);
         }
         Op::AddAudience { arn } => found.add("iam:AddClientIDToOpenIDConnectProvider", arn),
-        Op::CreatePolicy { arn, .. } => {
+        Op::CreatePolicy { arn, tags, .. } => {
+            say_tags(tags, found);
             found.add("iam:CreatePolicy", arn);
             found.add("iam:TagPolicy", arn);
         }
@@ -142,10 +149,20 @@ fn pass_role(role: &str, found: &mut Foreseen) {
     found.say("iam:PassedToService", ["cloudformation.amazonaws.com".to_owned()]);
 }
 
-/// What CloudFormation calls to make the role of a stack.
-fn create_role(spec: &StackSpec, partition: &Partition, account: &str, found: &mut Foreseen) {
+fn say_tags(tags: &[(String, String)], found: &mut Foreseen) {
+    found.say("aws:TagKeys", tags.iter().map(|(key, _)| key.clone()));
+}
+
+/// What conditions may ask of the calls for a role.
+fn say_role(spec: &StackSpec, found: &mut Foreseen) {
     found.say("iam:PermissionsBoundary", spec.boundary.clone());
     found.say("iam:PolicyARN", spec.managed_policies.clone());
+    say_tags(&spec.tags, found);
+}
+
+/// What CloudFormation calls to make the role of a stack.
+fn create_role(spec: &StackSpec, partition: &Partition, account: &str, found: &mut Foreseen) {
+    say_role(spec, found);
     if let Some(role) = &spec.cfn.role_arn {
         return pass_role(role, found);
     }
@@ -166,6 +183,7 @@ fn create_role(spec: &StackSpec, partition: &Partition, account: &str, found: &m
 
 /// What CloudFormation calls to change the role of a stack; the differences are those of its template and tags.
 fn change_role(spec: &StackSpec, differences: &[Change], live: Option<&LiveRole>, found: &mut Foreseen) {
+    say_role(spec, found);
     for op in live.iter().flat_map(|live| &live.mends) {
         mend(op, live, found);
     }

@@ -97,6 +97,21 @@ fn stuck(sandbox: &Sandbox, flags: &str, stack: &str) {
     sandbox.heal();
 }
 
+/// A stack that says the same in other words: a change set for ours holds no change.
+fn reword(sandbox: &Sandbox, stack: &str, policy: &str) {
+    let cloudformation = sandbox.cloudformation();
+    let body = wait(cloudformation.get_template().stack_name(stack).send()).unwrap().template_body.unwrap();
+    let mut template: serde_json::Value = serde_json::from_str(&body).unwrap();
+    template["Parameters"] = json!({"Policy": {"Type": "String", "Default": policy}});
+    template["Resources"]["Role1"]["Properties"]["ManagedPolicyArns"] = json!([{"Ref": "Policy"}]);
+    // Words alone are no change of a stack.
+    let mut tags = sandbox.stack(stack).unwrap().tags.unwrap();
+    tags.retain(|tag| tag.key() != Some("team"));
+    let request = cloudformation.update_stack().stack_name(stack).template_body(template.to_string());
+    wait(request.set_tags(Some(tags)).capabilities("CAPABILITY_NAMED_IAM".into()).send()).unwrap();
+    until("the stack is changed", || (sandbox.stack_status(stack) == "UPDATE_COMPLETE").then_some(()));
+}
+
 fn associate(sandbox: &Sandbox, namespace: &str, name: &str) {
     let trust = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Action": ["sts:AssumeRole", "sts:TagSession"], "Principal": {"Service": "pods.eks.amazonaws.com"},
@@ -159,6 +174,10 @@ fn install() {
         let policies = "--attach-policy-arn policy/AllowExternalDNSUpdates";
         stuck(sandbox, &format!("external-dns --namespace external-dns {policies}"), INSTALLED);
     };
+    let reworded = |sandbox: &Sandbox| {
+        sandbox.run(&format!("{INSTALL} --aws-only --tags team=a").replace(" --interval 3s", "")).ok();
+        reword(sandbox, INSTALLED, &policy_arn("AllowExternalDNSUpdates"));
+    };
     proves(
         &format!("install external-dns --domain-filter example.com {HERE}"),
         &[
@@ -167,7 +186,8 @@ fn install() {
             situation("other policies", other, INSTALL),
             situation("zones elsewhere before", elsewhere, INSTALL),
             situation("a failed stack", failed, INSTALL).late(LEFT),
-            situation("a stuck rollback", stuck, INSTALL).late(&["cloudformation:DeleteChangeSet"]),
+            situation("a stuck rollback", stuck, INSTALL),
+            situation("other words", reworded, INSTALL).late(&["cloudformation:DeleteChangeSet"]),
         ],
     );
 }
@@ -189,6 +209,10 @@ fn create_iamserviceaccount() {
         sandbox.run(CREATE).ok();
         stuck(sandbox, &format!("web --namespace apps --attach-policy-arn {S3}"), WEB);
     };
+    let reworded = |sandbox: &Sandbox| {
+        sandbox.run(&format!("{CREATE} --tags team=a")).ok();
+        reword(sandbox, WEB, S3);
+    };
     proves(
         &format!("create iamserviceaccount web --namespace apps --attach-policy-arn {S3} {HERE}"),
         &[
@@ -196,7 +220,8 @@ fn create_iamserviceaccount() {
             situation("changed in IAM", tampered, CREATE),
             situation("other policies", other, CREATE),
             situation("a failed stack", failed, CREATE).late(LEFT),
-            situation("a stuck rollback", stuck, CREATE).late(&["cloudformation:DeleteChangeSet"]),
+            situation("a stuck rollback", stuck, CREATE),
+            situation("other words", reworded, CREATE).late(&["cloudformation:DeleteChangeSet"]),
         ],
     );
 }
@@ -364,6 +389,10 @@ fn update_iamserviceaccount() {
         sandbox.run(CREATE).ok();
         stuck(sandbox, &format!("web --namespace apps --attach-policy-arn {S3}"), WEB);
     };
+    let reworded = |sandbox: &Sandbox| {
+        sandbox.run(&format!("{CREATE} --tags team=a")).ok();
+        reword(sandbox, WEB, S3);
+    };
     proves(
         &format!("update iamserviceaccount web --namespace apps {HERE}"),
         &[
@@ -372,7 +401,8 @@ fn update_iamserviceaccount() {
             situation("a boundary lost", bounded, UPDATE),
             situation("fewer policies", more, FEWER),
             situation("a failed stack", failed, UPDATE).late(LEFT),
-            situation("a stuck rollback", stuck, UPDATE).late(&["cloudformation:DeleteChangeSet"]),
+            situation("a stuck rollback", stuck, UPDATE),
+            situation("other words", reworded, UPDATE).late(&["cloudformation:DeleteChangeSet"]),
         ],
     );
 }
