@@ -1,5 +1,6 @@
 //! `render operator-policy`: what irsactl itself needs, narrowed by the flags of the command that it is for.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -232,7 +233,7 @@ fn install(words: &Words, place: &Place) -> Result<Flags> {
         role.policy_name
     };
     Ok(Flags {
-        roles: vec![RoleName { name: role.role_name, path: role.role_path }],
+        roles: BTreeSet::from([RoleName { name: role.role_name, path: role.role_path }]),
         foreign_only: role.role_arn.is_some(),
         foreign_roles: role.role_arn.into_iter().collect(),
         attached: Some(role.attach_policy_arn),

@@ -22,14 +22,37 @@ pub fn is_all(pattern: &str) -> bool {
     !pattern.is_empty() && pattern.chars().all(|c| c == '*')
 }
 
-/// Dynamic programming over the suffixes of both sides, from the end: `pattern`'s stars take any
-/// number of `text`'s characters, and with `both` the other way round too.
+/// True where the two sides, of which `pattern`'s stars take any number of `text`'s characters (with `both` the other way
+/// round too), and whose other characters are compared by `pair`, agree.
 fn table(pattern: &str, text: &str, pair: impl Fn(char, char) -> bool, both: bool) -> bool {
-    let text: Vec<char> = text.chars().collect();
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut pattern, mut text) = (pattern.as_slice(), text.as_slice());
+    let stands_for_itself = |a: char, b: char| a != '*' && !(both && b == '*');
+    while let ([a, pattern_rest @ ..], [b, text_rest @ ..]) = (pattern, text)
+        && stands_for_itself(*a, *b)
+    {
+        if !pair(*a, *b) {
+            return false;
+        }
+        (pattern, text) = (pattern_rest, text_rest);
+    }
+    while let ([pattern_rest @ .., a], [text_rest @ .., b]) = (pattern, text)
+        && stands_for_itself(*a, *b)
+    {
+        if !pair(*a, *b) {
+            return false;
+        }
+        (pattern, text) = (pattern_rest, text_rest);
+    }
+    suffixes(pattern, text, pair, both)
+}
+
+/// Dynamic programming over the suffixes of both sides, from the end.
+fn suffixes(pattern: &[char], text: &[char], pair: impl Fn(char, char) -> bool, both: bool) -> bool {
     let end = text.len();
     let mut below: Vec<bool> =
         (0..=end).map(|at| at == end || (both && text[at..].iter().all(|c| *c == '*'))).collect();
-    for c in pattern.chars().rev() {
+    for &c in pattern.iter().rev() {
         let mut row = vec![false; end + 1];
         row[end] = c == '*' && below[end];
         for at in (0..end).rev() {

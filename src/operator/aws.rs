@@ -3,6 +3,8 @@
 //!
 //! `sts:GetCallerIdentity` and `sts:AssumeRoleWithWebIdentity` need no right. Left out on purpose, see [`LEFT_OUT`].
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{Flags, Place, RoleName, Task};
@@ -310,9 +312,12 @@ fn remove_roles(flags: &Flags) -> Vec<Part> {
 /// # Errors
 /// An ARN of another partition.
 pub fn policy(tasks: &[(Task, &Flags)], place: &Place) -> Result<PolicyDocument, String> {
-    let narrow = document(tasks, place)?;
-    if narrow.to_json().len() <= LONGEST {
-        return Ok(narrow);
+    let length = |flags: &Flags| place.stacks(flags).iter().map(|name| ARN + name.len()).sum::<usize>();
+    if tasks.iter().all(|(_, flags)| length(flags) <= LONGEST) {
+        let narrow = document(tasks, place)?;
+        if narrow.to_json().len() <= LONGEST {
+            return Ok(narrow);
+        }
     }
     let wide: Vec<_> =
         tasks.iter().map(|(task, flags)| (*task, Flags { stacks: Vec::new(), ..(*flags).clone() })).collect();
@@ -341,6 +346,9 @@ fn document(tasks: &[(Task, &Flags)], place: &Place) -> Result<PolicyDocument, S
 
 /// The most characters of a managed policy ("IAM and AWS STS quotas").
 const LONGEST: usize = 6144;
+
+/// About so many characters of a stack's ARN come before its name.
+const ARN: usize = 50;
 
 /// A statement that allows something.
 #[derive(Clone, Debug, PartialEq)]
@@ -481,11 +489,11 @@ impl Place {
                 stacks if stacks.is_empty() => one(stack(&format!("{}*", names::prefix(cluster)))),
                 stacks => stacks.iter().map(|name| stack(&format!("{name}/*"))).collect(),
             },
-            On::Roles => widest(self.roles(flags, flags.roles.iter().cloned())),
+            On::Roles => widest(self.roles(flags, flags.roles.clone())),
             On::RoleNames => {
                 let named = flags.roles.iter().filter(|role| role.name.is_some());
                 let free = named.map(|role| RoleName { path: None, ..role.clone() });
-                widest(self.roles(flags, flags.roles.iter().cloned().chain(free)))
+                widest(self.roles(flags, free.chain(flags.roles.iter().cloned()).collect()))
             }
             On::AllRoles => one(iam("role/*")),
             On::ForeignRoles => {
@@ -521,7 +529,7 @@ impl Place {
     }
 
     /// The roles that stacks make.
-    fn roles(&self, flags: &Flags, names: impl Iterator<Item = RoleName>) -> Vec<String> {
+    fn roles(&self, flags: &Flags, names: BTreeSet<RoleName>) -> Vec<String> {
         let Self { partition, account, cluster, .. } = self;
         let made = match self.stacks(flags) {
             stacks if stacks.is_empty() => vec![names::roles_of_cluster(cluster)],
@@ -532,7 +540,7 @@ impl Place {
             let names = role.name.map_or_else(|| made.clone(), |name| vec![name]);
             names.into_iter().map(move |name| format!("arn:{partition}:iam::{account}:role{path}{name}"))
         };
-        let all: Vec<_> = names.flat_map(arns).collect();
+        let all: Vec<_> = names.into_iter().flat_map(arns).collect();
         if all.is_empty() { arns(RoleName::default()).collect() } else { all }
     }
 
@@ -541,7 +549,8 @@ impl Place {
     }
 
     fn policies(&self, all: &[String]) -> Result<Vec<String>, String> {
-        all.iter().map(|text| policy_arn(text, &self.partition, &self.account)).collect()
+        let once: BTreeSet<&String> = all.iter().collect();
+        once.into_iter().map(|text| policy_arn(text, &self.partition, &self.account)).collect()
     }
 }
 
@@ -693,6 +702,7 @@ mod tests {
         };
         assert!(named(1).contains("-apps-web-0/*") && named(1).len() <= LONGEST, "{}", named(1).len());
         assert!(!named(40).contains("-apps-web-1") && named(40).len() <= LONGEST, "{}", named(40).len());
+        assert_eq!(named(100_000), named(40));
     }
 
     #[test]

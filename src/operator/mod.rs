@@ -5,6 +5,8 @@ pub mod aws;
 pub mod foresight;
 pub mod kubernetes;
 
+use std::collections::BTreeSet;
+
 use crate::cli::policy::SHARED_POLICY;
 use crate::externaldns::rbac::Rule;
 use crate::iam::arn::Partition;
@@ -97,7 +99,7 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct Flags {
     /// The names and paths of roles that stacks make; none: CloudFormation's choice.
-    pub roles: Vec<RoleName>,
+    pub roles: BTreeSet<RoleName>,
     /// Roles of others that are used as they are.
     pub foreign_roles: Vec<String>,
     /// Every service account uses a role of others: no stack is made.
@@ -139,7 +141,7 @@ pub struct Flags {
 impl Default for Flags {
     fn default() -> Self {
         Self {
-            roles: Vec::new(),
+            roles: BTreeSet::new(),
             foreign_roles: Vec::new(),
             foreign_only: false,
             attached: None,
@@ -163,7 +165,7 @@ impl Default for Flags {
 }
 
 /// How a role is named.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RoleName {
     /// Its name; CloudFormation's choice where none is given.
     pub name: Option<String>,
