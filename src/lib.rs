@@ -205,6 +205,7 @@ fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {
         let cancel = CancellationToken::new();
         tokio::spawn(watch_signals(cancel.clone(), ui.clone()));
         let wait = Wait::new(cancel, timeout(&cli.command));
+        tokio::spawn(watch_inputs(wait.clone(), ui.clone()));
         let context = Context::new(ui.clone(), wait);
         let result = dispatch(&cli.command, &context, cli.global.output).await;
         result.map_err(|error| match same_command(arguments, context.region()) {
@@ -246,13 +247,26 @@ async fn watch_signals(cancel: CancellationToken, ui: Ui) {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        if cancel.is_cancelled() {
-            #[allow(clippy::exit, reason = "the second signal ends the process at once")]
-            std::process::exit(i32::from(ErrorCode::Interrupted.exit_code()));
+        if cancel.is_cancelled() || files::is_reading() {
+            leave(&ui, &wait::interrupted());
         }
         ui.say("interrupted: stopping after the calls under way; once more stops at once");
         cancel.cancel();
     }
+}
+
+/// An input that never ends is given up when the time is over: no call waits for that.
+async fn watch_inputs(wait: Wait, ui: Ui) {
+    let end = wait.ended().await;
+    if end.code == ErrorCode::Timeout && files::is_reading() {
+        leave(&ui, &end.cause("a file or a pipe was still being read"));
+    }
+}
+
+#[allow(clippy::exit, reason = "the process ends at once")]
+fn leave(ui: &Ui, error: &Error) -> ! {
+    ui.error(error);
+    std::process::exit(i32::from(error.code.exit_code()))
 }
 
 fn timeout(command: &Command) -> Duration {

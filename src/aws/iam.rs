@@ -433,14 +433,30 @@ impl Aws {
         Ok(refusals)
     }
 
-    /// Those of these needs that the simulator is sure that IAM doesn't allow a caller, asked in one call: where
-    /// conditions decide that nobody can foresee, it isn't sure.
+    /// Those of these needs that the simulator is sure that IAM doesn't allow a caller: where conditions decide that
+    /// nobody can foresee, it isn't sure.
     pub async fn foresee(&self, caller_arn: &str, foreseen: &Foreseen) -> Result<Vec<Refusal>> {
+        let contexts = foreseen.contexts();
+        let calls = contexts.iter().map(|context| self.foresee_with(caller_arn, &foreseen.needs, context));
+        let answers = try_join_all(calls).await?;
+        let needs: Vec<Vec<_>> =
+            answers.iter().map(|answer| answer.iter().map(|refusal| refusal.need.clone()).collect()).collect();
+        let refusal = |need: Need| answers.iter().flatten().find(|refusal| refusal.need == need).cloned();
+        Ok(foreseen.certain(&needs).into_iter().filter_map(refusal).collect())
+    }
+
+    /// Every action is judged on every resource.
+    async fn foresee_with(
+        &self,
+        caller_arn: &str,
+        needs: &[Need],
+        context: &BTreeMap<&'static str, Vec<String>>,
+    ) -> Result<Vec<Refusal>> {
         let distinct = |text: fn(&Need) -> &str| {
-            let all: BTreeSet<_> = foreseen.needs.iter().map(text).collect();
+            let all: BTreeSet<_> = needs.iter().map(text).collect();
             Some(all.into_iter().map(str::to_owned).collect::<Vec<_>>())
         };
-        let context = foreseen.context.iter().map(|(key, values)| {
+        let context = context.iter().map(|(key, values)| {
             let kind = if values.len() > 1 { ContextKeyTypeEnum::StringList } else { ContextKeyTypeEnum::String };
             ContextEntry::builder()
                 .context_key_name(*key)
@@ -458,8 +474,7 @@ impl Aws {
             .max_items(1000);
         let answer = self.send("iam:SimulatePrincipalPolicy", caller_arn, request.send()).await?;
         let refusals = answer.evaluation_results.unwrap_or_default().into_iter().flat_map(refused);
-        // Every action was judged on every resource.
-        Ok(refusals.filter(|refusal| !refusal.conditional && foreseen.needs.contains(&refusal.need)).collect())
+        Ok(refusals.filter(|refusal| !refusal.conditional).collect())
     }
 
     /// Managed policies of a role: name and ARN; none where the role is gone.

@@ -13,6 +13,7 @@ use kube::{Client, Config};
 use percent_encoding::percent_decode_str;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::error::unusable_credentials;
@@ -124,13 +125,16 @@ fn address(server: &http::Uri) -> String {
     server.to_string().trim_end_matches('/').to_owned()
 }
 
-/// The token of a user whose file or exec plugin gives one; all else that a kubeconfig holds is for the client, in
+/// The token of a user, whose file or exec plugin may give one; all else that a kubeconfig holds is for the client, in
 /// whose order they count.
 async fn renewed(user: &mut AuthInfo, server: &str, wait: &Wait) -> Result<Option<Token>> {
     let (file, exec) = (user.token_file.take(), user.exec.take());
     let has_password = user.username.is_some() && user.password.is_some();
-    if user.auth_provider.is_some() || has_password || user.token.is_some() {
+    if user.auth_provider.is_some() || has_password {
         return Ok(None);
+    }
+    if let Some(token) = user.token.take() {
+        return Token::fixed(token.expose_secret()).map(Some);
     }
     match (file, exec) {
         (Some(file), _) => Ok(Some(Token::of_file(file.into(), server))),

@@ -42,6 +42,13 @@ impl Token {
         Ok(Self { current: Mutex::new(Some(current(first)?)), ..self })
     }
 
+    /// A token that stays as it is.
+    pub(super) fn fixed(token: &str) -> Result<Self> {
+        let made = move |token: &str| Made { token: token.trim().to_owned(), lifetime: None };
+        let owned = token.to_owned();
+        Self::new(Box::new(move || Box::pin(std::future::ready(Ok(made(&owned)))))).starting_with(&made(token))
+    }
+
     /// What a file holds, read again each minute as kubectl does; while it can't be read, what it held before.
     pub(super) fn of_file(path: PathBuf, server: &str) -> Self {
         let server = server.to_owned();
@@ -103,6 +110,16 @@ mod tests {
             Box::pin(async move { Ok(Made { token: format!("secret-{number}"), lifetime }) })
         }));
         (token, made)
+    }
+
+    #[tokio::test]
+    async fn a_token_of_a_kubeconfig_is_sent_or_refused() {
+        assert_eq!(Token::fixed("secret\n").unwrap().header().await.unwrap(), "Bearer secret");
+        for bad in ["a\nb", "a\u{1b}[m"] {
+            let error = Token::fixed(bad).err().unwrap();
+            assert_eq!(error.code, ErrorCode::ClusterUnauthorized);
+            assert!(!error.to_string().contains(bad));
+        }
     }
 
     #[tokio::test]

@@ -45,6 +45,42 @@ impl Foreseen {
     }
 }
 
+/// A key that a call may have several values of; of the others, it has one.
+const TAG_KEYS: &str = "aws:TagKeys";
+
+/// With more values, nobody is asked about the key.
+const MOST_QUESTIONS: usize = 20;
+
+impl Foreseen {
+    /// The contexts to ask about. A call has one policy and one boundary: each value of such a key is asked about by itself.
+    pub fn contexts(&self) -> Vec<BTreeMap<&'static str, Vec<String>>> {
+        let asked = self.context.iter().filter(|(key, values)| **key == TAG_KEYS || values.len() <= MOST_QUESTIONS);
+        let asked: Vec<_> = asked.collect();
+        let several = asked.iter().filter(|(key, _)| **key != TAG_KEYS).map(|(_, values)| values.len());
+        let of = |index: usize| {
+            asked.iter().map(move |(key, values)| match **key {
+                TAG_KEYS => (TAG_KEYS, (*values).clone()),
+                key => (key, vec![values[index % values.len()].clone()]),
+            })
+        };
+        (0..several.max().unwrap_or(1)).map(|index| of(index).collect()).collect()
+    }
+
+    /// What is refused for certain, by the refusals in each of the [`contexts`](Self::contexts): what is refused whatever
+    /// the values, or with one value whatever it is on. Which of the values a call on this and one on that will have
+    /// isn't known.
+    pub fn certain(&self, answers: &[Vec<Need>]) -> Vec<Need> {
+        let several = self.context.iter().filter(|(key, values)| **key != TAG_KEYS && values.len() > 1).count();
+        let alike = |need: &Need| self.needs.iter().filter(|other| other.action == need.action).collect::<Vec<_>>();
+        let by_one = |need: &Need| {
+            let all = |answer: &Vec<Need>| alike(need).into_iter().all(|need| answer.contains(need));
+            several == 1 && alike(need).first() == Some(&need) && answers.iter().any(all)
+        };
+        let always = |need: &Need| answers.iter().all(|answer| answer.contains(need));
+        self.needs.iter().filter(|need| always(need) || by_one(need)).cloned().collect()
+    }
+}
+
 /// What the steps of a plan will need.
 pub fn foreseen(plan: &Plan, partition: &Partition) -> Foreseen {
     let mut found = Foreseen::default();
@@ -53,9 +89,9 @@ pub fn foreseen(plan: &Plan, partition: &Partition) -> Foreseen {
     for step in plan.steps.iter().filter(|step| step.action != Action::None) {
         foresee(step, partition, &plan.account, &stack, &mut found);
     }
-    if !found.context.contains_key("aws:TagKeys") {
+    if !found.context.contains_key(TAG_KEYS) {
         // Nothing else is tagged. A key without a value would leave every refusal in doubt.
-        found.say("aws:TagKeys", [OIDC_ENABLED.to_owned()]);
+        found.say(TAG_KEYS, [OIDC_ENABLED.to_owned()]);
     }
     found
 }
@@ -150,7 +186,7 @@ fn pass_role(role: &str, found: &mut Foreseen) {
 }
 
 fn say_tags(tags: &[(String, String)], found: &mut Foreseen) {
-    found.say("aws:TagKeys", tags.iter().map(|(key, _)| key.clone()));
+    found.say(TAG_KEYS, tags.iter().map(|(key, _)| key.clone()));
 }
 
 /// What conditions may ask of the calls for a role.
@@ -244,5 +280,36 @@ fn delete_stack(id: &str, unprotect: bool, live: Option<&LiveRole>, cfn_role: Op
     }
     if live.inline {
         found.add("iam:DeleteRolePolicy", &live.arn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_has_one_policy() {
+        let mut found = Foreseen::default();
+        let needs = ["a", "b"].map(|role| Need::new("iam:AttachRolePolicy", role));
+        for need in &needs {
+            found.add(&need.action, &need.resource);
+        }
+        found.say(TAG_KEYS, ["x".to_owned(), "y".to_owned()]);
+        assert_eq!(found.contexts().len(), 1);
+        found.say("iam:PolicyARN", ["p".to_owned(), "q".to_owned()]);
+        found.say("iam:PermissionsBoundary", ["edge".to_owned()]);
+        let contexts = found.contexts();
+        let policies: Vec<_> = contexts.iter().map(|context| context["iam:PolicyARN"].join(",")).collect();
+        assert_eq!(policies, ["p", "q"]);
+        assert!(contexts.iter().all(|it| it[TAG_KEYS].len() == 2 && it["iam:PermissionsBoundary"] == ["edge"]));
+        let [a, b] = needs;
+        // Of the two, each may have the policy that it is allowed.
+        assert_eq!(found.certain(&[vec![a.clone()], vec![b.clone()]]), []);
+        assert_eq!(found.certain(&[vec![a.clone()], vec![a.clone()]]), vec![a.clone()]);
+        assert_eq!(found.certain(&[vec![], vec![a.clone(), b.clone()]]), vec![a.clone()]);
+        found.say("iam:PermissionsBoundary", ["other".to_owned()]);
+        assert_eq!(found.certain(&[vec![], vec![a.clone(), b]]), []);
+        found.say("iam:PolicyARN", (0..MOST_QUESTIONS).map(|n| n.to_string()));
+        assert!(found.contexts().iter().all(|context| !context.contains_key("iam:PolicyARN")));
     }
 }

@@ -117,7 +117,11 @@ pub async fn execute(plan: &mut Plan, tools: &Tools<'_>) -> Result<()> {
         };
         let Some((index, result)) = ended else { break };
         let step = &mut plan.steps[index];
-        step.result = Some(if result.is_ok() { Outcome::Done } else { Outcome::Failed });
+        step.result = Some(match &result {
+            Ok(()) => Outcome::Done,
+            Err(error) if matches!(error.code, ErrorCode::Interrupted | ErrorCode::Timeout) => Outcome::Unfinished,
+            Err(_) => Outcome::Failed,
+        });
         if let Err(error) = result {
             step.error = Some(error.to_string());
             failures.push(error);

@@ -102,6 +102,8 @@ pub enum Outcome {
     Done,
     /// Tried in vain.
     Failed,
+    /// Begun when the run ended: what became of it isn't known.
+    Unfinished,
     /// Not reached.
     Skipped,
 }

@@ -136,10 +136,15 @@ pub fn progress(plan: &Plan) -> String {
         let steps = plan.steps.iter().filter(|step| step.result == Some(outcome));
         steps.map(|step| format!("{} {}", step.kind, clean(&step.name))).collect::<Vec<_>>()
     };
+    let titles = [
+        ("done", Outcome::Done),
+        ("failed", Outcome::Failed),
+        ("unfinished", Outcome::Unfinished),
+        ("not reached", Outcome::Skipped),
+    ];
     let mut text = String::new();
-    for (title, steps) in
-        [("done", with(Outcome::Done)), ("failed", with(Outcome::Failed)), ("not reached", with(Outcome::Skipped))]
-    {
+    for (title, outcome) in titles {
+        let steps = with(outcome);
         if !steps.is_empty() {
             let _ = writeln!(text, "{title}: {}", steps.join(", "));
         }

@@ -87,3 +87,21 @@ fn a_reader_that_goes_away_changes_neither_what_is_done_nor_the_exit_code() {
     until("the policy is there", || sandbox.has_policy("AllowExternalDNSUpdates").then_some(()));
     unread(&sandbox, "verify external-dns --cluster eksdemo1").exits(4);
 }
+
+#[test]
+fn a_pipe_that_never_ends_is_given_up_with_the_time_and_by_the_first_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("cluster.yaml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let start = |timeout: &str| {
+        let words = ["create", "iamserviceaccount", "-f", pipe.to_str().unwrap(), "--timeout", timeout];
+        let run = Run::start(irsactl(words));
+        // It opens once somebody reads.
+        (run, std::fs::File::create(&pipe).unwrap())
+    };
+    let (run, _open) = start("1s");
+    run.end().exits(1).says(&["not finished within 1s", "still being read"]);
+    let (run, _open) = start("1m");
+    assert!(Command::new("kill").args(["-TERM", &run.process.id().to_string()]).status().unwrap().success());
+    run.end().exits(130).says(&["interrupted", "hint: run the same command again"]);
+}

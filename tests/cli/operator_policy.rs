@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::Sandbox;
+use crate::support::aws::wait;
 use crate::support::operator::{HERE, Operator, rendered};
 
 const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve";
@@ -38,4 +39,21 @@ fn a_right_that_is_missing_is_named_before_the_first_write() {
         operator.run(INSTALL).exits(1).says(&[action]);
         assert_eq!(operator.writes(), [""; 0], "{action}");
     }
+}
+
+#[test]
+fn each_of_several_policies_is_foreseen_by_itself() {
+    let command = "create iamserviceaccount --name web --namespace default --attach-policy-arn policy/a";
+    let sandbox = Sandbox::lease();
+    for name in ["a", "b", "c"] {
+        let policy = json!({"Version": "2012-10-17", "Statement":
+            {"Effect": "Allow", "Action": "s3:GetObject", "Resource": format!("arn:aws:s3:::{name}/*")}});
+        wait(sandbox.iam().create_policy().policy_name(name).policy_document(policy.to_string()).send()).unwrap();
+    }
+    let two = format!("{command} --attach-policy-arn policy/b");
+    let operator = Operator::new(&sandbox, &rendered(&format!("{two} {HERE}"))).with_cluster_admin();
+    let third = format!("{two} --attach-policy-arn policy/c --cluster eksdemo1 --approve");
+    operator.run(&third).exits(1).says(&["iam:AttachRolePolicy", "nothing was changed"]);
+    assert_eq!(operator.writes(), [""; 0]);
+    operator.run(&format!("{two} --cluster eksdemo1 --approve")).ok();
 }

@@ -229,8 +229,9 @@ fn interrupt(signals: &[&str], sandbox: &Sandbox, run: Running, point: &Point) -
     sandbox.heal();
     let Run { code, stderr, .. } = run.end();
     let told = |parts: &[&str]| parts.iter().any(|part| stderr.contains(part));
-    let all =
-        told(&["interrupted"]) && told(&["done: ", "not reached: "]) && told(&["hint: run the same command again"]);
+    let all = told(&["interrupted"])
+        && told(&["done: ", "unfinished: ", "not reached: "])
+        && told(&["hint: run the same command again"]);
     // It may have been the last call.
     let well = if code == 130 { all || !point.write || signals.len() > 1 } else { code == 0 && point.write };
     if well { Ok(()) } else { Err(format!("exit code {code}:\n{stderr}")) }
