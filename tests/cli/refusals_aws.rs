@@ -410,7 +410,7 @@ fn an_interrupted_run_prints_its_document() {
     };
     assert_eq!(
         (result("Policy"), result("Stack"), result("Deployment")),
-        (json!("done"), json!("failed"), json!("skipped"))
+        (json!("done"), json!("unfinished"), json!("skipped"))
     );
 }
 
