@@ -44,6 +44,9 @@ use wait::Wait;
 /// The version of irsactl.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// How long threads that are blocked may hold up the end.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// Where a command has no `--timeout`.
 const DEFAULT_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -213,8 +216,8 @@ fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {
             None => error,
         })
     });
-    // A plugin that is still running isn't waited for.
-    runtime.shutdown_background();
+    // A plugin that is still running isn't waited for; threads that work must not outlive what the process tears down.
+    runtime.shutdown_timeout(FAREWELL);
     result
 }
 
