@@ -56,6 +56,15 @@ impl Wait {
         }
     }
 
+    /// Pauses before something is tried again.
+    ///
+    /// # Errors
+    /// As [`pause`](Self::pause), and `Timeout` where the time is over by then.
+    pub async fn before_next(&self, duration: Duration) -> Result<()> {
+        self.pause(duration).await?;
+        self.check()
+    }
+
     /// Resolves when the user interrupts.
     pub async fn interrupted(&self) {
         self.cancel.cancelled().await;

@@ -8,7 +8,7 @@ use aws_sdk_sts::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::ErrorMetadata;
 
-use crate::error::{Error, ErrorCode};
+use crate::error::{Error, ErrorCode, chain};
 use crate::iam::denial::Denial;
 
 /// Error codes of refused permissions ("Common errors", AWS API references).
@@ -305,15 +305,6 @@ fn sentence(facts: &Facts) -> String {
 /// Signature errors go on with the whole canonical request, security token included: only the first line is told.
 fn first_line(text: &str) -> String {
     text.trim().lines().next().unwrap_or_default().trim_end().to_owned()
-}
-
-fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    let mut next = Some(error);
-    std::iter::from_fn(move || {
-        let error = next?;
-        next = error.source();
-        Some(error)
-    })
 }
 
 /// The last cause of an error: the SDK's outer ones say no more than "dispatch failure".

@@ -276,7 +276,7 @@ impl Aws {
                 continue;
             }
             match pauses.next() {
-                Some(pause) if refused.passing || refused.is_throttled() => self.after(&refused, Some(pause)).await?,
+                Some(pause) if refused.passing || refused.is_throttled() => self.after(&refused, pause).await?,
                 _ => return Err(refused.into()),
             }
         }

@@ -24,8 +24,11 @@ pub(super) fn pauses() -> impl Iterator<Item = Duration> {
 
 /// Pauses after a throttled call: short, so that no turn is lost, and longer where it goes on.
 fn turns() -> impl Iterator<Item = Duration> {
-    [50; 20].into_iter().chain([300; 10]).chain(std::iter::repeat(1000)).map(Duration::from_millis)
+    [50; 20].into_iter().chain([300; 10]).map(Duration::from_millis)
 }
+
+/// All pauses after these.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
 
 /// What all stack operations of a run share. Retries of many calls at the same time would throttle each other, and
 /// pauses that grow would leave turns unused: once AWS throttles, one call at a time tries for its turn.
@@ -50,7 +53,9 @@ impl Aws {
         let mut turns = turns();
         loop {
             match self.repeated(&call).await {
-                Err(refused) if refused.is_throttled() => self.after(&refused, turns.next()).await?,
+                Err(refused) if refused.is_throttled() => {
+                    self.after(&refused, turns.next().unwrap_or(LONGEST_TURN)).await?;
+                }
                 answer => return answer,
             }
         }
@@ -61,7 +66,7 @@ impl Aws {
         let mut pauses = pauses();
         loop {
             match (call().await, pauses.next()) {
-                (Err(refused), Some(pause)) if refused.passing => self.after(&refused, Some(pause)).await?,
+                (Err(refused), Some(pause)) if refused.passing => self.after(&refused, pause).await?,
                 (answer, _) => return answer,
             }
         }
@@ -71,10 +76,8 @@ impl Aws {
     ///
     /// # Errors
     /// Where the user interrupts or the time is over, with what AWS said last.
-    pub(super) async fn after(&self, refused: &Refused, pause: Option<Duration>) -> Result<()> {
-        let pause = pause.unwrap_or(LONGEST_PAUSE);
+    pub(super) async fn after(&self, refused: &Refused, pause: Duration) -> Result<()> {
         info!("AWS: {} again after {} ms", refused.error, pause.as_millis());
-        let paused = self.wait().pause(pause).await.and_then(|()| self.wait().check());
-        paused.map_err(|end| end.cause(refused.error.to_string()))
+        self.wait().before_next(pause).await.map_err(|end| end.cause(refused.error.to_string()))
     }
 }

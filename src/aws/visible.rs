@@ -25,8 +25,7 @@ impl Aws {
                 return Ok(found);
             }
             info!(what, "IAM doesn't show it yet, looking again");
-            let paused = self.wait().pause(pause).await.and_then(|()| self.wait().check());
-            paused.map_err(|end| end.cause(format!("IAM doesn't show {what} yet")))?;
+            self.wait().before_next(pause).await.map_err(|end| end.cause(format!("IAM doesn't show {what} yet")))?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

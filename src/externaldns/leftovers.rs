@@ -1,13 +1,12 @@
 //! What an installation leaves in a zone, and the command that removes it.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use super::args::Installed;
 use super::registry::{Class, ENCRYPTED, Mapper, Record, audit, display_name, labels, normalize};
-use crate::shell;
+use crate::shell::{self, Command};
 
 /// Route53 takes 1000 values with 32,000 characters in a change batch ("Quotas", Route53 Developer Guide), and a value
 /// of a TXT record has 255 at most.
@@ -52,19 +51,16 @@ pub fn untold(region: &str, installed: &Installed) -> Option<String> {
     }
 }
 
-fn listing(region: &str, installed: &Installed) -> String {
+fn listing(region: &str, installed: &Installed) -> Command {
     let owner = if installed.encrypts() { ENCRYPTED } else { &installed.owner_id };
-    let mut command = format!("irsactl get dnsrecords --region {region} --owner {}", shell::word(owner));
-    for (flag, value) in [
-        ("txt-prefix", &installed.txt_prefix),
-        ("txt-suffix", &installed.txt_suffix),
-        ("txt-wildcard-replacement", &installed.wildcard_replacement),
-    ] {
-        if let Some(value) = value {
-            let _ = write!(command, " --{flag} {}", shell::word(value));
-        }
-    }
-    command
+    let affixes = [
+        ("--txt-prefix", &installed.txt_prefix),
+        ("--txt-suffix", &installed.txt_suffix),
+        ("--txt-wildcard-replacement", &installed.wildcard_replacement),
+    ];
+    let command = Command::new("irsactl get dnsrecords").with("--region", region).with("--owner", owner);
+    let told = affixes.into_iter().filter_map(|(flag, value)| Some((flag, value.as_ref()?)));
+    told.fold(command, |command, (flag, value)| command.with(flag, value))
 }
 
 /// `name TYPE` of a record set.

@@ -60,8 +60,7 @@ pub struct Gateways {
 }
 
 impl Gateways {
-    fn read<'a>(flag: impl Fn(&str) -> Option<&'a str>) -> Self {
-        let text = |name: &str| flag(name).filter(|text| !text.is_empty());
+    fn read<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Self {
         let owned = |name: &str| text(name).map(str::to_owned);
         Self {
             namespace: owned("gateway-namespace"),
@@ -74,20 +73,35 @@ impl Gateways {
 impl View {
     /// What an installation that leaves nothing out would look at, with these annotations.
     pub fn open(prefix: &str, legacy: bool) -> Self {
+        let prefixes = Prefixes { prefix: prefix.to_owned(), legacy };
+        let sources: Vec<_> = objects::sources().map(str::to_owned).collect();
+        Self { any_controller: true, ..Self::with(&sources, prefixes, |_| None, |_| Vec::new(), |_| false) }
+    }
+
+    /// What these sources and flags come to; domains, classes, labels and annotations are the caller's.
+    fn with<'a>(
+        sources: &[String],
+        prefixes: Prefixes,
+        flag: impl Fn(&str) -> Option<&'a str>,
+        all: impl Fn(&str) -> Vec<&'a str>,
+        on: impl Fn(&str) -> bool,
+    ) -> Self {
+        let all = |flag: &str| all(flag).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let text = |name: &str| flag(name).filter(|text| !text.is_empty());
         Self {
-            sources: objects::sources().map(str::to_owned).collect(),
-            prefixes: Prefixes { prefix: prefix.to_owned(), legacy },
+            sources: sources.to_vec(),
+            prefixes,
             domains: DomainFilter::default(),
             ingress_classes: Vec::new(),
             annotations: Selector::default(),
             labels: Selector::default(),
-            namespace: None,
-            service_types: Vec::new(),
-            record_types: record_types(Vec::new(), &[]),
-            switches: Vec::new(),
-            templated: false,
-            gateways: Gateways::default(),
-            any_controller: true,
+            namespace: text("namespace").map(str::to_owned),
+            service_types: all("service-type-filter"),
+            record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
+            switches: SWITCHES.iter().copied().filter(|flag| on(flag)).collect(),
+            templated: text("fqdn-template").is_some(),
+            gateways: Gateways::read(text),
+            any_controller: false,
         }
     }
 
@@ -109,21 +123,13 @@ impl View {
 
 impl From<&Settings> for View {
     fn from(settings: &Settings) -> Self {
-        let all = |flag: &str| settings.extra_all(flag).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let (flag, all) = (|flag: &str| settings.extra(flag), |flag: &str| settings.extra_all(flag));
         Self {
-            sources: settings.sources.clone(),
-            prefixes: settings.prefixes(),
             domains: DomainFilter::new(&settings.domain_filters, &settings.exclude_domains),
             ingress_classes: settings.ingress_classes.clone(),
             annotations: selector(settings.annotation_filter.as_deref()),
             labels: selector(settings.label_filter.as_deref()),
-            namespace: settings.extra("namespace").filter(|text| !text.is_empty()).map(str::to_owned),
-            service_types: all("service-type-filter"),
-            record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
-            switches: SWITCHES.iter().copied().filter(|flag| settings.extra_switch(flag)).collect(),
-            templated: settings.extra("fqdn-template").is_some_and(|text| !text.is_empty()),
-            gateways: Gateways::read(|flag| settings.extra(flag)),
-            any_controller: false,
+            ..Self::with(&settings.sources, settings.prefixes(), flag, all, |flag| settings.extra_switch(flag))
         }
     }
 }
@@ -131,21 +137,14 @@ impl From<&Settings> for View {
 impl From<&Installed> for View {
     fn from(installed: &Installed) -> Self {
         let arguments = &installed.arguments;
-        let all = |flag: &str| arguments.all(flag).into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let (flag, all) = (|flag: &str| arguments.get(flag), |flag: &str| arguments.all(flag));
+        let on = |flag: &str| arguments.bool(flag) == Some(true);
         Self {
-            sources: installed.sources.clone(),
-            prefixes: installed.prefixes(),
             domains: installed.domain_filter(),
             ingress_classes: installed.ingress_classes.clone(),
             annotations: selector(installed.annotation_filter.as_deref()),
             labels: selector(installed.label_filter.as_deref()),
-            namespace: arguments.get("namespace").filter(|text| !text.is_empty()).map(str::to_owned),
-            service_types: all("service-type-filter"),
-            record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
-            switches: SWITCHES.iter().copied().filter(|flag| arguments.bool(flag) == Some(true)).collect(),
-            templated: arguments.get("fqdn-template").is_some_and(|text| !text.is_empty()),
-            gateways: Gateways::read(|flag| arguments.get(flag)),
-            any_controller: false,
+            ..Self::with(&installed.sources, installed.prefixes(), flag, all, on)
         }
     }
 }

@@ -26,25 +26,20 @@ pub fn is_all(pattern: &str) -> bool {
 /// round too), and whose other characters are compared by `pair`, agree.
 fn table(pattern: &str, text: &str, pair: impl Fn(char, char) -> bool, both: bool) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut pattern, mut text) = (pattern.as_slice(), text.as_slice());
-    let stands_for_itself = |a: char, b: char| a != '*' && !(both && b == '*');
-    while let ([a, pattern_rest @ ..], [b, text_rest @ ..]) = (pattern, text)
-        && stands_for_itself(*a, *b)
-    {
-        if !pair(*a, *b) {
-            return false;
-        }
-        (pattern, text) = (pattern_rest, text_rest);
-    }
-    while let ([pattern_rest @ .., a], [text_rest @ .., b]) = (pattern, text)
-        && stands_for_itself(*a, *b)
-    {
-        if !pair(*a, *b) {
-            return false;
-        }
-        (pattern, text) = (pattern_rest, text_rest);
-    }
-    suffixes(pattern, text, pair, both)
+    let Some(head) = before_stars(pattern.iter().zip(&text), &pair, both) else { return false };
+    let (pattern, text) = (&pattern[head..], &text[head..]);
+    let Some(tail) = before_stars(pattern.iter().rev().zip(text.iter().rev()), &pair, both) else { return false };
+    suffixes(&pattern[..pattern.len() - tail], &text[..text.len() - tail], pair, both)
+}
+
+/// How many characters come before the first star; none where they don't agree.
+fn before_stars<'c>(
+    pairs: impl Iterator<Item = (&'c char, &'c char)>,
+    pair: impl Fn(char, char) -> bool,
+    both: bool,
+) -> Option<usize> {
+    let mut fixed = pairs.take_while(|(a, b)| **a != '*' && !(both && **b == '*'));
+    fixed.try_fold(0, |length, (a, b)| pair(*a, *b).then_some(length + 1))
 }
 
 /// Dynamic programming over the suffixes of both sides, from the end.

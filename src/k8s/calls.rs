@@ -48,6 +48,12 @@ impl Call {
         Self { operation, method: Method::GET, path, body: None, repeatable: true, conditional: false }
     }
 
+    /// A change that can be sent again.
+    fn patch(operation: Operation, path: String, format: &'static str, body: &Value) -> Self {
+        let body = Some((format, body.to_string().into_bytes()));
+        Self { operation, method: Method::PATCH, path, body, repeatable: true, conditional: false }
+    }
+
     pub(super) fn post(operation: Operation, path: String, body: &Value) -> Self {
         let body = Some(("application/json", body.to_string().into_bytes()));
         Self { operation, method: Method::POST, path, body, repeatable: false, conditional: false }
@@ -172,10 +178,9 @@ impl Kubernetes {
         }
         let verb = if how.dry_run { "apply (dry run)" } else { "apply" };
         let operation = Operation::new(verb, describe(object));
-        let body = Some(("application/apply-patch+yaml", object.to_string().into_bytes()));
         let version = &object["metadata"]["resourceVersion"];
         let conditional = !version.is_null();
-        let call = Call { operation, method: Method::PATCH, path, body, repeatable: true, conditional };
+        let call = Call { conditional, ..Call::patch(operation, path, "application/apply-patch+yaml", object) };
         loop {
             let error = match self.json(&call).await {
                 Err(error) if error.code == ErrorCode::Conflict && conditional && how.force => error,
@@ -186,7 +191,7 @@ impl Kubernetes {
                 // It may be done, by an attempt whose reply was lost.
                 return if differences(&live, object, FIELD_MANAGER).is_empty() { Ok(live) } else { Err(error) };
             }
-            self.wait.pause(FIRST_PAUSE).await.and_then(|()| self.wait.check())?;
+            self.wait.before_next(FIRST_PAUSE).await?;
         }
     }
 
@@ -195,9 +200,7 @@ impl Kubernetes {
         let query = format!("?fieldManager={FIELD_MANAGER}&fieldValidation=Strict");
         let url = kind.path(namespace, Some(name)) + &query;
         let operation = Operation::new("change", kind.object(namespace, name));
-        let body = Some(("application/merge-patch+json", patch.to_string().into_bytes()));
-        self.json(&Call { operation, method: Method::PATCH, path: url, body, repeatable: true, conditional: false })
-            .await
+        self.json(&Call::patch(operation, url, "application/merge-patch+json", patch)).await
     }
 
     /// A JSON Patch (RFC 6902) of the object that `object` names; answers it as stored.
@@ -212,10 +215,10 @@ impl Kubernetes {
             path.push_str("&dryRun=All");
         }
         let operation = Operation::new("change", describe(object));
-        let body = Some(("application/json-patch+json", json!(operations).to_string().into_bytes()));
         // Once it is done, the test fails.
         let repeatable = operations.first().is_some_and(|first| first["op"] == "test");
-        self.json(&Call { operation, method: Method::PATCH, path, body, repeatable, conditional: false }).await
+        let patch = Call::patch(operation, path, "application/json-patch+json", &json!(operations));
+        self.json(&Call { repeatable, ..patch }).await
     }
 
     /// Deletes an object, dependents in the background; with `uid` only if it is still that one. False where it
@@ -245,7 +248,7 @@ impl Kubernetes {
         let late = |err: Box<Error>| err.context(format!("{} is still being deleted", kind.object(namespace, name)));
         let mut pause = FIRST_PAUSE;
         while self.get(kind, namespace, name).await?.is_some_and(|object| object["metadata"]["uid"] == uid) {
-            self.wait.pause(pause).await.and_then(|()| self.wait.check()).map_err(late)?;
+            self.wait.before_next(pause).await.map_err(late)?;
             pause = (pause * 2).min(Duration::from_secs(1));
         }
         Ok(())

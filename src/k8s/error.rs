@@ -4,7 +4,7 @@ use kube::client::AuthError;
 use kube::core::Status;
 
 use super::FIELD_MANAGER;
-use crate::error::{Error, ErrorCode};
+use crate::error::{self, Error, ErrorCode};
 
 /// What was tried, for messages: `verb` is an infinitive.
 #[derive(Clone, Debug)]
@@ -51,14 +51,7 @@ const UNUSABLE: &str = "its auth-provider gives none, or they have characters of
 
 /// True for kube's error about credentials, which is inside of another one where a token was to be renewed.
 pub(super) fn is_of_credentials(err: &kube::Error) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(err);
-    while let Some(error) = next {
-        if error.is::<AuthError>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    error::chain(err).any(<dyn std::error::Error>::is::<AuthError>)
 }
 
 /// The API server doesn't answer, or not as itself.
@@ -91,12 +84,10 @@ pub(super) fn summary(err: &kube::Error) -> String {
 /// The texts of an error and its sources, without repetitions.
 pub(super) fn chain(err: &(dyn std::error::Error + 'static)) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
-    let mut next = err.source();
-    while let Some(source) = next {
+    for source in error::chain(err).skip(1) {
         let text = source.to_string();
-        next = source.source();
         // Outer errors often repeat the inner ones after a colon.
-        let own = next.map_or(text.as_str(), |inner| {
+        let own = source.source().map_or(text.as_str(), |inner| {
             text.strip_suffix(&inner.to_string()).unwrap_or(&text).trim_end_matches([':', ' '])
         });
         let says_nothing = own.is_empty() || own.starts_with("client error (");

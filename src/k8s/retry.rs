@@ -9,7 +9,7 @@ use kube::core::Status;
 use super::Kubernetes;
 use super::calls::Call;
 use super::error::{explain, is_admission, is_of_credentials, summary};
-use crate::error::Result;
+use crate::error::{Result, chain};
 
 /// Attempts of a call, the first included, as for AWS: with the pauses, about half a minute.
 const ATTEMPTS: u32 = 12;
@@ -50,8 +50,7 @@ impl Kubernetes {
                 call.operation.object,
                 pause.as_millis()
             );
-            let paused = self.wait.pause(pause).await.and_then(|()| self.wait.check());
-            paused.map_err(|end| end.cause(explained().to_string()))?;
+            self.wait.before_next(pause).await.map_err(|end| end.cause(explained().to_string()))?;
             attempt += 1;
         }
     }
@@ -101,14 +100,7 @@ fn is_passing(failure: &kube::Error, call: &Call, reached: bool) -> bool {
 
 fn is_unconnected(failure: &kube::Error) -> bool {
     let kube::Error::Service(error) = failure else { return false };
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
-    while let Some(error) = next {
-        if error.downcast_ref::<Transport>().is_some_and(Transport::is_connect) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    chain(error.as_ref()).any(|error| error.downcast_ref::<Transport>().is_some_and(Transport::is_connect))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::files;
 const REREAD: Duration = Duration::from_mins(1);
 
 /// A token, and for how long it may be used; without a time, for as long as the run takes.
+#[derive(Clone)]
 pub(super) struct Made {
     pub(super) token: String,
     pub(super) lifetime: Option<Duration>,
@@ -44,9 +45,9 @@ impl Token {
 
     /// A token that stays as it is.
     pub(super) fn fixed(token: &str) -> Result<Self> {
-        let made = move |token: &str| Made { token: token.trim().to_owned(), lifetime: None };
-        let owned = token.to_owned();
-        Self::new(Box::new(move || Box::pin(std::future::ready(Ok(made(&owned)))))).starting_with(&made(token))
+        let made = Made { token: token.trim().to_owned(), lifetime: None };
+        let first = made.clone();
+        Self::new(Box::new(move || Box::pin(std::future::ready(Ok(made.clone()))))).starting_with(&first)
     }
 
     /// What a file holds, read again each minute as kubectl does; while it can't be read, what it held before.

@@ -23,8 +23,7 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
 ];
 
 /// Actions that belong together, on what, and the name of their statement, which parts share that are on the same and
-/// under no condition. What begins with `Optional` only informs:
-/// without it, commands go on and say what they can't read.
+/// under no condition. What begins with `Optional` only informs: without it, commands go on and say what they can't read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Part {
     sid: &'static str,

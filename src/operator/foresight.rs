@@ -14,6 +14,12 @@ use crate::stack::tags::OIDC_ENABLED;
 /// Of many alike, so many are asked about.
 const ENOUGH: usize = 4;
 
+/// A key that a call may have several values of; of the others, it has one.
+const TAG_KEYS: &str = "aws:TagKeys";
+
+/// With more values, nobody is asked about the key.
+const MOST_QUESTIONS: usize = 20;
+
 /// Rights, and what conditions may ask of the calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Foreseen {
@@ -43,15 +49,7 @@ impl Foreseen {
             self.context.remove(key);
         }
     }
-}
 
-/// A key that a call may have several values of; of the others, it has one.
-const TAG_KEYS: &str = "aws:TagKeys";
-
-/// With more values, nobody is asked about the key.
-const MOST_QUESTIONS: usize = 20;
-
-impl Foreseen {
     /// The contexts to ask about. A call has one policy and one boundary: each value of such a key is asked about by itself.
     pub fn contexts(&self) -> Vec<BTreeMap<&'static str, Vec<String>>> {
         let asked = self.context.iter().filter(|(key, values)| **key == TAG_KEYS || values.len() <= MOST_QUESTIONS);

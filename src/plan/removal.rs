@@ -34,7 +34,8 @@ pub struct StackRemoval<'a> {
 /// Adds the deletion of a stack.
 ///
 /// # Errors
-/// `StackNotOurs`, `Conflict` while it is being changed, or `PolicyInUse` where others attached policies to the role: then CloudFormation couldn't delete it.
+/// `StackNotOurs`, `Conflict` while it is being changed, or `PolicyInUse` where others attached policies to the role: then
+/// CloudFormation couldn't delete it.
 pub fn add_stack(
     plan: &mut Plan,
     removal: StackRemoval<'_>,

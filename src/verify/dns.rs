@@ -20,8 +20,7 @@ use crate::externaldns::flags;
 use crate::externaldns::objects::resource_names;
 use crate::externaldns::owner;
 use crate::externaldns::registry::{Class, Owned};
-use crate::shell;
-use crate::shell::Command;
+use crate::shell::{Command, option};
 
 /// How many things a message names.
 const NAMED: usize = 5;
@@ -218,7 +217,7 @@ impl Dns {
 
     /// Lists what an owner has.
     fn owned_by(&self, owner: &str) -> String {
-        format!("{} --owner {}", self.list(), shell::word(owner))
+        format!("{} {}", self.list(), option("--owner", owner))
     }
 
     fn list(&self) -> String {
@@ -228,7 +227,7 @@ impl Dns {
     /// Follows a host until it works.
     fn wait_for(&self, host: &str) -> String {
         let verify = self.commands.verify_external_dns(&self.installed.namespace, &self.installed.name);
-        format!("{verify} --hostname {} --wait", shell::word(host))
+        format!("{verify} {} --wait", option("--hostname", host))
     }
 }
 

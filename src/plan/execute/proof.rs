@@ -31,7 +31,7 @@ pub async fn prove(proof: &Proof, tools: &Tools<'_>, task: &Task) -> Result<()> 
             Err(error) if may_pass(error.code) => {
                 task.detail("STS refuses the role still: a new one takes seconds");
                 refusal = Some(error);
-                wait.pause(pause).await.and_then(|()| wait.check()).err()
+                wait.before_next(pause).await.err()
             }
             Err(error) => Some(error),
         };

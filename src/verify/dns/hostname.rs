@@ -11,7 +11,6 @@ use crate::externaldns::registry::normalize;
 use crate::externaldns::selector::Selector;
 use crate::externaldns::version::{LEGACY_PREFIX, PREFIX};
 use crate::externaldns::view::View;
-use crate::shell;
 use crate::shell::Command;
 
 /// How far a name may be off to be taken for a slip of the finger.
@@ -64,8 +63,8 @@ impl Dns {
         }
         if !wanted.has_target {
             let message = format!("{from} asks for {host}, and has no load balancer address yet: there is no record");
-            let describe = wanted.resources.first().and_then(|name| kubectl("describe", name, ""));
-            return Check { hint: describe, ..Check::fail(id, message) };
+            let describe = wanted.resources.first().and_then(|name| kubectl("describe", name));
+            return Check { hint: describe.map(String::from), ..Check::fail(id, message) };
         }
         if let Err(why) = &self.zones {
             return Check::skip(id, why);
@@ -137,7 +136,7 @@ impl Dns {
     fn excluded(&self, one: &Desired, object: &Value, why: &Excluded) -> Check {
         let installed = &self.installed;
         let install = || Command::new(&self.install);
-        let change = |verb: &str, what: &str| kubectl(verb, &one.resource, what);
+        let change = |verb: &str, what: &str| Some(kubectl(verb, &one.resource)?.word(what).into());
         let own = || object["metadata"]["namespace"].as_str().unwrap_or("default");
         let (said, hint) = match why {
             Excluded::Kind => ("no source reads it".to_owned(), None),
@@ -149,10 +148,9 @@ impl Dns {
                 format!("--namespace={wanted} leaves namespace {} out", own()),
                 Some(install().without_extra("namespace").approved()),
             ),
-            Excluded::Controller(key) => (
-                format!("its annotation {key} gives it to another controller"),
-                change("annotate", &shell::word(&format!("{key}-"))),
-            ),
+            Excluded::Controller(key) => {
+                (format!("its annotation {key} gives it to another controller"), change("annotate", &format!("{key}-")))
+            }
             Excluded::Labels => {
                 let filter = installed.label_filter.as_deref().unwrap_or_default();
                 let label = equality(filter).and_then(|pair| change("label", &pair));
@@ -180,7 +178,8 @@ impl Dns {
         let flags = listed(classes.iter().map(|class| format!("--ingress-class={class}")));
         let Some(class) = class else {
             let patch = serde_json::json!({"spec": {"ingressClassName": classes.first()}}).to_string();
-            let hint = kubectl("patch", &one.resource, &format!("--type merge --patch {}", shell::word(&patch)));
+            let hint =
+                kubectl("patch", &one.resource).map(|it| it.with("--type", "merge").with("--patch", &patch).into());
             return (format!("{flags} leaves it out, as it has no class"), hint);
         };
         let all = classes.iter().map(String::as_str).chain([class]);
@@ -219,7 +218,7 @@ impl Dns {
         let mut keys = self.installed.prefixes().keys("ingress-hostname-source").into_iter();
         let key = keys.find(|key| own.contains_key(key))?;
         let message = format!("{name} has {host} in its rules, which its annotation {key} leaves out");
-        let hint = kubectl("annotate", &name, &shell::word(&format!("{key}-")));
+        let hint = kubectl("annotate", &name).map(|it| it.word(&format!("{key}-")).into());
         Some(Check { hint, ..Check::fail(ids::HOSTNAME, message) })
     }
 
@@ -236,7 +235,7 @@ impl Dns {
         let (name, key) = objects.iter().find_map(asks)?;
         let instead = self.installed.prefixes().keys("hostname").into_iter().next()?;
         let message = format!("{name} asks for {host} under {key}, which isn't read: {instead} is");
-        let hint = kubectl("annotate", &name, &shell::word(&format!("{instead}={host}")));
+        let hint = kubectl("annotate", &name).map(|it| it.word(&format!("{instead}={host}")).into());
         Some(Check { hint, ..Check::fail(ids::HOSTNAME, message) })
     }
 
@@ -274,7 +273,7 @@ impl Dns {
             return Check::fail(ids::HOSTNAME, message).hint("kubectl get ingresses,services --all-namespaces");
         };
         let message = format!("no object asks for {host}, {} asks for {}{there}", one.resource, one.host);
-        Check { hint: kubectl("edit", &one.resource, ""), ..Check::fail(ids::HOSTNAME, message) }
+        Check { hint: kubectl("edit", &one.resource).map(String::from), ..Check::fail(ids::HOSTNAME, message) }
     }
 }
 
@@ -301,13 +300,13 @@ fn equality(filter: &str) -> Option<String> {
     let (key, value) = filter.split_once('=')?;
     let (key, value) = (key.trim(), value.trim_start_matches('=').trim());
     let plain = Selector::parse(filter).is_ok() && !key.ends_with('!') && !value.contains([',', '=', '(']);
-    plain.then(|| shell::word(&format!("{key}={value}")))
+    plain.then(|| format!("{key}={value}"))
 }
 
 /// A `kubectl` command about an object, `kind/namespace/name` as in TXT records.
-fn kubectl(verb: &str, resource: &str, what: &str) -> Option<String> {
+fn kubectl(verb: &str, resource: &str) -> Option<Command> {
     let mut parts = resource.splitn(3, '/');
     let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
     let kind = if kind == "crd" { "dnsendpoint" } else { kind };
-    Some(format!("kubectl {verb} {kind} {name} --namespace {namespace} {what}").trim_end().to_owned())
+    Some(Command::new("kubectl").word(verb).word(kind).word(name).with("--namespace", namespace))
 }

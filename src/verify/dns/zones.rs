@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::{Check, Dns, ids, listed, shown};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{DomainFilter, Zone, suitable_zones, twins};
-use crate::shell;
-use crate::shell::Command;
+use crate::shell::{self, Command};
 
 /// What may be a slip of the finger.
 const TYPO: usize = 2;
