@@ -18,7 +18,7 @@ fn slow(folder: &Path) -> (PathBuf, PathBuf) {
 }
 
 /// Ends by itself with the time, and at once by a signal.
-fn ends(command: &dyn Fn(&str) -> Command, begun: &Path, says: &str) {
+fn ends(command: &dyn Fn(&str) -> Command, begun: &Path, says: &str) -> Run {
     let start = Instant::now();
     let run = Run::of(&mut command("2s")).exits(1).says(&["not finished within 2s", says, "hint: "]);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}: {run:?}", start.elapsed());
@@ -30,6 +30,7 @@ fn ends(command: &dyn Fn(&str) -> Command, begun: &Path, says: &str) {
     assert!(Command::new("kill").args(["-TERM", &run.process.id().to_string()]).status().unwrap().success());
     let run = run.end().exits(130).says(&["interrupted"]);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}: {run:?}", start.elapsed());
+    run
 }
 
 #[test]
@@ -43,7 +44,8 @@ fn a_credential_process_that_stalls_ends_with_the_time_and_by_signals() {
         command.env("AWS_CONFIG_FILE", &file).env("AWS_REGION", "us-west-2");
         command
     };
-    ends(&command, &begun, "the AWS credentials were being fetched");
+    let said = "the AWS credentials were being fetched";
+    ends(&command, &begun, said).says(&[said]);
 }
 
 #[test]
@@ -62,6 +64,7 @@ fn an_exec_plugin_that_stalls_ends_with_the_time_and_by_signals() {
             format!("install external-dns --cluster eksdemo1 --timeout {timeout} --kubeconfig {}", file.display());
         sandbox.command(line.split_whitespace())
     };
+    // By a signal, a call to AWS that is under way beside it may end first.
     ends(&command, &begun, "the kubeconfig's exec plugin");
 }
 

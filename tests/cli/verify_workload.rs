@@ -294,7 +294,9 @@ fn a_first_image_that_cannot_be_pulled_is_replaced() {
 
     // A build that doesn't say its version is told from its arguments as the newest.
     container(&sandbox, "image", &json!("registry.example.com/external-dns:prod"));
-    let warned = with_status(&sandbox.run(&format!("{VERIFY} -o json")).json(), "warn");
+    let run =
+        until("the pull has failed", || Some(sandbox.run(&format!("{VERIFY} -o json"))).filter(|run| run.code != 0));
+    let warned = with_status(&run.exits(4).json(), "warn");
     assert!(warned[0]["message"].as_str().unwrap().contains(":prod doesn't say its version: judged as v0.23.0"));
 }
 

@@ -26,7 +26,8 @@ pub fn assert_none(command: &Command, printed: &str) {
     }
 }
 
-/// The values that this command was given, those of its kubeconfig, and every one that its sandbox's AWS knows or has issued.
+/// The values that this command was given, those of its kubeconfig, and every one that its sandbox's AWS knows or has
+/// issued.
 fn in_use(command: &Command) -> Vec<String> {
     let mut found = Vec::new();
     let mut endpoint = None;
