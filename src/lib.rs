@@ -30,6 +30,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{ColorChoice, CommandFactory, FromArgMatches};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -206,7 +207,10 @@ fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {
     let runtime = runtime.map_err(|e| Error::new(ErrorCode::Internal, format!("can't start: {e}")))?;
     let result = runtime.block_on(async {
         let cancel = CancellationToken::new();
-        tokio::spawn(watch_signals(cancel.clone(), ui.clone()));
+        // Heard before anything is read or called: a task of its own may begin later than that.
+        if let Ok(signals) = Signals::hear() {
+            tokio::spawn(watch_signals(signals, cancel.clone(), ui.clone()));
+        }
         let wait = Wait::new(cancel, timeout(&cli.command));
         tokio::spawn(watch_inputs(wait.clone(), ui.clone()));
         let context = Context::new(ui.clone(), wait);
@@ -240,16 +244,29 @@ fn same_command(arguments: &[OsString], region: Option<&str>) -> Option<String> 
     Some(command)
 }
 
-/// The first signal ends the run between calls, the second at once.
-async fn watch_signals(cancel: CancellationToken, ui: Ui) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = signal(SignalKind::interrupt()).and_then(|first| Ok((first, signal(SignalKind::terminate())?)));
-    let Ok((mut interrupt, mut terminate)) = signals else { return };
-    loop {
+/// Ctrl-C and SIGTERM, which end the process as the system does until they are heard.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn hear() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
+    }
+}
+
+/// The first signal ends the run between calls, the second at once.
+async fn watch_signals(mut signals: Signals, cancel: CancellationToken, ui: Ui) {
+    loop {
+        signals.next().await;
         if cancel.is_cancelled() || files::is_reading() {
             leave(&ui, &wait::interrupted());
         }
