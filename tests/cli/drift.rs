@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -327,14 +326,12 @@ fn fields_that_irsactl_does_not_render_are_no_drift() {
 fn pods_that_run_without_the_role_are_restarted() {
     let sandbox = Sandbox::lease();
     sandbox.control("/webhook", &json!({"enabled": false}));
-    let begin = Instant::now();
     let failed = sandbox.run(&format!("{INSTALL} --approve")).exits(1);
     failed.says(&[
         "runs without the role",
         "the pod identity webhook",
         "hint: run the same command again: it restarts",
     ]);
-    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
     sandbox.control("/webhook", &json!({"enabled": true}));
     let live = Live::of(&sandbox, INSTALL);
     let plan = live.repairs("the pod was made without the role", &["update Deployment external-dns/external-dns"]);

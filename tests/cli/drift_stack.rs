@@ -1,8 +1,5 @@
 //! `install external-dns` after the stack or its role was lost, failed or is under way.
 
-use std::process::Stdio;
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
 use crate::drift::{INSTALL, Live, STACK, answer};
@@ -54,32 +51,20 @@ fn a_stack_that_failed_is_explained_and_replaced() {
 #[test]
 fn a_run_that_was_killed_is_finished_by_the_next() {
     let sandbox = Sandbox::lease();
-    sandbox.fault(&json!({"service": "cloudformation", "stack_seconds": 5}));
-    let mut run = sandbox.command(format!("{INSTALL} --approve").split(' '));
-    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    until("the stack", || sandbox.aws_calls().iter().any(|call| call.ends_with(":CreateStack")).then_some(()));
-    std::thread::sleep(Duration::from_millis(200));
-    run.kill().unwrap();
-    run.wait().unwrap();
-
+    let approved = format!("{INSTALL} --approve");
+    sandbox.leave_under_way(&approved, STACK, "CREATE_IN_PROGRESS");
     let plan = sandbox.run(&format!("{INSTALL} -o json")).ok();
     assert_eq!(plan.changes()[0], format!("update Stack {STACK}"), "{}", plan.stdout);
     plan.shows(&["it is CREATE_IN_PROGRESS: waits for it"]);
-    sandbox.forget_calls();
-    let live = Live::install(&sandbox, INSTALL);
+    sandbox.run_waiting(&approved).ok();
     let made = sandbox.aws_writes().into_iter().filter(|call| call.starts_with("cloudformation:")).collect::<Vec<_>>();
     assert_eq!(made, [""; 0], "the stack of the first run is the one");
 
+    let live = Live::install(&sandbox, INSTALL);
+    sandbox.fault(&json!({"service": "cloudformation", "stack_seconds": 3600}));
     answer(live.stacks.delete_stack().stack_name(STACK).send());
-    let changes = [
-        "create Stack STACK",
-        "update ServiceAccount external-dns/external-dns",
-        "update Deployment external-dns/external-dns",
-    ];
-    let begin = Instant::now();
-    let plan = live.repairs("the stack is being deleted", &changes).to_string();
-    assert!(plan.contains("the old one is being deleted"), "{plan}");
-    assert!(begin.elapsed() > Duration::from_secs(8), "it waited for the deletion, then for the creation");
+    sandbox.run_waiting(&approved).ok().shows(&["+ Stack", "the old one is being deleted", "DNS works"]);
+    live.has_nothing_to_do("the stack was being deleted");
 }
 
 #[test]
@@ -156,15 +141,11 @@ fn a_stack_that_another_run_works_on_is_brought_to_what_this_one_wants() {
     let sandbox = Sandbox::lease();
     let create = |rest: &str| format!("create iamserviceaccount --cluster eksdemo1 --name web {rest} --approve");
     let stack = "eksctl-eksdemo1-addon-iamserviceaccount-default-web";
-    let slow = |action: &str| {
-        sandbox.fault(&json!({"service": "cloudformation", "action": action, "stack_seconds": 5}));
-    };
-    slow("CreateStack");
     let everything = r#"--attach-policy {"Statement":[{"Effect":"Allow","Action":"iam:*","Resource":"*"}]}"#;
-    sandbox.run(&create(&format!("--attach-policy-arn {DYNAMO} {everything} --timeout 2s"))).exits(1);
-    assert_eq!(sandbox.stack_status(stack), "CREATE_IN_PROGRESS");
+    let other = create(&format!("--attach-policy-arn {DYNAMO} {everything}"));
+    sandbox.leave_under_way(&other, stack, "CREATE_IN_PROGRESS");
     let wanted = create(&format!("--attach-policy-arn {S3} --tags a=b"));
-    sandbox.run(&wanted).ok().shows(&["it is CREATE_IN_PROGRESS: waits for it", "Policy1"]);
+    sandbox.run_waiting(&wanted).ok().shows(&["it is CREATE_IN_PROGRESS: waits for it", "Policy1"]);
     let found = sandbox.stack(stack).unwrap();
     let role = name_of(role_arn(&found)).to_owned();
     assert_eq!(sandbox.attached(&role), [name_of(S3)]);
@@ -174,10 +155,9 @@ fn a_stack_that_another_run_works_on_is_brought_to_what_this_one_wants() {
     sandbox.run(&wanted).ok().shows(&["Nothing to do"]);
 
     // What an update takes over from a stack must still be so when its turn comes.
-    slow("ExecuteChangeSet");
     let update = |rest: &str| format!("update iamserviceaccount --cluster eksdemo1 --name web {rest} --approve");
-    sandbox.run(&update("--tags x=y --timeout 2s")).exits(1);
-    sandbox.run(&update("--tags z=z")).ok();
+    sandbox.leave_under_way(&update("--tags x=y"), stack, "UPDATE_IN_PROGRESS");
+    sandbox.run_waiting(&update("--tags z=z")).ok();
     let found = sandbox.stack(stack).unwrap();
     assert_eq!((tags(&found).get("x"), tags(&found).get("z")), (Some(&"y"), Some(&"z")));
 }

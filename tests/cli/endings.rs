@@ -9,27 +9,25 @@ use serde_json::json;
 
 use crate::support::{Run, Sandbox, irsactl, until};
 
-/// A program that takes its time, and says by a file of its own that it has begun.
+/// A program that takes longer than any run, and says by a file of its own that it has begun.
 fn slow(folder: &Path) -> (PathBuf, PathBuf) {
     let (program, begun) = (folder.join("slow"), folder.join("begun"));
-    std::fs::write(&program, format!("#!/bin/sh\n: > {}\nexec sleep 20 2>&-\n", begun.display())).unwrap();
+    std::fs::write(&program, format!("#!/bin/sh\n: > {}\nexec sleep 60 2>&-\n", begun.display())).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
     (program, begun)
 }
 
 /// Ends by itself with the time, and at once by a signal.
 fn ends(command: &dyn Fn(&str) -> Command, begun: &Path, says: &str) -> Run {
-    let start = Instant::now();
-    let run = Run::of(&mut command("2s")).exits(1).says(&["not finished within 2s", says, "hint: "]);
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}: {run:?}", start.elapsed());
+    Run::of(&mut command("5s")).exits(1).says(&["not finished within 5s", says, "hint: "]);
 
     std::fs::remove_file(begun).unwrap();
     let start = Instant::now();
-    let run = Run::start(command("1m"));
+    let run = Run::start(command("10m"));
     until("it waits", || begun.exists().then_some(()));
     assert!(Command::new("kill").args(["-TERM", &run.process.id().to_string()]).status().unwrap().success());
     let run = run.end().exits(130).says(&["interrupted"]);
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}: {run:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(50), "it didn't wait for the program");
     run
 }
 
@@ -102,8 +100,8 @@ fn a_pipe_that_never_ends_is_given_up_with_the_time_and_by_the_first_signal() {
         // It opens once somebody reads.
         (run, std::fs::File::create(&pipe).unwrap())
     };
-    let (run, _open) = start("1s");
-    run.end().exits(1).says(&["not finished within 1s", "still being read"]);
+    let (run, _open) = start("3s");
+    run.end().exits(1).says(&["not finished within 3s", "still being read"]);
     let (run, _open) = start("1m");
     assert!(Command::new("kill").args(["-TERM", &run.process.id().to_string()]).status().unwrap().success());
     run.end().exits(130).says(&["interrupted", "hint: run the same command again"]);

@@ -118,10 +118,9 @@ fn protection_that_a_killed_run_left_out_is_put_on_by_the_next() {
     create(&sandbox);
     let protected = || sandbox.stack(STACK).unwrap().enable_termination_protection();
     let line = line("create", &format!("--attach-policy-arn {S3} --termination-protection"));
-    sandbox.fault(&json!({"action": "ExecuteChangeSet", "stack_seconds": 4}));
-    sandbox.run(&format!("{line} --timeout 2s")).exits(1);
-    assert_eq!((sandbox.stack_status(STACK).as_str(), protected()), ("UPDATE_IN_PROGRESS", Some(false)));
-    sandbox.run(&line).ok().shows(&["UPDATE_IN_PROGRESS: waits for it"]);
+    sandbox.leave_under_way(&line, STACK, "UPDATE_IN_PROGRESS");
+    assert_eq!(protected(), Some(false));
+    sandbox.run_waiting(&line).ok().shows(&["UPDATE_IN_PROGRESS: waits for it"]);
     assert_eq!(protected(), Some(true));
 }
 

@@ -194,19 +194,21 @@ fn row_13_created_again_right_after_delete() {
     let sandbox = Sandbox::lease();
     let role = created(&sandbox, "default", "web");
     let stack = stack_name("default", "web");
-    sandbox.fault(&json!({"service": "cloudformation", "action": "DeleteStack", "stack_seconds": 3}));
+    let slow = || sandbox.fault(&json!({"service": "cloudformation", "action": "DeleteStack", "stack_seconds": 3600}));
+    slow();
     sandbox.run(&format!("{DELETE} web --approve --wait=false")).ok().says(&["began to delete Stack"]);
     assert_eq!(sandbox.stack_status(&stack), "DELETE_IN_PROGRESS");
     assert!(sandbox.kube("GET", &path("default", "web"), None).is_none());
 
     let line = format!("{CREATE} web --attach-policy-arn {S3} --approve");
-    sandbox.run(&line).ok().shows(&["+ Stack", "the old one is being deleted", "+ ServiceAccount"]);
+    sandbox.run_waiting(&line).ok().shows(&["+ Stack", "the old one is being deleted", "+ ServiceAccount"]);
     let anew = role_arn(&sandbox.stack(&stack).unwrap()).to_owned();
     assert!(anew != role && !sandbox.has_role(name_of(&role)));
     assert_eq!(sandbox.object(&path("default", "web"))["metadata"]["annotations"][ROLE], anew);
     // And once more: what is being deleted already is waited for.
+    slow();
     sandbox.run(&format!("{DELETE} web --approve --wait=false")).ok();
-    sandbox.run(&format!("{DELETE} web --approve")).ok().shows(&["it is being deleted: waits for it"]);
+    sandbox.run_waiting(&format!("{DELETE} web --approve")).ok().shows(&["it is being deleted: waits for it"]);
     assert_eq!(sandbox.stack_status(&stack), "gone");
 }
 

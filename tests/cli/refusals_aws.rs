@@ -359,7 +359,8 @@ fn records_of_an_owner_id_are_not_taken_over_by_accident() {
     sandbox.run(INSTALL).ok().shows(&["it takes over the records", "old.example.com A"]);
 }
 
-/// Starts a run and sends it signals half a second after a call, when what goes on beside it is done.
+/// Starts a run and sends it signals half a second after a call, when what goes on beside it is done. What it waits for
+/// then doesn't come.
 fn interrupt(sandbox: &Sandbox, line: &str, after: &str, signals: &[&str]) -> Run {
     let run = Run::start(sandbox.command(line.split_whitespace()));
     until(after, || sandbox.aws_calls().iter().any(|call| call == after).then_some(()));
@@ -369,17 +370,14 @@ fn interrupt(sandbox: &Sandbox, line: &str, after: &str, signals: &[&str]) -> Ru
         assert!(std::process::Command::new("kill").args([signal, id.as_str()]).status().unwrap().success());
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    let start = std::time::Instant::now();
-    let run = run.end();
-    assert!(start.elapsed().as_secs() < 3, "it ends at once");
-    run
+    run.end()
 }
 
 #[test]
 fn an_interrupted_run_says_what_is_done_and_the_next_one_finishes() {
     for signals in [&["-INT"][..], &["-TERM"], &["-INT", "-INT"]] {
         let sandbox = Sandbox::lease();
-        sandbox.fault(&json!({"stack_seconds": 4}));
+        sandbox.fault(&json!({"stack_seconds": 3600}));
         let run =
             interrupt(&sandbox, &format!("{INSTALL} --approve"), "cloudformation:CreateStack", signals).exits(130);
         if signals.len() == 1 {
@@ -393,14 +391,14 @@ fn an_interrupted_run_says_what_is_done_and_the_next_one_finishes() {
                 "hint: run the same command again",
             ]);
         }
-        sandbox.run(&format!("{INSTALL} --approve")).ok().shows(&["DNS works"]);
+        sandbox.run_waiting(&format!("{INSTALL} --approve")).ok().shows(&["DNS works"]);
     }
 }
 
 #[test]
 fn an_interrupted_run_prints_its_document() {
     let sandbox = Sandbox::lease();
-    sandbox.fault(&json!({"stack_seconds": 4}));
+    sandbox.fault(&json!({"stack_seconds": 3600}));
     let line = format!("{INSTALL} --approve -o json");
     let run = interrupt(&sandbox, &line, "cloudformation:CreateStack", &["-INT"]).exits(130);
     assert_eq!(run.error()["code"], "interrupted");
@@ -417,13 +415,13 @@ fn an_interrupted_run_prints_its_document() {
 #[test]
 fn an_interruption_while_reading_or_waiting_for_pods_ends_at_once_too() {
     let sandbox = Sandbox::lease();
-    sandbox.fault(&json!({"action": "DescribeCluster", "delay_ms": 1500}));
+    sandbox.fault(&json!({"action": "DescribeCluster", "hold": true}));
     let run = interrupt(&sandbox, &format!("{INSTALL} --approve -o json"), "eks:DescribeCluster", &["-INT"]);
     assert_eq!(run.exits(130).error()["code"], "interrupted");
     assert_eq!(sandbox.writes(), [""; 0]);
     sandbox.heal();
     // The proof lists the zones, the pod afterwards does it slowly.
-    sandbox.fault(&json!({"service": "route53", "userAgent": "aws-sdk-go", "delay_ms": 8000}));
+    sandbox.fault(&json!({"service": "route53", "userAgent": "aws-sdk-go", "hold": true}));
     sandbox.forget_calls();
     let line = format!("{INSTALL} --approve");
     let run = interrupt(&sandbox, &line, "sts:AssumeRoleWithWebIdentity", &["-INT"]).exits(130);
@@ -490,12 +488,12 @@ fn a_call_that_aws_does_not_answer_well_ends_with_the_time() {
     for effect in [
         json!({"error": {"status": 400, "code": "Throttling", "message": "Rate exceeded"}}),
         json!({"error": {"status": 500, "code": "InternalFailure", "message": "oh"}}),
-        json!({"delay_ms": 5000}),
+        json!({"hold": true}),
     ] {
         let mut rule = effect;
         rule["action"] = json!("DescribeStacks");
         sandbox.fault(&rule);
-        refused(&sandbox, &format!("{INSTALL} --timeout 3s"), "timeout", &["3s", "cloudformation:DescribeStacks"]);
+        refused(&sandbox, &format!("{INSTALL} --timeout 6s"), "timeout", &["6s", "cloudformation:DescribeStacks"]);
         sandbox.heal();
     }
     sandbox.fault(&json!({"action": "GetCallerIdentity", "drop": true}));
@@ -505,11 +503,11 @@ fn a_call_that_aws_does_not_answer_well_ends_with_the_time() {
 #[test]
 fn a_timeout_that_is_too_short() {
     let sandbox = Sandbox::lease();
-    sandbox.fault(&json!({"stack_seconds": 6}));
+    sandbox.fault(&json!({"stack_seconds": 3600}));
     let line = format!("{INSTALL} --approve");
-    let run = sandbox.run(&format!("{line} --timeout 3s -o json")).fails("timeout", &["3s", "--timeout"]);
+    let run = sandbox.run(&format!("{line} --timeout 15s -o json")).fails("timeout", &["15s", "--timeout"]);
     assert!(run.json()["steps"].as_array().unwrap().iter().any(|step| step["result"] == "skipped"), "{}", run.stdout);
-    sandbox.run(&line).ok().shows(&["DNS works"]);
+    sandbox.run_waiting(&line).ok().shows(&["DNS works"]);
 }
 
 #[test]

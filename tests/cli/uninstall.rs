@@ -192,10 +192,11 @@ fn a_stack_that_others_delete_still_names_its_policy() {
     let role = name_of(role_arn(&sandbox.stack(STACK).unwrap())).to_owned();
     sandbox.detach(&role, &policy_arn("Mine"));
     wait(sandbox.iam().delete_role().role_name(&role).send()).unwrap();
-    sandbox.fault(&json!({"stack_seconds": 4}));
+    sandbox.fault(&json!({"stack_seconds": 3600}));
     wait(sandbox.cloudformation().delete_stack().stack_name(STACK).send()).unwrap();
     assert_eq!(sandbox.stack_status(STACK), "DELETE_IN_PROGRESS");
-    sandbox.run(&format!("{UNINSTALL} --aws-only --approve")).ok().shows(&["it is being deleted: waits for it"]);
+    let line = format!("{UNINSTALL} --aws-only --approve");
+    sandbox.run_waiting(&line).ok().shows(&["it is being deleted: waits for it"]);
     assert_eq!((sandbox.stack_status(STACK).as_str(), sandbox.has_policy("Mine")), ("gone", false));
 }
 

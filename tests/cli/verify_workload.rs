@@ -40,7 +40,7 @@ fn only(sandbox: &Sandbox, flags: &str, status: &str, id: &str, parts: &[&str]) 
         let message = check["message"].as_str().unwrap();
         check["id"] == id && parts.iter().all(|part| message.contains(part))
     };
-    let deadline = Instant::now() + Duration::from_secs(40);
+    let deadline = Instant::now() + Duration::from_mins(3);
     loop {
         let run = sandbox.run(&format!("{VERIFY} {flags} -o json"));
         let failed = with_status(&run.json(), "fail");

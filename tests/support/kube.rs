@@ -116,12 +116,12 @@ impl Sandbox {
 /// Waits until it holds, and says what didn't otherwise.
 #[track_caller]
 pub fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_mins(3);
     loop {
         if let Some(value) = holds() {
             return value;
         }
-        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        assert!(Instant::now() < deadline, "not within three minutes: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

@@ -169,6 +169,28 @@ impl Sandbox {
         }
     }
 
+    /// Kills a run once the stack has this status: the operation goes on until the sandbox is healed.
+    #[track_caller]
+    pub fn leave_under_way(&self, line: &str, stack: &str, status: &str) {
+        for action in ["CreateStack", "ExecuteChangeSet", "DeleteStack"] {
+            self.fault(&json!({"service": "cloudformation", "action": action, "stack_seconds": 3600}));
+        }
+        let mut run = Run::start(self.command(line.split_whitespace()));
+        until(status, || (self.stack_status(stack) == status).then_some(()));
+        run.process.kill().unwrap();
+        run.process.wait().unwrap();
+    }
+
+    /// A run that finds a stack operation under way: it ends, with all faults, once the run waits for it.
+    pub fn run_waiting(&self, line: &str) -> Run {
+        self.forget_calls();
+        let run = Run::start(self.command(line.split_whitespace()));
+        let waits = || self.aws_calls().iter().any(|call| call == "cloudformation:DescribeStackEvents");
+        until("it waits for the stack", || waits().then_some(()));
+        self.heal();
+        run.end()
+    }
+
     fn fault_addresses(&self) -> [String; 2] {
         [format!("{}/_sandbox/faults", self.fact("awsUrl")), format!("{}/faults", self.fact("control"))]
     }

@@ -40,7 +40,7 @@ class Call:
         self.tagging = None
         # The rights that it was held to: its own, and those of what CloudFormation does for it.
         self.rights = []
-        self.stack_seconds = 0
+        self.slow_stacks = []
         self.body = body
         self.method, self.path = scope["method"], scope["path"]
         self.headers = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in scope["headers"]}
@@ -248,10 +248,20 @@ def propagation_seconds():
     )
 
 
+def _slow_stacks():
+    call = CURRENT.get()
+    return call.slow_stacks if call else []
+
+
 def stack_seconds():
     """How long the stack operation of the current call takes."""
-    call = CURRENT.get()
-    return call.stack_seconds if call else 0
+    return max((rule.spec["stack_seconds"] for rule in _slow_stacks()), default=0)
+
+
+async def stack_takes():
+    """Waits as long as the stack operation of the current call takes: less where its rules go before."""
+    waits = [asyncio.wait_for(rule.gone.wait(), rule.spec["stack_seconds"]) for rule in _slow_stacks()]
+    await asyncio.gather(*waits, return_exceptions=True)
 
 
 class Gateway:
@@ -317,9 +327,7 @@ class Gateway:
             r for r in RULES if not {"deny", "propagation_seconds", "stack_seconds"} & set(r.spec) and r.take(call)
         ]
         if call.service == "cloudformation" and call.action in _STACK_ACTIONS:
-            call.stack_seconds = max(
-                (r.spec["stack_seconds"] for r in RULES if "stack_seconds" in r.spec and r.take(call)), default=0
-            )
+            call.slow_stacks = [r for r in RULES if "stack_seconds" in r.spec and r.take(call)]
         call.fault = ", ".join(effect for rule in rules for effect in rule.spec if effect in Rule.EFFECTS) or None
 
         await asyncio.sleep(sum(rule.spec.get("delay_ms", 0) for rule in rules) / 1000)

@@ -1685,9 +1685,8 @@ def _work(stack):
 
 
 async def _still(stack_name, stack_id, status):
-    """Waits as long as a rule says; whether the stack is still there and in the same operation."""
-    if seconds := calls.stack_seconds():
-        await asyncio.sleep(seconds)
+    """Waits as long as rules say; whether the stack is still there and in the same operation."""
+    await calls.stack_takes()
     stack = cloudformation._stacks.get(stack_name)
     return stack is not None and stack["StackId"] == stack_id and stack["StackStatus"] == status
 
