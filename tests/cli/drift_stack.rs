@@ -61,7 +61,7 @@ fn a_run_that_was_killed_is_finished_by_the_next() {
     assert_eq!(made, [""; 0], "the stack of the first run is the one");
 
     let live = Live::install(&sandbox, INSTALL);
-    sandbox.fault(&json!({"service": "cloudformation", "stack_seconds": 3600}));
+    sandbox.slow_stacks();
     answer(live.stacks.delete_stack().stack_name(STACK).send());
     sandbox.run_waiting(&approved).ok().shows(&["+ Stack", "the old one is being deleted", "DNS works"]);
     live.has_nothing_to_do("the stack was being deleted");
@@ -124,7 +124,7 @@ fn several_losses_at_once_are_made_good_in_one_run() {
 #[test]
 fn the_pod_starts_only_when_sts_knows_the_new_role() {
     let sandbox = Sandbox::lease();
-    sandbox.fault(&json!({"propagation_seconds": 6}));
+    sandbox.fault(&json!({"propagation_seconds": 12}));
     Live::install(&sandbox, INSTALL);
     let calls = sandbox.all_aws_calls();
     let exchanges = calls.iter().filter(|call| call["action"] == "AssumeRoleWithWebIdentity");

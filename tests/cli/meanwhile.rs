@@ -106,9 +106,15 @@ fn a_service_account_of_others_loses_the_role_that_was_read_only() {
     goes_on(&sandbox, run).ok();
 
     // Its own doing is no surprise, though the reply is lost.
-    let run = deletion();
-    sandbox.heal();
-    run.end().ok();
+    sandbox.create(collection, &own);
+    sandbox.run(&line("create", &format!("--attach-policy-arn {S3} --override-existing-serviceaccounts"))).ok();
+    let mut lost = writing();
+    lost["drop"] = json!(true);
+    lost["after"] = json!(true);
+    lost["times"] = json!(1);
+    sandbox.kube_fault(&lost);
+    sandbox.run(&line("delete", "")).ok();
+    assert_eq!(sandbox.faults()[0]["hits"], 1, "the reply was lost");
     assert_eq!(sandbox.object(ACCOUNT)["metadata"]["annotations"], Value::Null);
 }
 

@@ -178,7 +178,7 @@ fn zones_of_another_account_are_reached_through_a_second_role() {
     let trust = format!("\"AWS\":\"{first}\"");
     sandbox.run(&install).ok().shows(&[&trust]);
     sandbox.run(&format!("{install} -o json")).ok().says(&["note: the trust policy of", &trust]);
-    let refused = sandbox.run(&format!("{install} --timeout 5s --approve")).exits(1);
+    let refused = sandbox.run(&format!("{install} --timeout 20s --approve")).exits(1);
     refused.says(&["can't use role", "sts:AssumeRole", "its trust policy allow", &trust]);
     assert!(sandbox.kube("GET", DEPLOYMENT, None).is_none(), "the pod isn't started before the role works");
 

@@ -194,8 +194,7 @@ fn row_13_created_again_right_after_delete() {
     let sandbox = Sandbox::lease();
     let role = created(&sandbox, "default", "web");
     let stack = stack_name("default", "web");
-    let slow = || sandbox.fault(&json!({"service": "cloudformation", "action": "DeleteStack", "stack_seconds": 3600}));
-    slow();
+    sandbox.slow_stacks();
     sandbox.run(&format!("{DELETE} web --approve --wait=false")).ok().says(&["began to delete Stack"]);
     assert_eq!(sandbox.stack_status(&stack), "DELETE_IN_PROGRESS");
     assert!(sandbox.kube("GET", &path("default", "web"), None).is_none());
@@ -206,7 +205,7 @@ fn row_13_created_again_right_after_delete() {
     assert!(anew != role && !sandbox.has_role(name_of(&role)));
     assert_eq!(sandbox.object(&path("default", "web"))["metadata"]["annotations"][ROLE], anew);
     // And once more: what is being deleted already is waited for.
-    slow();
+    sandbox.slow_stacks();
     sandbox.run(&format!("{DELETE} web --approve --wait=false")).ok();
     sandbox.run_waiting(&format!("{DELETE} web --approve")).ok().shows(&["it is being deleted: waits for it"]);
     assert_eq!(sandbox.stack_status(&stack), "gone");

@@ -359,27 +359,33 @@ fn records_of_an_owner_id_are_not_taken_over_by_accident() {
     sandbox.run(INSTALL).ok().shows(&["it takes over the records", "old.example.com A"]);
 }
 
-/// Starts a run and sends it signals half a second after a call, when what goes on beside it is done. What it waits for
-/// then doesn't come.
-fn interrupt(sandbox: &Sandbox, line: &str, after: &str, signals: &[&str]) -> Run {
+/// Starts a run and sends it signals once it waits for what doesn't come.
+fn interrupt(sandbox: &Sandbox, line: &str, waits: fn(&Sandbox) -> bool, signals: &[&str]) -> Run {
     let run = Run::start(sandbox.command(line.split_whitespace()));
-    until(after, || sandbox.aws_calls().iter().any(|call| call == after).then_some(()));
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    until("it waits", || waits(sandbox).then_some(()));
     for signal in signals {
         let id = run.process.id().to_string();
         assert!(std::process::Command::new("kill").args([signal, id.as_str()]).status().unwrap().success());
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        // Two at the same time count as one.
+        std::thread::sleep(std::time::Duration::from_secs(1));
     }
     run.end()
+}
+
+fn for_the_stack(sandbox: &Sandbox) -> bool {
+    sandbox.stack_status(STACK) == "CREATE_IN_PROGRESS"
+}
+
+fn for_a_call(sandbox: &Sandbox) -> bool {
+    sandbox.faults().iter().any(|rule| rule["held"].as_u64() > Some(0))
 }
 
 #[test]
 fn an_interrupted_run_says_what_is_done_and_the_next_one_finishes() {
     for signals in [&["-INT"][..], &["-TERM"], &["-INT", "-INT"]] {
         let sandbox = Sandbox::lease();
-        sandbox.fault(&json!({"stack_seconds": 3600}));
-        let run =
-            interrupt(&sandbox, &format!("{INSTALL} --approve"), "cloudformation:CreateStack", signals).exits(130);
+        sandbox.slow_stacks();
+        let run = interrupt(&sandbox, &format!("{INSTALL} --approve"), for_the_stack, signals).exits(130);
         if signals.len() == 1 {
             run.says(&[
                 "interrupted",
@@ -398,9 +404,9 @@ fn an_interrupted_run_says_what_is_done_and_the_next_one_finishes() {
 #[test]
 fn an_interrupted_run_prints_its_document() {
     let sandbox = Sandbox::lease();
-    sandbox.fault(&json!({"stack_seconds": 3600}));
+    sandbox.slow_stacks();
     let line = format!("{INSTALL} --approve -o json");
-    let run = interrupt(&sandbox, &line, "cloudformation:CreateStack", &["-INT"]).exits(130);
+    let run = interrupt(&sandbox, &line, for_the_stack, &["-INT"]).exits(130);
     assert_eq!(run.error()["code"], "interrupted");
     let plan = run.json();
     let result = |kind: &str| {
@@ -416,7 +422,7 @@ fn an_interrupted_run_prints_its_document() {
 fn an_interruption_while_reading_or_waiting_for_pods_ends_at_once_too() {
     let sandbox = Sandbox::lease();
     sandbox.fault(&json!({"action": "DescribeCluster", "hold": true}));
-    let run = interrupt(&sandbox, &format!("{INSTALL} --approve -o json"), "eks:DescribeCluster", &["-INT"]);
+    let run = interrupt(&sandbox, &format!("{INSTALL} --approve -o json"), for_a_call, &["-INT"]);
     assert_eq!(run.exits(130).error()["code"], "interrupted");
     assert_eq!(sandbox.writes(), [""; 0]);
     sandbox.heal();
@@ -424,7 +430,7 @@ fn an_interruption_while_reading_or_waiting_for_pods_ends_at_once_too() {
     sandbox.fault(&json!({"service": "route53", "userAgent": "aws-sdk-go", "hold": true}));
     sandbox.forget_calls();
     let line = format!("{INSTALL} --approve");
-    let run = interrupt(&sandbox, &line, "sts:AssumeRoleWithWebIdentity", &["-INT"]).exits(130);
+    let run = interrupt(&sandbox, &line, for_a_call, &["-INT"]).exits(130);
     run.says(&["✔ created Deployment external-dns/external-dns", "interrupted", "hint: run the same command again"]);
     sandbox.run(&format!("{line} --timeout 2s -o json")).fails("timeout", &["--timeout"]);
     sandbox.heal();
@@ -493,7 +499,7 @@ fn a_call_that_aws_does_not_answer_well_ends_with_the_time() {
         let mut rule = effect;
         rule["action"] = json!("DescribeStacks");
         sandbox.fault(&rule);
-        refused(&sandbox, &format!("{INSTALL} --timeout 6s"), "timeout", &["6s", "cloudformation:DescribeStacks"]);
+        refused(&sandbox, &format!("{INSTALL} --timeout 15s"), "timeout", &["15s", "cloudformation:DescribeStacks"]);
         sandbox.heal();
     }
     sandbox.fault(&json!({"action": "GetCallerIdentity", "drop": true}));
@@ -503,9 +509,9 @@ fn a_call_that_aws_does_not_answer_well_ends_with_the_time() {
 #[test]
 fn a_timeout_that_is_too_short() {
     let sandbox = Sandbox::lease();
-    sandbox.fault(&json!({"stack_seconds": 3600}));
+    sandbox.slow_stacks();
     let line = format!("{INSTALL} --approve");
-    let run = sandbox.run(&format!("{line} --timeout 15s -o json")).fails("timeout", &["15s", "--timeout"]);
+    let run = sandbox.run(&format!("{line} --timeout 30s -o json")).fails("timeout", &["30s", "--timeout"]);
     assert!(run.json()["steps"].as_array().unwrap().iter().any(|step| step["result"] == "skipped"), "{}", run.stdout);
     sandbox.run_waiting(&line).ok().shows(&["DNS works"]);
 }

@@ -192,7 +192,7 @@ fn a_stack_that_others_delete_still_names_its_policy() {
     let role = name_of(role_arn(&sandbox.stack(STACK).unwrap())).to_owned();
     sandbox.detach(&role, &policy_arn("Mine"));
     wait(sandbox.iam().delete_role().role_name(&role).send()).unwrap();
-    sandbox.fault(&json!({"stack_seconds": 3600}));
+    sandbox.slow_stacks();
     wait(sandbox.cloudformation().delete_stack().stack_name(STACK).send()).unwrap();
     assert_eq!(sandbox.stack_status(STACK), "DELETE_IN_PROGRESS");
     let line = format!("{UNINSTALL} --aws-only --approve");

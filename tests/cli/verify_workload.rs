@@ -57,7 +57,7 @@ fn only(sandbox: &Sandbox, flags: &str, status: &str, id: &str, parts: &[&str]) 
 /// Every link holds again, without a warning.
 #[track_caller]
 fn holds(sandbox: &Sandbox) {
-    let run = sandbox.run(&format!("{VERIFY} --wait --strict --timeout 90s -o json")).ok();
+    let run = sandbox.run(&format!("{VERIFY} --wait --strict --timeout 5m -o json")).ok();
     for status in ["fail", "warn", "skip"] {
         assert_eq!(with_status(&run.json(), status), [json!(null); 0], "{}", run.stdout);
     }
@@ -340,7 +340,7 @@ fn the_log_is_read_to_its_end() {
 fn it_has_not_synchronised_yet() {
     let sandbox = Sandbox::lease();
     install(&sandbox, "");
-    sandbox.fault(&json!({"service": "route53", "userAgent": "aws-sdk-go", "delay_ms": 4000}));
+    sandbox.fault(&json!({"service": "route53", "userAgent": "aws-sdk-go", "hold": true}));
     sandbox.kube("DELETE", PODS, None);
     let hint = warned(&sandbox, "logs", &["hasn't synchronised yet"]);
     sandbox.heal();

@@ -102,7 +102,7 @@ impl Point {
     /// Holds the call.
     fn hold(&self, sandbox: &Sandbox) {
         if self.slow {
-            sandbox.fault(&json!({"service": "cloudformation", "stack_seconds": 3}));
+            sandbox.slow_stacks();
         }
         let mut rule = json!({"userAgent": super::USER_AGENT, "skip": self.nth - 1, "times": 1, "hold": true});
         rule["after"] = json!(self.moment == Moment::After);
@@ -194,8 +194,10 @@ fn stopped(scenario: Scenario, point: &Point, wanted: &Snapshot, stop: &Stop) ->
         return if point.write { Err("it came to its end without this call".to_owned()) } else { Ok(false) };
     };
     stop(&sandbox, run, point)?;
-    sandbox.heal();
-    let Run { code, stderr, .. } = sandbox.run(&line);
+    if !point.slow {
+        sandbox.heal();
+    }
+    let Run { code, stderr, .. } = sandbox.run_waiting(&line);
     if code != 0 {
         return Err(format!("the next run exits {code}:\n{stderr}"));
     }
@@ -217,7 +219,7 @@ fn interrupt(signals: &[&str], sandbox: &Sandbox, run: Running, point: &Point) -
     for signal in signals {
         let id = run.process.id().to_string();
         assert!(Command::new("kill").args([*signal, id.as_str()]).status().unwrap().success());
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_secs(1));
     }
     let mut run = run;
     let mut is_over = || run.process.try_wait().unwrap().is_some();

@@ -169,12 +169,17 @@ impl Sandbox {
         }
     }
 
-    /// Kills a run once the stack has this status: the operation goes on until the sandbox is healed.
-    #[track_caller]
-    pub fn leave_under_way(&self, line: &str, stack: &str, status: &str) {
+    /// Operations on stacks go on until the sandbox is healed.
+    pub fn slow_stacks(&self) {
         for action in ["CreateStack", "ExecuteChangeSet", "DeleteStack"] {
             self.fault(&json!({"service": "cloudformation", "action": action, "stack_seconds": 3600}));
         }
+    }
+
+    /// Kills a run once the stack has this status, in which it stays until the sandbox is healed.
+    #[track_caller]
+    pub fn leave_under_way(&self, line: &str, stack: &str, status: &str) {
+        self.slow_stacks();
         let mut run = Run::start(self.command(line.split_whitespace()));
         until(status, || (self.stack_status(stack) == status).then_some(()));
         run.process.kill().unwrap();
@@ -184,9 +189,12 @@ impl Sandbox {
     /// A run that finds a stack operation under way: it ends, with all faults, once the run waits for it.
     pub fn run_waiting(&self, line: &str) -> Run {
         self.forget_calls();
-        let run = Run::start(self.command(line.split_whitespace()));
-        let waits = || self.aws_calls().iter().any(|call| call == "cloudformation:DescribeStackEvents");
-        until("it waits for the stack", || waits().then_some(()));
+        let mut run = Run::start(self.command(line.split_whitespace()));
+        let looks = || self.aws_calls().iter().filter(|call| *call == "cloudformation:DescribeStacks").count();
+        until("it waits for the stack", || {
+            let over = run.process.try_wait().unwrap().is_some();
+            (over || looks() > 5).then_some(())
+        });
         self.heal();
         run.end()
     }
