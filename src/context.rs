@@ -2,8 +2,8 @@
 
 use tokio::sync::OnceCell;
 
+use crate::aws::Aws;
 use crate::aws::eks::Cluster;
-use crate::aws::{Aws, Options};
 use crate::cli::shared;
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::arn::Arn;
@@ -29,7 +29,7 @@ impl Context {
 
     /// AWS, as the caller.
     pub(crate) async fn aws(&self, args: &shared::Aws) -> Result<&Aws> {
-        let options = Options { region: args.region.clone(), profile: args.profile.clone() };
+        let options = args.options();
         tokio::select! {
             biased;
             aws = self.aws.get_or_try_init(|| Aws::connect(&options, self.wait.clone())) => aws,

@@ -202,7 +202,7 @@ fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {
     // One provider is in the tree, and rustls wants to be told.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     // It collects entropy for 30 ms when it is first asked for some: beside the first calls, not in their way.
-    std::thread::spawn(|| rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0; 1]));
+    let entropy = std::thread::spawn(|| rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0; 1]));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| Error::new(ErrorCode::Internal, format!("can't start: {e}")))?;
     let result = runtime.block_on(async {
@@ -222,6 +222,7 @@ fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {
     });
     // A plugin that is still running isn't waited for; threads that work must not outlive what the process tears down.
     runtime.shutdown_timeout(FAREWELL);
+    let _ = entropy.join();
     result
 }
 

@@ -142,16 +142,24 @@ fn metadata_client() -> imds::Client {
     imds::Client::builder().max_attempts(1).connect_timeout(METADATA).read_timeout(METADATA).build()
 }
 
-/// All but the credentials.
-async fn settings(options: &Options, metadata: imds::Client) -> Result<SdkConfig> {
+/// The region that the command line, the environment or a profile names: without credentials or a call.
+pub async fn region_at_hand(options: &Options) -> Option<String> {
+    at_hand(options).region().await.map(|region| region.to_string())
+}
+
+fn at_hand(options: &Options) -> RegionProviderChain {
     let mut files = ProfileFileRegionProvider::builder();
     if let Some(profile) = &options.profile {
         files = files.profile_name(profile);
     }
-    let region = RegionProviderChain::first_try(options.region.clone().map(Region::new))
+    RegionProviderChain::first_try(options.region.clone().map(Region::new))
         .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(files.build())
-        .or_else(ImdsRegionProvider::builder().imds_client(metadata).build());
+}
+
+/// All but the credentials.
+async fn settings(options: &Options, metadata: imds::Client) -> Result<SdkConfig> {
+    let region = at_hand(options).or_else(ImdsRegionProvider::builder().imds_client(metadata).build());
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(region)
         .no_credentials()

@@ -304,7 +304,10 @@ fn sentence(facts: &Facts) -> String {
 
 /// Signature errors go on with the whole canonical request, security token included: only the first line is told.
 fn first_line(text: &str) -> String {
-    text.trim().lines().next().unwrap_or_default().trim_end().to_owned()
+    let line = text.trim().lines().next().unwrap_or_default().trim_end();
+    // A sentence that the lines after it would end.
+    let whole = line.strip_suffix(':').and_then(|line| line.rsplit_once(". ")).map_or(line, |(whole, _)| whole);
+    whole.to_owned()
 }
 
 /// The last cause of an error: the SDK's outer ones say no more than "dispatch failure".

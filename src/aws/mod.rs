@@ -34,7 +34,7 @@ use crate::error::Result;
 use crate::iam::arn::Partition;
 use crate::wait::Wait;
 
-pub use connect::Options;
+pub use connect::{Options, region_at_hand};
 use error::{Call, Refused, aws_error};
 use pace::Pace;
 use trace::{ATTEMPT, Again, Endpoint, Seen, Trace};

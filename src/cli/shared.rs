@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::values;
+use crate::aws::Options;
 use crate::ui::Output;
 
 /// Flags of every command.
@@ -52,6 +53,13 @@ pub struct Aws {
     /// Profile of the AWS configuration
     #[arg(short, long)]
     pub profile: Option<String>,
+}
+
+impl Aws {
+    /// How AWS is reached.
+    pub fn options(&self) -> Options {
+        Options { region: self.region.clone(), profile: self.profile.clone() }
+    }
 }
 
 /// Which cluster to talk to.
@@ -101,6 +109,7 @@ pub struct Kube {
 
 /// Plan or do.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Plan")]
 pub struct Plan {
     /// Carry the plan out; without it, nothing is changed
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true",

@@ -6,6 +6,7 @@ use super::flags::{self, required};
 use super::install_external_dns::{Facts, patches, settings};
 use super::render_operator_policy::{self, Document};
 use crate::Exit;
+use crate::aws::region_at_hand;
 use crate::cli::operator::OperatorPolicy;
 use crate::cli::render::{Manifest, Place, Policy, Render, Stack, TrustPolicy};
 use crate::context::Context;
@@ -20,6 +21,9 @@ use crate::stack::names;
 use crate::stack::template::{RoleSpec, template};
 use crate::ui::{Output, to_json, to_yaml};
 
+/// Namespaces that every cluster has: one that a manifest makes would count as irsactl's own.
+const OF_KUBERNETES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
 /// Prints what would be sent.
 pub(crate) async fn run(context: &Context, what: &Render, output: Option<Output>) -> Result<Exit> {
     match what {
@@ -28,7 +32,12 @@ pub(crate) async fn run(context: &Context, what: &Render, output: Option<Output>
         Render::Stack(args) => print(context, output, Output::Json, &stack(context, args).await?),
         Render::Manifest(args) => objects(context, args, output).await,
         Render::HelmValues(args) => {
+            if !args.settings.patch.is_empty() {
+                return Err(Error::usage("--patch: values can't say what a patch does")
+                    .hint("set it in values of your own, or take irsactl render manifest"));
+            }
             let (settings, role) = installation(context, args).await?;
+            helm::check(&settings).map_err(Error::usage)?;
             print(context, output, Output::Yaml, &helm::values(&settings, Some(&role)))
         }
         Render::OperatorPolicy(args) => operator_policy(context, args, output),
@@ -115,7 +124,7 @@ async fn objects(context: &Context, args: &Manifest, output: Option<Output>) -> 
     let patches = patches(&args.settings.patch)?;
     let (settings, role) = installation(context, args).await?;
     let internal = |e: String| Error::new(ErrorCode::Internal, format!("rendering the manifest: {e}"));
-    let with_namespace = settings.namespace != "default";
+    let with_namespace = !OF_KUBERNETES.contains(&settings.namespace.as_str());
     let mut objects = manifest::objects(&settings, Some(&role), with_namespace, true).map_err(internal)?;
     patch::apply(&mut objects, &patches).map_err(|e| Error::usage(format!("--patch: {e}")))?;
     print_objects(context, output, &objects)
@@ -143,12 +152,16 @@ fn print_objects(context: &Context, output: Option<Output>, objects: &[Value]) -
 async fn installation(context: &Context, args: &Manifest) -> Result<(Settings, String)> {
     let place = &args.place;
     let role = role(context, args).await?;
-    let region = match &place.aws.region {
-        Some(region) => region.clone(),
+    let region = match region_at_hand(&place.aws.options()).await {
+        Some(region) => region,
         None => context.aws(&place.aws).await?.region().to_owned(),
     };
     let partition = place.partition.clone().unwrap_or_else(|| Partition::of_region(&region));
     let account = account(place, &role)?;
+    if place.account_id.is_none() && args.settings.txt_owner_id.is_none() {
+        let said = format!("the owner id is made for a cluster in account {account}, as the role is");
+        context.ui.note(&format!("{said}: --account-id names another"));
+    }
     let role = role_arn(&role, &partition, &account).map_err(Error::usage)?;
     let cluster = match (&place.cluster, &args.settings.txt_owner_id) {
         (Some(cluster), _) => cluster.as_str(),

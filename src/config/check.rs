@@ -16,7 +16,7 @@ use crate::names::{
     check_cluster, check_namespace, check_region, check_service_account, check_subject_pattern, is_label_key,
     is_label_value,
 };
-use crate::plan::iamserviceaccount::{AUDIENCE_ANNOTATION, MANAGED_BY, ROLE_ANNOTATION};
+use crate::plan::iamserviceaccount::{AUDIENCE_ANNOTATION, MANAGED_BY, ROLE_ANNOTATION, TOKEN_EXPIRATION};
 use crate::stack::tags::check_user_tags;
 
 /// The value of [`MANAGED_BY`] on a ServiceAccount that irsactl or eksctl made.
@@ -189,12 +189,25 @@ pub fn check_annotation(key: &str, value: &str) -> Result<(), String> {
     if key == AUDIENCE_ANNOTATION && value != AUDIENCE {
         return Err(format!("`{key}` must be {AUDIENCE}: STS takes no other tokens"));
     }
+    check_token_expiration(key, value)?;
     if key == ROLE_ANNOTATION {
         return Err(format!(
             "`{key}` is set by irsactl; --attach-role-arn, in a file attachRoleARN, names a role of yours"
         ));
     }
     is_label_key(key).then_some(()).ok_or_else(|| format!("`{key}` is not the key of an annotation: [prefix/]name"))
+}
+
+/// The webhook hands on any number (amazon-eks-pod-identity-webhook), and EKS issues tokens for a day at most.
+///
+/// # Errors
+/// Where an annotation asks for a token of another lifetime than 600 to 86400 seconds.
+pub fn check_token_expiration(key: &str, value: &str) -> Result<(), String> {
+    let seconds = value.parse::<u32>();
+    if key == TOKEN_EXPIRATION && !seconds.is_ok_and(|seconds| (600..=86400).contains(&seconds)) {
+        return Err(format!("`{key}` is {value}: expected seconds, 600 to 86400"));
+    }
+    Ok(())
 }
 
 fn managed_policies(path: &str, raw: &ServiceAccount, problems: &mut Problems) -> Option<Vec<String>> {

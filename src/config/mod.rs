@@ -15,7 +15,7 @@ use crate::iam::wellknown::WellKnown;
 use crate::stack::tags::check_owner;
 
 mod check;
-pub use check::{check_annotation, check_label};
+pub use check::{check_annotation, check_label, check_token_expiration};
 pub mod filter;
 mod problem;
 mod schema;

@@ -1,6 +1,7 @@
 //! Extra arguments: flags of ExternalDNS that irsactl has no option for.
 
 use super::flags::{self, Flag, Kind};
+use super::settings::go_duration;
 use super::version::Version;
 
 /// Flags with a default of irsactl's that an extra argument replaces.
@@ -41,6 +42,54 @@ const OWNED: &[(&str, &str)] = &[
         "txt-encrypt-aes-key",
         "arguments are no place for a key: set EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY from a Secret through --patch",
     ),
+];
+
+const RECORD_TYPES: &[&str] = &["A", "AAAA", "CNAME", "MX", "NAPTR", "NS", "PTR", "SRV", "TXT"];
+
+/// Values that ExternalDNS knows.
+const ENUMS: &[(&str, &[&str])] = &[
+    ("log-level", &["panic", "fatal", "error", "warning", "info", "debug", "trace"]),
+    ("log-format", &["text", "json"]),
+    ("compatibility", &["mate", "molecule", "kops-dns-controller"]),
+    ("managed-record-types", RECORD_TYPES),
+    ("exclude-record-types", RECORD_TYPES),
+    ("service-type-filter", &["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]),
+];
+
+/// Flags that take one value each time: a comma would be a part of it.
+const LISTS: &[&str] = &[
+    "default-targets",
+    "events-emit",
+    "exclude-record-types",
+    "exclude-target-net",
+    "gloo-namespace",
+    "managed-record-types",
+    "nat64-networks",
+    "service-type-filter",
+    "target-net-filter",
+    "zone-name-filter",
+];
+
+const DURATIONS: &[&str] = &[
+    "aws-batch-change-interval",
+    "aws-zones-cache-duration",
+    "batch-change-interval",
+    "kube-api-request-timeout",
+    "min-event-sync-interval",
+    "min-ttl",
+    "provider-cache-time",
+    "request-timeout",
+    "txt-cache-interval",
+];
+
+const NUMBERS: &[&str] = &[
+    "aws-api-retries",
+    "aws-batch-change-size",
+    "aws-batch-change-size-bytes",
+    "aws-batch-change-size-values",
+    "batch-change-size",
+    "kube-api-burst",
+    "kube-api-qps",
 ];
 
 /// An extra argument, taken apart.
@@ -90,17 +139,32 @@ impl<'a> Extra<'a> {
         self.check_value()
     }
 
+    /// What makes ExternalDNS exit, or do nothing without a word.
     fn check_value(&self) -> Result<(), String> {
-        let allowed: &[&str] = match self.name {
-            "log-level" => &["panic", "fatal", "error", "warning", "info", "debug", "trace"],
-            "log-format" => &["text", "json"],
-            _ => return Ok(()),
-        };
+        let Self { name, .. } = *self;
         let value = self.value.unwrap_or_default();
-        if allowed.contains(&value) {
-            return Ok(());
+        let expected = |what: &str| Err(format!("--extra-arg=--{name}={value}: expected {what}"));
+        if let Some((_, allowed)) = ENUMS.iter().find(|(flag, _)| *flag == name) {
+            if allowed.contains(&value) {
+                return Ok(());
+            }
+            let list = LISTS.contains(&name) && value.contains(',');
+            let each = if list { ", one each time the flag is given" } else { "" };
+            return expected(&format!("one of {}{each}", allowed.join(", ")));
         }
-        Err(format!("--extra-arg=--{}={value}: expected one of {}", self.name, allowed.join(", ")))
+        if LISTS.contains(&name) && value.contains(',') {
+            return expected("one value: the flag is given once for each");
+        }
+        if DURATIONS.contains(&name) && value != "0" && go_duration(value).is_none() {
+            return expected("a duration such as 30s or 5m");
+        }
+        if NUMBERS.contains(&name) && value.parse::<u32>().is_err() {
+            return expected("a number");
+        }
+        if ["kube-api-qps", "kube-api-burst"].contains(&name) && value.parse::<u32>() == Ok(0) {
+            return expected("a number above 0");
+        }
+        Ok(())
     }
 
     /// Switches as ExternalDNS takes them: `--events=true` would make it exit.

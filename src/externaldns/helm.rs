@@ -1,10 +1,15 @@
 //! Values for the Helm chart of ExternalDNS (1.22.0) that come to the same installation.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::rbac::{self, Rule};
 use super::settings::{Registry, Settings};
 use super::version::{NEWEST, image_tag};
+
+/// `logLevel` in the chart's schema.
+const LEVELS: [&str; 6] = ["panic", "debug", "info", "warning", "error", "fatal"];
 
 /// Flags that the chart has values for; the rest are its `extraArgs`.
 const IN_VALUES: &[&str] = &[
@@ -59,7 +64,7 @@ pub fn values(settings: &Settings, role_arn: Option<&str>) -> Value {
     let args = settings.args();
     let prefix = args.iter().find_map(|arg| arg.strip_prefix("--annotation-prefix=")).map(str::to_owned);
     optional(&mut set, "annotationPrefix", prefix.as_ref());
-    let types = settings.extra_all("managed-record-types");
+    let types = once(settings.extra_all("managed-record-types").into_iter().map(str::to_owned));
     if !types.is_empty() {
         set("managedRecordTypes", json!(types));
     }
@@ -72,7 +77,7 @@ pub fn values(settings: &Settings, role_arn: Option<&str>) -> Value {
         json!([{"name": "AWS_REGION", "value": settings.region}, {"name": "AWS_DEFAULT_REGION", "value": settings.region}]),
     );
     set("resources", json!({"requests": {"cpu": "50m", "memory": "50Mi"}, "limits": {"memory": "512Mi"}}));
-    let extra: Vec<String> = args.iter().filter(|arg| !in_values(arg)).map(|arg| escaped(arg)).collect();
+    let extra = once(args.iter().filter(|arg| !in_values(arg)).map(|arg| escaped(arg)));
     if !extra.is_empty() {
         set("extraArgs", json!(extra));
     }
@@ -81,6 +86,23 @@ pub fn values(settings: &Settings, role_arn: Option<&str>) -> Value {
         set("rbac", json!({"create": true, "additionalPermissions": permissions}));
     }
     Value::Object(values)
+}
+
+/// What the chart's schema refuses.
+///
+/// # Errors
+/// Names the argument.
+pub fn check(settings: &Settings) -> Result<(), String> {
+    match settings.extra("log-level").filter(|level| !LEVELS.contains(level)) {
+        Some(level) => Err(format!("--extra-arg=--log-level={level}: the chart takes {}", LEVELS.join(", "))),
+        None => Ok(()),
+    }
+}
+
+/// The chart's schema refuses a list that holds something twice.
+fn once(values: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    values.filter(|value| seen.insert(value.clone())).collect()
 }
 
 fn optional(set: &mut impl FnMut(&str, Value), key: &str, value: Option<&String>) {
@@ -101,7 +123,9 @@ fn service_account(settings: &Settings, role_arn: Option<&str>) -> Value {
 /// Repository and tag; a digest stays with the tag, as the chart joins the two with `:`.
 fn image(settings: &Settings) -> (String, String) {
     let Some(tag) = image_tag(&settings.image) else {
-        return (settings.image.clone(), settings.version.to_string());
+        let digest = settings.image.rsplit_once(':').filter(|(name, _)| name.contains('@'));
+        let (repository, tag) = digest.map_or((settings.image.as_str(), None), |(name, hash)| (name, Some(hash)));
+        return (repository.to_owned(), tag.map_or_else(|| settings.version.to_string(), str::to_owned));
     };
     let repository = settings.image.split('@').next().and_then(|name| name.strip_suffix(&format!(":{tag}")));
     let digest = settings.image.split_once('@').map(|(_, digest)| format!("@{digest}")).unwrap_or_default();
@@ -173,5 +197,33 @@ mod tests {
             values["serviceAccount"]["annotations"]["eks.amazonaws.com/role-arn"],
             "arn:aws:iam::111122223333:role/x"
         );
+    }
+
+    /// The chart joins repository and tag with `:`.
+    #[test]
+    fn a_digest_alone_is_cut_where_the_chart_joins() {
+        let mut settings = Settings::new("us-east-1", "c1");
+        settings.image = "mirror:5000/external-dns@sha256:ab".to_owned();
+        let image = json!({"repository": "mirror:5000/external-dns@sha256", "tag": "ab"});
+        assert_eq!(values(&settings, None)["image"], image);
+    }
+
+    #[test]
+    fn the_charts_schema_holds() {
+        let mut settings = Settings::new("us-east-1", "c1");
+        settings.extra_args = ["--managed-record-types=A", "--nat64-networks=64:ff9b::/96"]
+            .repeat(2)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let values = values(&settings, None);
+        assert_eq!(values["managedRecordTypes"], json!(["A"]));
+        assert_eq!(
+            values["extraArgs"].as_array().unwrap().iter().filter(|arg| arg.to_string().contains("nat64")).count(),
+            1
+        );
+        assert_eq!(check(&settings), Ok(()));
+        settings.extra_args = vec!["--log-level=trace".to_owned()];
+        assert!(check(&settings).unwrap_err().contains("the chart takes panic, debug"));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::config::check_token_expiration;
 use crate::plan::diff::escape;
 
 /// Lists that are sets of named things, by the field that names them ("patchMergeKey" in the types
@@ -40,6 +41,7 @@ pub fn apply(objects: &mut [Value], patches: &[Value]) -> Result<(), String> {
             ));
         };
         check_containers(object, patch)?;
+        check_annotations(patch)?;
         let before = object.clone();
         merge(object, patch, "");
         check_decided(&before, object)?;
@@ -113,6 +115,15 @@ fn check_containers(object: &Value, patch: &Value) -> Result<(), String> {
         .iter()
         .filter(|one| own.iter().any(|own| own["name"] == one["name"]))
         .try_for_each(check_container)
+}
+
+/// The webhook reads those of ServiceAccounts and of pods.
+fn check_annotations(patch: &Value) -> Result<(), String> {
+    let maps = ["/metadata/annotations", "/spec/template/metadata/annotations"].map(|path| patch.pointer(path));
+    let annotations = maps.into_iter().flatten().filter_map(Value::as_object).flatten();
+    annotations
+        .filter_map(|(key, value)| Some((key, value.as_str()?)))
+        .try_for_each(|(key, value)| check_token_expiration(key, value))
 }
 
 /// What ExternalDNS is told, and as whom it calls AWS, is what irsactl plans by: a patch would go round all that it
@@ -288,5 +299,16 @@ metadata: {labels: {team: dns}}
         }
         let role = "kind: ServiceAccount\nmetadata: {annotations: {eks.amazonaws.com/role-arn: x}}";
         assert!(patched(role).unwrap_err().contains("role-arn"));
+        let token = |place: &str, seconds: &str| {
+            patched(
+                &place.replace("TOKEN", &format!("annotations: {{eks.amazonaws.com/token-expiration: '{seconds}'}}")),
+            )
+        };
+        for place in
+            ["kind: ServiceAccount\nmetadata: {TOKEN}", "kind: Deployment\nspec: {template: {metadata: {TOKEN}}}"]
+        {
+            assert!(token(place, "100000").unwrap_err().contains("600 to 86400"), "{place}");
+            assert!(token(place, "3600").is_ok(), "{place}");
+        }
     }
 }

@@ -19,6 +19,7 @@ struct Requirement {
 enum Test {
     In(Vec<String>),
     NotIn(Vec<String>),
+    Not(String),
     Exists,
     Absent,
     Greater(i64),
@@ -42,9 +43,15 @@ impl Selector {
         })
     }
 
-    /// True if it compares numbers, which ExternalDNS takes for labels and refuses for annotations.
-    pub fn compares_numbers(&self) -> bool {
-        self.0.iter().any(|requirement| matches!(requirement.test, Test::Greater(_) | Test::Less(_)))
+    /// The operator that an annotation filter can't have: ExternalDNS makes a `LabelSelector` of it, which knows only
+    /// `=`, `==`, `in`, `notin` and whether the key is there.
+    pub fn beyond_annotations(&self) -> Option<&'static str> {
+        self.0.iter().find_map(|requirement| match requirement.test {
+            Test::Greater(_) => Some(">"),
+            Test::Less(_) => Some("<"),
+            Test::Not(_) => Some("!="),
+            _ => None,
+        })
     }
 
     /// The keys that it looks at.
@@ -59,6 +66,7 @@ impl Test {
         match self {
             Self::In(values) => value.is_some_and(|value| values.iter().any(|wanted| wanted == value)),
             Self::NotIn(values) => value.is_none_or(|value| values.iter().all(|unwanted| unwanted != value)),
+            Self::Not(unwanted) => value != Some(unwanted.as_str()),
             Self::Exists => value.is_some(),
             Self::Absent => value.is_none(),
             Self::Greater(than) => number().is_some_and(|number| number > *than),
@@ -114,7 +122,7 @@ impl Requirement {
         for operator in ["!=", "==", "=", ">", "<"] {
             if let Some((key, value)) = text.split_once(operator) {
                 let wanted = match operator {
-                    "!=" => Test::NotIn(one(value)),
+                    "!=" => Test::Not(value.trim().to_owned()),
                     ">" => Test::Greater(number(value)?),
                     "<" => Test::Less(number(value)?),
                     _ => Test::In(one(value)),
@@ -129,6 +137,7 @@ impl Requirement {
         let key = key.trim();
         let values: &[String] = match &wanted {
             Test::In(values) | Test::NotIn(values) => values,
+            Test::Not(value) => std::slice::from_ref(value),
             _ => &[],
         };
         if !is_label_key(key) || !values.iter().all(|value| is_label_value(value)) {

@@ -380,8 +380,8 @@ impl Settings {
         };
         selector("label-filter", &self.label_filter)?;
         let annotations = selector("annotation-filter", &self.annotation_filter)?;
-        if annotations.compares_numbers() {
-            return Err("--annotation-filter: ExternalDNS takes no > and < for annotations".to_owned());
+        if let Some(operator) = annotations.beyond_annotations() {
+            return Err(format!("--annotation-filter: ExternalDNS takes no {operator} for annotations"));
         }
         if !self.ingress_classes.is_empty() && annotations.keys().any(|key| key == "kubernetes.io/ingress.class") {
             return Err("--ingress-class and an --annotation-filter on kubernetes.io/ingress.class exclude each other"
@@ -416,6 +416,9 @@ impl Settings {
         }
         for affix in [&prefix, &suffix].into_iter().flatten() {
             check_affix(affix)?;
+            if self.mapper().txt_name("a.example.com", "A").split('.').any(|label| label.len() > 63) {
+                return Err(format!("`{affix}` makes labels longer than the 63 characters of DNS"));
+            }
         }
         if suffix.is_some_and(|suffix| suffix.contains('.')) && !self.version.supports(Feature::DottedSuffix) {
             return Err(format!(
@@ -442,7 +445,8 @@ impl Settings {
         let Self { version, legacy_annotations, annotation_prefix, .. } = self;
         let prefix = annotation_prefix.as_deref();
         if prefix.is_some_and(|prefix| !prefix.ends_with('/') || prefix.len() < 2) {
-            return Err(format!("annotation prefix `{}` must end with '/'", prefix.unwrap_or_default()));
+            let prefix = prefix.unwrap_or_default();
+            return Err(format!("annotation prefix `{prefix}`: expected a domain; it must end with '/'"));
         }
         if prefix.is_some_and(|prefix| prefix != LEGACY_PREFIX) {
             flags::check("annotation-prefix", *version)?;
@@ -476,6 +480,7 @@ impl Settings {
         if self.partition.is_gov() {
             self.check_gov(warnings)?;
         }
+        self.check_cname()?;
         if !WITH_ALIAS.contains(&self.partition.as_str()) {
             warnings.push(format!(
                 "ExternalDNS doesn't know the load balancers of partition {}: they get CNAME instead of ALIAS records",
@@ -500,22 +505,40 @@ impl Settings {
         if off || !self.prefer_cname {
             return Err("AWS GovCloud has no ALIAS records to load balancers: it needs --aws-prefer-cname".to_owned());
         }
-        let affix = [&self.txt_prefix, &self.txt_suffix].into_iter().flatten().any(|text| !text.is_empty());
-        if affix || self.registry == Registry::Noop {
-            return Ok(());
-        }
-        if self.version.supports(Feature::LegacyTxt) {
-            return Err(format!(
-                "AWS GovCloud needs --txt-prefix, such as {APEX_TXT_PREFIX}: ExternalDNS {} writes a TXT record of the \
-                 CNAME's name, which Route53 refuses",
+        if !self.has_affix() && self.registry == Registry::Txt && !self.version.supports(Feature::LegacyTxt) {
+            warnings.push(format!(
+                "no --txt-prefix, which ExternalDNS asks for in AWS GovCloud: {} works without, an older one doesn't",
                 self.version
             ));
         }
-        warnings.push(format!(
-            "no --txt-prefix, which ExternalDNS asks for in AWS GovCloud: {} works without, an older one doesn't",
-            self.version
-        ));
         Ok(())
+    }
+
+    fn has_affix(&self) -> bool {
+        [&self.txt_prefix, &self.txt_suffix].into_iter().flatten().any(|text| !text.is_empty())
+    }
+
+    /// Where all records are CNAME records, TXT records of the same name can't be.
+    fn check_cname(&self) -> Result<(), String> {
+        let same_name =
+            self.registry == Registry::Txt && !self.has_affix() && self.version.supports(Feature::LegacyTxt);
+        if !same_name || self.extra_switch("txt-new-format-only") {
+            return Ok(());
+        }
+        let why = if self.partition.is_gov() {
+            "AWS GovCloud".to_owned()
+        } else if !WITH_ALIAS.contains(&self.partition.as_str()) {
+            format!("partition {}", self.partition)
+        } else if self.prefer_cname || self.extra_switch("aws-prefer-cname") {
+            "--aws-prefer-cname".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(format!(
+            "{why} needs --txt-prefix, such as {APEX_TXT_PREFIX}: ExternalDNS {} writes a TXT record of the CNAME's \
+             name, which Route53 refuses",
+            self.version
+        ))
     }
 
     fn check_extra_args(&self, warnings: &mut Vec<String>) -> Result<(), String> {
@@ -654,9 +677,6 @@ fn check_affix(affix: &str) -> Result<(), String> {
     let valid = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !plain.chars().all(valid) || plain.contains("..") {
         return Err(format!("`{affix}` can't be a part of a DNS name"));
-    }
-    if plain.split('.').any(|label| label.len() > 62) {
-        return Err(format!("`{affix}` makes labels longer than the 63 characters of DNS"));
     }
     Ok(())
 }
@@ -931,7 +951,11 @@ mod tests {
     #[test]
     fn filters_that_exclude_each_other() {
         assert!(refusal(|s| s.label_filter = some("a b")).contains("--label-filter"));
-        assert!(refusal(|s| s.annotation_filter = some("a>3")).contains("> and <"));
+        for (filter, operator) in [("a>3", "no >"), ("a<3", "no <"), ("team!=b", "no !="), ("x,team!=", "no !=")] {
+            assert!(refusal(|s| s.annotation_filter = some(filter)).contains(operator), "{filter}");
+        }
+        assert!(warnings(|s| s.annotation_filter = some("a in (b),!c,d notin (e)")).is_empty());
+        assert!(warnings(|s| s.label_filter = some("team!=b,a>3")).is_empty());
         let classes = refusal(|s| {
             s.ingress_classes = vec!["alb".to_owned()];
             s.annotation_filter = some("kubernetes.io/ingress.class in (alb)");
@@ -950,6 +974,38 @@ mod tests {
         assert!(refusal(|s| s.assume_role = some("arn:aws-us-gov:iam::111122223333:role/x")).contains("partition"));
         assert!(refusal(|s| s.assume_role = some("external-dns")).contains("not the ARN"));
         assert!(refusal(|s| s.assume_role_external_id = some("x")).contains("needs --aws-assume-role"));
+    }
+
+    #[test]
+    fn records_that_are_all_cname_need_txt_records_of_other_names() {
+        let cname = |s: &mut Settings| s.prefer_cname = true;
+        assert!(refusal_of("0.17.0", cname).contains("--aws-prefer-cname needs --txt-prefix"));
+        let iso = |s: &mut Settings| s.partition = Partition::of_region("us-iso-east-1");
+        assert!(refusal_of("0.15.1", iso).contains("partition aws-iso needs --txt-prefix"));
+        let fine = |version: &str, change: &dyn Fn(&mut Settings)| {
+            let mut settings = settings(version);
+            cname(&mut settings);
+            change(&mut settings);
+            settings.validate().unwrap()
+        };
+        fine("0.18.0", &|_| ());
+        fine("0.17.0", &|s| s.txt_prefix = some("txt."));
+        fine("0.17.0", &|s| s.extra_args = vec!["--txt-new-format-only".to_owned()]);
+        fine("0.17.0", &|s| s.registry = Registry::Noop);
+    }
+
+    #[test]
+    fn txt_names_have_room_for_a_host() {
+        for (length, fits) in [(60, true), (61, false)] {
+            let settings = |affix: String| {
+                let prefix = Settings { txt_prefix: Some(affix.clone()), ..settings("0.23.0") };
+                [prefix, Settings { txt_suffix: Some(affix), ..settings("0.23.0") }]
+            };
+            for settings in settings("x".repeat(length)) {
+                assert_eq!(settings.validate().is_ok(), fits, "{length}");
+            }
+        }
+        assert!(warnings(|s| s.txt_prefix = Some(format!("{}.", "x".repeat(63)))).is_empty());
     }
 
     #[test]
@@ -1014,6 +1070,31 @@ mod tests {
     #[test]
     fn extra_arguments_are_checked() {
         let extra = |text: &str| refusal(|s| s.extra_args = vec![text.to_owned()]);
+        for value in [
+            "--kube-api-qps=0",
+            "--kube-api-burst=0",
+            "--compatibility=foo",
+            "--aws-api-retries=abc",
+            "--txt-cache-interval=5",
+            "--min-ttl=60",
+            "--managed-record-types=A,CNAME",
+            "--managed-record-types=a",
+            "--exclude-record-types=A,AAAA",
+            "--service-type-filter=LoadBalancer,NodePort",
+            "--default-targets=a,b",
+        ] {
+            assert!(extra(value).contains("expected "), "{value}");
+        }
+        for value in [
+            "--kube-api-qps=20",
+            "--aws-zones-cache-duration=1h",
+            "--txt-cache-interval=0",
+            "--managed-record-types=TXT",
+            "--fqdn-template={{.Name}}.a,{{.Name}}.b",
+            "--aws-zone-tags=team=a,b",
+        ] {
+            assert!(warnings(|s| s.extra_args = vec![value.to_owned()]).is_empty(), "{value}");
+        }
         for (text, part) in [
             ("--domain-filter=example.com", "use --domain-filter"),
             ("--no-enable-legacy-annotation-prefix", "use --legacy-annotations"),

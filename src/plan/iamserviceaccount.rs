@@ -23,6 +23,9 @@ pub const ROLE_OUTPUT: &str = template::ROLE;
 pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
 /// The annotation that gives the pods' tokens another audience (amazon-eks-pod-identity-webhook).
 pub const AUDIENCE_ANNOTATION: &str = "eks.amazonaws.com/audience";
+
+/// How many seconds the pod identity webhook lets a pod's token live.
+pub const TOKEN_EXPIRATION: &str = "eks.amazonaws.com/token-expiration";
 /// The label by which tools know what they made.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 

@@ -151,6 +151,31 @@ fn k20_render_manifest_needs_no_network() {
 }
 
 #[test]
+fn rendering_takes_the_region_from_the_environment_without_credentials() {
+    for variable in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+        let line = format!("render manifest --role-arn {ROLE} --txt-owner-id x");
+        let mut command = irsactl(line.split_whitespace());
+        let run = Run::of(command.env(variable, "eu-north-1")).ok();
+        assert!(run.stdout.contains("eu-north-1") && run.stderr.is_empty(), "{run:?}");
+    }
+    let line = format!("render manifest --cluster c --region us-west-2 --role-arn {ROLE}");
+    run(&line).ok().says(&["note: the owner id", "account 111122223333", "--account-id"]);
+    assert_eq!(run(&format!("{line} --account-id 111122223333")).ok().stderr, "");
+}
+
+/// A Namespace that every cluster has would be taken for irsactl's own.
+#[test]
+fn rendered_manifests_make_no_namespace_of_kubernetes() {
+    let kinds = |namespace: &str| {
+        let line =
+            format!("render manifest --txt-owner-id x --region us-west-2 --role-arn {ROLE} --namespace {namespace}");
+        documents(&run(&line).ok().stdout).iter().map(|object| object["kind"].clone()).collect::<Vec<_>>()
+    };
+    assert!(!kinds("kube-system").contains(&json!("Namespace")));
+    assert!(kinds("dns").contains(&json!("Namespace")));
+}
+
+#[test]
 fn k23_lists_take_commas_and_repetition() {
     let line = format!(
         "render manifest --cluster c --region us-west-2 --role-arn {ROLE} --domain-filter a.com,b.com --domain-filter c.com"
@@ -185,6 +210,15 @@ fn wrong_usage_is_refused_before_any_call() {
         ),
         ("install external-dns --cluster c --extra-arg=--txt-owner-id=x", "--txt-owner-id"),
         ("install external-dns --cluster c --patch /nonexistent", "/nonexistent"),
+        ("install external-dns --cluster c --annotation-filter team!=b", "no !="),
+        ("install external-dns --cluster c --aws-prefer-cname --extra-arg=--no-aws-prefer-cname", "exclude each other"),
+        ("install external-dns --cluster c --extra-arg=--managed-record-types=A,CNAME", "one of A, AAAA, CNAME"),
+        ("render helm-values --role-arn arn:aws:iam::111122223333:role/x --patch p.yaml", "--patch"),
+        (
+            "create iamserviceaccount --cluster c --name x --attach-policy-arn arn:aws:iam::aws:policy/x \
+             --annotations eks.amazonaws.com/token-expiration=100000",
+            "600 to 86400",
+        ),
         ("install external-dns --cluster c --region nowhere", "--region"),
         ("install external-dns --cluster c --timeout soon", "--timeout"),
         ("install external-dns --cluster c --tags novalue", "--tags"),

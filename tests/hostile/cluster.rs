@@ -132,7 +132,7 @@ fn any_arguments_are_read() {
             let _ = (args.get(flag), args.all(flag), args.bool(flag));
         }
         if let Ok(selector) = Selector::parse(&word) {
-            let _ = (selector.matches(None), selector.keys().count(), selector.compares_numbers());
+            let _ = (selector.matches(None), selector.keys().count(), selector.beyond_annotations());
         }
         let mut settings = Settings::new(&word, &word);
         settings.domain_filters.push(word);

@@ -38,7 +38,7 @@ pub(crate) fn settings(args: &cli::Settings, facts: &Facts<'_>) -> Result<(Setti
         inherit(&mut settings, installed, &named(args));
     }
     settings.suit_partition(facts.installed.is_some_and(|installed| installed.registry != Registry::Noop.as_str()));
-    let mut warnings = settings.validate().map_err(Error::usage)?;
+    let warnings = settings.validate().map_err(Error::usage)?;
     if let Some(minor) = facts.kubernetes_minor {
         let supported = settings.version.check_kubernetes(minor);
         supported.map_err(|e| {
@@ -46,7 +46,6 @@ pub(crate) fn settings(args: &cli::Settings, facts: &Facts<'_>) -> Result<(Setti
                 .hint(format!("leave --external-dns-version and --image out: irsactl then installs {NEWEST}"))
         })?;
     }
-    warnings.extend(settings.version.warning());
     Ok((settings, warnings))
 }
 
@@ -91,6 +90,10 @@ pub(crate) fn patches(files: &[PathBuf]) -> Result<Vec<Value>> {
 
 fn build(args: &cli::Settings, facts: &Facts<'_>) -> Result<Settings> {
     let (version, image) = version_and_image(args)?;
+    let off = |arg: &String| ["--no-aws-prefer-cname", "--aws-prefer-cname=false"].contains(&arg.as_str());
+    if let Some(off) = args.extra_arg.iter().find(|arg| off(arg)).filter(|_| args.aws_prefer_cname) {
+        return Err(Error::usage(format!("--aws-prefer-cname and --extra-arg={off} exclude each other")));
+    }
     Ok(Settings {
         name: args.name.clone(),
         namespace: args.namespace.clone(),
