@@ -209,7 +209,8 @@ fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {
         let cancel = CancellationToken::new();
         // Heard before anything is read or called: a task of its own may begin later than that.
         if let Ok(signals) = Signals::hear() {
-            tokio::spawn(watch_signals(signals, cancel.clone(), ui.clone()));
+            let renders = matches!(cli.command, Command::Render(_));
+            tokio::spawn(watch_signals(signals, renders, cancel.clone(), ui.clone()));
         }
         let wait = Wait::new(cancel, timeout(&cli.command));
         tokio::spawn(watch_inputs(wait.clone(), ui.clone()));
@@ -264,11 +265,12 @@ impl Signals {
     }
 }
 
-/// The first signal ends the run between calls, the second at once.
-async fn watch_signals(mut signals: Signals, cancel: CancellationToken, ui: Ui) {
+/// The first signal ends the run between calls, the second at once; and so does the first where it `renders`, which
+/// changes nothing.
+async fn watch_signals(mut signals: Signals, renders: bool, cancel: CancellationToken, ui: Ui) {
     loop {
         signals.next().await;
-        if cancel.is_cancelled() || files::is_reading() {
+        if renders || cancel.is_cancelled() || files::is_reading() {
             leave(&ui, &wait::interrupted());
         }
         ui.say("interrupted: stopping after the calls under way; once more stops at once");

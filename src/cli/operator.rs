@@ -15,6 +15,9 @@ use crate::iam::arn::Partition;
 Statements and roles whose names have `Optional` in them only inform: without them, commands go on, and say what they \
 can't read.
 
+Roles, policies and a role for CloudFormation that have names of their own are covered where the flags of COMMAND name \
+them.
+
 Examples:
   # Everything, anywhere in the account
   irsactl render operator-policy
@@ -110,7 +113,8 @@ impl Subcommand for Words {
         command.defer(|command| {
             let whole = super::Command::augment_subcommands(Command::new("irsactl"));
             let parts = whole.get_subcommands().filter(|it| takes_part(it)).cloned();
-            command.subcommands(parts.map(|it| relaxed(if it.get_name() == "render" { without_this(&it) } else { it })))
+            let parts = parts.map(|it| if it.get_name() == "render" { without_this(&it) } else { it });
+            command.subcommands(parts.map(|it| relaxed(with_names(it))))
         })
     }
 
@@ -134,6 +138,25 @@ fn without_this(render: &Command) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(render.get_subcommands().filter(|it| takes_part(it)).cloned())
+}
+
+/// Commands find out by themselves what a service account was made with: the rights for it need its names.
+fn with_names(command: Command) -> Command {
+    let name = |id: &'static str, flag: &'static str, help: &'static str| {
+        Arg::new(id).long(flag).value_name("NAME").help(help).value_parser(values::role_name)
+    };
+    let role = || {
+        let path = Arg::new("role_path").long("role-path").value_name("PATH").value_parser(values::iam_path);
+        [name("role_name", "role-name", "Name that the role was given"), path.help("Path that the role was given")]
+    };
+    match command.get_name() {
+        "update" | "delete" => command.mut_subcommand("iamserviceaccount", |it| it.args(role())),
+        "uninstall" => command.mut_subcommand("external-dns", |it| {
+            let policy = name("policy_name", "policy-name", "Name that the policy was given");
+            it.args(role()).arg(policy.value_parser(values::policy_name))
+        }),
+        _ => command,
+    }
 }
 
 /// The command without anything that must be given.

@@ -105,6 +105,12 @@ fn needs(words: &Words, config: Option<&ClusterConfig>, place: &Place) -> Result
         Task::CreatePolicy => {
             Flags { policy: words.value("name").cloned(), zones: words.values("zone_id_filter"), ..Flags::default() }
         }
+        // What the file doesn't name isn't known.
+        Task::DeleteServiceAccount if words.is_set("only_missing") => Flags {
+            cfn_role: words.value("cfn_role_arn").cloned(),
+            detach_foreign: words.is_set("detach_foreign_policies"),
+            ..Flags::default()
+        },
         Task::CreateServiceAccount | Task::UpdateServiceAccount | Task::DeleteServiceAccount => {
             let entries = match config {
                 Some(config) => selected(words, config)?,
@@ -113,7 +119,7 @@ fn needs(words: &Words, config: Option<&ClusterConfig>, place: &Place) -> Result
             entries_need(task, words, config.is_some(), &entries, place)
         }
         Task::GetServiceAccount | Task::VerifyServiceAccount => {
-            Flags { service_accounts: one.clone(), stacks: one, ..Flags::default() }
+            Flags { service_accounts: one.clone(), stacks: one, live: live(words), ..Flags::default() }
         }
         Task::GetDnsRecords => {
             let cluster = place.cluster != "*";
@@ -122,10 +128,13 @@ fn needs(words: &Words, config: Option<&ClusterConfig>, place: &Place) -> Result
         Task::Install => install(words, place)?,
         Task::Uninstall => {
             let kubernetes = !words.is_set("aws_only");
-            Flags { service_accounts: one.clone(), stacks: one, kubernetes, ..Flags::default() }
+            let role = RoleName { name: words.value("role_name").cloned(), path: words.value("role_path").cloned() };
+            let policy = words.value("policy_name").map_or(Flags::default().policy, |name| Some(format!("{name}*")));
+            let roles = BTreeSet::from([role]);
+            Flags { roles, policy, service_accounts: one.clone(), stacks: one, kubernetes, ..Flags::default() }
         }
         // Which ServiceAccount an installation of others has isn't known.
-        Task::VerifyExternalDns => Flags { service_accounts: one, ..Flags::default() },
+        Task::VerifyExternalDns => Flags { service_accounts: one, live: live(words), ..Flags::default() },
         Task::RenderRole => {
             let known = words.value("oidc_issuer").is_some() && words.value("account_id").is_some();
             Flags { cluster: !known, ..Flags::default() }
@@ -135,6 +144,11 @@ fn needs(words: &Words, config: Option<&ClusterConfig>, place: &Place) -> Result
         }
     };
     Ok((task, flags))
+}
+
+/// `--live`, which not all commands have.
+fn live(words: &Words) -> bool {
+    words.flags.try_get_one::<bool>("live").ok().flatten().is_none_or(|live| *live)
 }
 
 /// `NAME` or `--name NAME`.
@@ -186,8 +200,7 @@ fn entries_need(task: Task, words: &Words, file: bool, entries: &[Entry], place:
     let told = task == Task::CreateServiceAccount && (file || inline || own.is_empty() || !attached.is_empty());
     let path = words.value("role_path").cloned();
     let identity = |entry: &Entry| (entry.namespace.clone(), entry.name.clone());
-    let only_missing = words.is_set("only_missing");
-    let known = !only_missing && entries.iter().all(|entry| !entry.name.is_empty());
+    let known = entries.iter().all(|entry| !entry.name.is_empty());
     let role = |entry: &&Entry| RoleName { name: entry.role_name.clone(), path: path.clone() };
     Flags {
         roles: own.iter().map(role).collect(),
@@ -200,7 +213,7 @@ fn entries_need(task: Task, words: &Words, file: bool, entries: &[Entry], place:
         cfn_role: words.value("cfn_role_arn").cloned(),
         policy: None,
         detach_foreign: words.is_set("detach_foreign_policies"),
-        only_missing,
+        only_missing: false,
         kubernetes: in_cluster.clone().next().is_some(),
         service_accounts: in_cluster.map(identity).collect(),
         stacks: entries.iter().filter(|_| known).map(identity).collect(),

@@ -6,8 +6,8 @@ use serde_json::Value;
 pub const HIDDEN: &str = "(hidden)";
 
 /// How the names of flags end that ExternalDNS doesn't log (`secure` in its configuration), whatever the provider:
-/// `--txt-encrypt-aes-key`, `--pdns-api-key`, `--rfc2136-tsig-secret`, …
-const ENDINGS: [&str; 4] = ["key", "password", "secret", "token"];
+/// `--txt-encrypt-aes-key`, `--pdns-api-key`, `--rfc2136-tsig-secret`, …; and what variables of sidecars are called.
+const ENDINGS: [&str; 6] = ["key", "pass", "passwd", "password", "secret", "token"];
 
 /// True for a flag, or a variable in its place, whose value isn't shown.
 pub fn is_secret(name: &str) -> bool {
@@ -23,7 +23,7 @@ pub fn shown(field: &str, value: &Value) -> Value {
 
 fn without_secrets(value: &Value) -> Value {
     match value {
-        Value::String(text) => words(text).into(),
+        Value::String(text) => without_login(&words(text)).into(),
         Value::Array(items) => list(items),
         Value::Object(fields) => {
             let secret = fields.get("name").and_then(Value::as_str).is_some_and(is_secret);
@@ -34,6 +34,16 @@ fn without_secrets(value: &Value) -> Value {
             fields.iter().map(|(key, value)| (key.clone(), shown(key, value))).collect()
         }
         other => other.clone(),
+    }
+}
+
+/// The address of a proxy may have a name and a password in it.
+fn without_login(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let host = rest.find(['/', '?', '#', ' ']).unwrap_or(rest.len());
+    match rest[..host].rfind('@') {
+        Some(at) => format!("{scheme}://{HIDDEN}{}", without_login(&rest[at..])),
+        None => format!("{scheme}://{}", without_login(rest)),
     }
 }
 
@@ -95,6 +105,15 @@ mod tests {
                 json!({"name": name, "valueFrom": {"secretKeyRef": {"name": "key", "key": "key"}}}),
             ),
             (json!(["--domain-filter=a", 1, null]), json!(["--domain-filter=a", 1, null])),
+            (
+                json!({"name": "HTTPS_PROXY", "value": "http://me:SECRET@proxy:3128"}),
+                json!({"name": "HTTPS_PROXY", "value": "http://(hidden)@proxy:3128"}),
+            ),
+            (
+                json!(["--a=http://x/@y", "http://a:S@b,https://c:S@d/e"]),
+                json!(["--a=http://x/@y", "http://(hidden)@b,https://(hidden)@d/e"]),
+            ),
+            (json!({"name": "DB_PASS", "value": "SECRET"}), json!({"name": "DB_PASS", "value": "(hidden)"})),
         ] {
             assert_eq!(shown("spec", &value), expected);
         }

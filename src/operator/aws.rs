@@ -203,7 +203,7 @@ fn parts(task: Task, flags: &Flags) -> Vec<Part> {
             [READ_POLICY, MAKE_POLICY, POLICY_USERS, FORESEE].into_iter().chain(zones).collect()
         }
         Task::CreateServiceAccount => {
-            let provider = [CLUSTER, READ_PROVIDER, MAKE_PROVIDER, MARK_CLUSTER];
+            let provider = [CLUSTER, READ_PROVIDER, MAKE_PROVIDER, MARK_CLUSTER, FORESEE];
             let parts = provider.into_iter().chain(entry).chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags));
             parts.chain(listings).collect()
         }
@@ -255,13 +255,14 @@ fn chain() -> [Part; 7] {
 }
 
 fn install(flags: &Flags) -> Vec<Part> {
-    let mut parts = vec![CLUSTER, READ_PROVIDER, MAKE_PROVIDER, MARK_CLUSTER, READ_STACKS, READ_ROLES, LIST_INLINE];
+    let mut parts = vec![CLUSTER, READ_PROVIDER, MAKE_PROVIDER, MARK_CLUSTER, FORESEE];
+    parts.extend([READ_STACKS, READ_ROLES, LIST_INLINE]);
     if flags.policy.is_some() {
         parts.extend([READ_POLICY, MAKE_POLICY, POLICY_USERS]);
     }
     parts.extend(given(flags, SEE_GIVEN));
     parts.extend(make_roles(flags));
-    parts.extend([ASSOCIATIONS, ADDON]);
+    parts.extend([ASSOCIATIONS, ASSOCIATION, ADDON]);
     if !flags.elsewhere {
         parts.push(LIST_ZONES);
         parts.extend(flags.kubernetes.then_some(SEE_RECORDS));
@@ -309,9 +310,16 @@ fn remove_roles(flags: &Flags) -> Vec<Part> {
 /// IAM takes, it is about all of the cluster.
 ///
 /// # Errors
-/// An ARN of another partition.
+/// An ARN of another partition, and roles and policies that are too many to be named in one policy.
 pub fn policy(tasks: &[(Task, &Flags)], place: &Place) -> Result<PolicyDocument, String> {
     let length = |flags: &Flags| place.stacks(flags).iter().map(|name| ARN + name.len()).sum::<usize>();
+    let named = |flags: &Flags| flags.roles.len() + flags.foreign_roles.len() + distinct(flags.attached.as_ref());
+    // Roles and policies of any names can't be allowed in their place: that would be every role of the account.
+    let too_long =
+        || format!("it would be longer than the {LONGEST} characters of an IAM policy: name fewer at a time");
+    if tasks.iter().any(|(_, flags)| named(flags) * SHORTEST_ARN > LONGEST) {
+        return Err(too_long());
+    }
     if tasks.iter().all(|(_, flags)| length(flags) <= LONGEST) {
         let narrow = document(tasks, place)?;
         if narrow.to_json().len() <= LONGEST {
@@ -320,7 +328,12 @@ pub fn policy(tasks: &[(Task, &Flags)], place: &Place) -> Result<PolicyDocument,
     }
     let wide: Vec<_> =
         tasks.iter().map(|(task, flags)| (*task, Flags { stacks: Vec::new(), ..(*flags).clone() })).collect();
-    document(&wide.iter().map(|(task, flags)| (*task, flags)).collect::<Vec<_>>(), place)
+    let wide = document(&wide.iter().map(|(task, flags)| (*task, flags)).collect::<Vec<_>>(), place)?;
+    if wide.to_json().len() > LONGEST { Err(too_long()) } else { Ok(wide) }
+}
+
+fn distinct(all: Option<&Vec<String>>) -> usize {
+    all.into_iter().flatten().collect::<BTreeSet<_>>().len()
 }
 
 fn document(tasks: &[(Task, &Flags)], place: &Place) -> Result<PolicyDocument, String> {
@@ -345,6 +358,9 @@ fn document(tasks: &[(Task, &Flags)], place: &Place) -> Result<PolicyDocument, S
 
 /// The most characters of a managed policy ("IAM and AWS STS quotas").
 const LONGEST: usize = 6144;
+
+/// No role or policy takes fewer characters in a policy: `"arn:aws:iam::*:role/x",`.
+const SHORTEST_ARN: usize = 23;
 
 /// About so many characters of a stack's ARN come before its name.
 const ARN: usize = 50;
@@ -702,6 +718,19 @@ mod tests {
         assert!(named(1).contains("-apps-web-0/*") && named(1).len() <= LONGEST, "{}", named(1).len());
         assert!(!named(40).contains("-apps-web-1") && named(40).len() <= LONGEST, "{}", named(40).len());
         assert_eq!(named(100_000), named(40));
+    }
+
+    #[test]
+    fn names_that_one_policy_cannot_hold_are_refused() {
+        let named = |count: usize| {
+            let role = |n: usize| RoleName { name: Some(format!("role-of-some-length-{n}")), path: None };
+            let roles = (0..count).map(role).collect();
+            policy(&[(Task::CreateServiceAccount, &Flags { roles, ..Flags::default() })], &here())
+        };
+        assert!(named(3).unwrap().to_json().len() <= LONGEST);
+        for count in [100, 100_000] {
+            assert!(named(count).unwrap_err().contains("6144 characters"), "{count}");
+        }
     }
 
     #[test]

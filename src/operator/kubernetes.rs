@@ -64,13 +64,22 @@ impl Right {
         Self { optional: true, ..self }
     }
 
+    /// True where only the verbs differ.
+    fn is_about_the_same(&self, other: &Self) -> bool {
+        let kind = (&self.group, &self.resource) == (&other.group, &other.resource);
+        kind && (&self.namespace, self.optional) == (&other.namespace, other.optional) && self.names == other.names
+    }
+
     /// True where the other grants a verb of this one as well.
     fn is_granted_by(&self, other: &Self, verb: &str) -> bool {
-        let place = other.namespace.is_none() || other.namespace == self.namespace;
-        let names =
-            other.names.is_empty() || (!self.names.is_empty() && self.names.iter().all(|it| other.names.contains(it)));
-        let what = (&other.group, &other.resource) == (&self.group, &self.resource);
-        what && place && names && other.verbs.contains(&verb) && (self.optional || !other.optional)
+        let names = || {
+            other.names.is_empty() || (!self.names.is_empty() && self.names.iter().all(|it| other.names.contains(it)))
+        };
+        (&other.resource, &other.group) == (&self.resource, &self.group)
+            && (other.namespace.is_none() || other.namespace == self.namespace)
+            && other.verbs.contains(&verb)
+            && (self.optional || !other.optional)
+            && names()
     }
 
     fn to_value(&self) -> Value {
@@ -114,29 +123,32 @@ fn rights(task: Task, flags: &Flags) -> Vec<Right> {
         return Vec::new();
     }
     let accounts = accounts(flags);
-    let each = |rights: fn(&Accounts<'_>) -> Vec<Right>| accounts.iter().flat_map(rights).collect::<Vec<_>>();
+    let each = |rights: &dyn Fn(&Accounts<'_>) -> Vec<Right>| accounts.iter().flat_map(rights).collect::<Vec<_>>();
     match task {
         // They ask AWS only.
         Task::AssociateProvider | Task::CreatePolicy | Task::RenderRole | Task::RenderManifest => Vec::new(),
         Task::CreateServiceAccount | Task::UpdateServiceAccount => {
-            let rights = each(|it| {
+            let rights = each(&|it| {
                 vec![it.namespaces(), it.right(&Kind::SERVICE_ACCOUNT, &["get", "create", "patch"]), it.new_namespace()]
             });
             rights.into_iter().chain(listings(flags)).collect()
         }
         Task::DeleteServiceAccount => {
             let rights =
-                each(|it| vec![it.namespaces(), it.right(&Kind::SERVICE_ACCOUNT, &["get", "patch", "delete"])]);
+                each(&|it| vec![it.namespaces(), it.right(&Kind::SERVICE_ACCOUNT, &["get", "patch", "delete"])]);
             rights.into_iter().chain(listings(flags)).collect()
         }
-        Task::GetServiceAccount => each(|it| match it.names.as_slice() {
+        Task::GetServiceAccount => each(&|it| match it.names.as_slice() {
             [] => vec![right(&Kind::SERVICE_ACCOUNT, &["get", "list"]).within(it.namespace).optional()],
             _ => vec![it.right(&Kind::SERVICE_ACCOUNT, &["get"]).optional()],
         }),
         Task::GetDnsRecords if !flags.cluster => Vec::new(),
-        Task::GetDnsRecords => each(|it| vec![it.right(&Kind::DEPLOYMENT, &["get"])]),
+        // Which installations there are is told where the one that is meant isn't found.
+        Task::GetDnsRecords => {
+            each(&|it| vec![it.right(&Kind::DEPLOYMENT, &["get"]), right(&Kind::DEPLOYMENT, &["list"]).optional()])
+        }
         Task::Install => accounts.iter().flat_map(|it| install(it, flags)).collect(),
-        Task::Uninstall => each(|it| {
+        Task::Uninstall => each(&|it| {
             vec![
                 it.namespaces(),
                 right(&Kind::DEPLOYMENT, &["list"]),
@@ -147,7 +159,7 @@ fn rights(task: Task, flags: &Flags) -> Vec<Right> {
                 right(&Kind::POD, &["list"]).within(it.namespace),
             ]
         }),
-        Task::VerifyExternalDns => each(|it| {
+        Task::VerifyExternalDns => each(&|it| {
             let asked = [
                 right(&Kind::DEPLOYMENT, &["list"]),
                 right(&Kind::NAMESPACE, &["list"]),
@@ -158,11 +170,11 @@ fn rights(task: Task, flags: &Flags) -> Vec<Right> {
             ];
             let custom =
                 CUSTOM.iter().map(|(group, kind, plural)| right(&Kind::namespaced(group, "", kind, plural), &["list"]));
-            it.chain().into_iter().chain(asked).chain(custom).map(Right::optional).collect()
+            it.chain(flags).into_iter().chain(asked).chain(custom).map(Right::optional).collect()
         }),
-        Task::VerifyServiceAccount => each(|it| {
+        Task::VerifyServiceAccount => each(&|it| {
             let all = it.names.is_empty().then(|| right(&Kind::SERVICE_ACCOUNT, &["list"]).within(it.namespace));
-            it.chain().into_iter().chain(all).map(Right::optional).collect()
+            it.chain(flags).into_iter().chain(all).map(Right::optional).collect()
         }),
     }
 }
@@ -199,9 +211,9 @@ impl Accounts<'_> {
     }
 
     /// The links from a ServiceAccount to its role.
-    fn chain(&self) -> Vec<Right> {
+    fn chain(&self, flags: &Flags) -> Vec<Right> {
         let links = [self.right(&Kind::SERVICE_ACCOUNT, &["get"]), right(&Kind::POD, &["list"]).within(self.namespace)];
-        links.into_iter().chain(self.token()).collect()
+        links.into_iter().chain(self.token().filter(|_| flags.live)).collect()
     }
 
     /// A token of theirs, to be exchanged at STS. Whoever gets tokens of every ServiceAccount is whatever any of them is,
@@ -294,10 +306,7 @@ fn role(namespace: Option<&str>, optional: bool, rules: &[Value]) -> Value {
 fn without_repetition(all: Vec<Right>) -> Vec<Right> {
     let mut merged: Vec<Right> = Vec::new();
     for right in all {
-        let same = |known: &&mut Right| {
-            Right { verbs: Vec::new(), ..(**known).clone() } == Right { verbs: Vec::new(), ..right.clone() }
-        };
-        match merged.iter_mut().find(same) {
+        match merged.iter_mut().find(|known| known.is_about_the_same(&right)) {
             Some(known) => known
                 .verbs
                 .extend(right.verbs.into_iter().filter(|verb| !known.verbs.contains(verb)).collect::<Vec<_>>()),
@@ -307,7 +316,7 @@ fn without_repetition(all: Vec<Right>) -> Vec<Right> {
     let others = merged.clone();
     for right in &mut merged {
         let own = right.clone();
-        right.verbs.retain(|verb| !others.iter().any(|other| *other != own && own.is_granted_by(other, verb)));
+        right.verbs.retain(|verb| !others.iter().any(|other| own.is_granted_by(other, verb) && *other != own));
     }
     merged.retain(|right| !right.verbs.is_empty());
     merged

@@ -124,6 +124,8 @@ pub struct Flags {
     pub detach_foreign: bool,
     /// Only what a file doesn't name.
     pub only_missing: bool,
+    /// A token of the service account is exchanged at STS.
+    pub live: bool,
     /// The cluster may be asked.
     pub cluster: bool,
     /// The Kubernetes API may be needed.
@@ -154,6 +156,7 @@ impl Default for Flags {
             elsewhere: false,
             detach_foreign: true,
             only_missing: true,
+            live: true,
             cluster: true,
             kubernetes: true,
             service_accounts: Vec::new(),

@@ -169,13 +169,13 @@ impl Ui {
     /// Says what people should know and a document has no place for, on stderr.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            self.to_stderr(&format!("note: {text}"));
+            self.to_stderr(&format!("note: {}", clean(text)));
         }
     }
 
     /// Warns, on stderr, also when quiet.
     pub fn warn(&self, text: &str) {
-        self.to_stderr(&format!("{} {text}", paint(YELLOW.bold(), "warning:")));
+        self.to_stderr(&format!("{} {}", paint(YELLOW.bold(), "warning:"), clean(text)));
     }
 
     /// Says what went wrong, on stderr.
@@ -196,10 +196,11 @@ impl Ui {
 
     /// Begins something that takes time: a spinner on a terminal, a plain line elsewhere.
     pub fn task(&self, what: &str) -> Task {
+        let what = clean(what);
         if !self.silent && !self.progress.has_bars() {
-            self.to_stderr(what);
+            self.to_stderr(&what);
         }
-        self.progress.task(what)
+        self.progress.task(&what)
     }
 
     fn to_stderr(&self, text: &str) {

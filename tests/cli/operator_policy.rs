@@ -57,3 +57,39 @@ fn each_of_several_policies_is_foreseen_by_itself() {
     assert_eq!(operator.writes(), [""; 0]);
     operator.run(&format!("{two} --cluster eksdemo1 --approve")).ok();
 }
+
+#[test]
+fn a_role_and_a_policy_of_other_names_are_removed_where_the_flags_say_them() {
+    let sandbox = Sandbox::lease();
+    let delete = format!("delete iamserviceaccount {HERE} --name web");
+    let create = delete.replace("delete", "create") + " --role-name mine --attach-policy-arn policy/x --approve";
+    let create = create.replace("policy/x", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess");
+    sandbox.run(&create.replace(HERE, "--cluster eksdemo1")).ok();
+    let operator = Operator::new(&sandbox, &rendered(&format!("{delete} --role-name mine"))).with_cluster_admin();
+    operator.run(&format!("{} --approve", delete.replace(HERE, "--cluster eksdemo1"))).ok();
+    assert!(!sandbox.has_role("mine"));
+    drop(sandbox);
+
+    let sandbox = Sandbox::lease();
+    sandbox.run(&format!("{INSTALL} --policy-name dns --role-name mine")).ok();
+    let uninstall = rendered(&format!("uninstall external-dns {HERE} --role-name mine --policy-name dns"));
+    let operator = Operator::new(&sandbox, &uninstall).with_cluster_admin();
+    operator.run("uninstall external-dns --cluster eksdemo1 --approve").ok();
+    assert!(!sandbox.has_role("mine") && !sandbox.has_policy("dns"));
+}
+
+/// A file says what stays, so it doesn't narrow what goes.
+#[test]
+fn what_a_file_does_not_name_can_be_anything() {
+    let sandbox = Sandbox::lease();
+    let policy = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
+    let accounts = format!(
+        "iam: {{serviceAccounts: [{{metadata: {{name: keep}}, roleName: keep, roleOnly: true, attachPolicyARNs: ['{policy}']}}]}}"
+    );
+    let text = format!(
+        "apiVersion: eksctl.io/v1alpha5\nkind: ClusterConfig\nmetadata: {{name: eksdemo1, region: us-west-2}}\n{accounts}\n"
+    );
+    let file = sandbox.file("keep.yaml", &text);
+    let policy = rendered(&format!("delete iamserviceaccount -f {} --only-missing", file.display())).to_string();
+    assert!(policy.contains("eksctl-eksdemo1-addon-iamserviceaccount-*") && !policy.contains("role/keep"), "{policy}");
+}
