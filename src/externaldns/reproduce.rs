@@ -3,10 +3,13 @@
 //! What an installation can't be told by options is left out, and so is what makes ExternalDNS exit: run as it is, the
 //! command plans nothing where nothing is broken, and mends what is.
 
+use serde_json::Value;
+
 use super::args::{IMAGE, Installed, word};
 use super::extra::Extra;
 use super::flags::{Flag, Kind};
 use super::owner::scoped_policy;
+use super::patch;
 use super::settings::{Policy, Registry, Settings, ZoneType, abandoned_image};
 use super::sources::check_source;
 use super::version::{FLOOR, LEGACY_PREFIX, NEWEST};
@@ -61,7 +64,12 @@ pub struct Reproduction<'a> {
     pub installed: Option<&'a Installed>,
     /// Its IAM half, see [`role_words`].
     pub role: &'a [String],
+    /// The patch that it was given.
+    pub patch: Option<&'a Value>,
 }
+
+/// In the place of a patch that isn't shown: no file is called so, and nothing is installed without it.
+const UNSHOWN: &str = "(the file that it was installed with: what it sets may be secret)";
 
 impl Reproduction<'_> {
     /// The command, without the flags (name and value; [`IMAGE`] for the image) that are `left_out`, and with `more`
@@ -80,6 +88,10 @@ impl Reproduction<'_> {
             words.extend(flag_words(self.region, installed, left_out));
             words.extend(choices(installed));
         }
+        words.extend(self.patch.map(|patch| {
+            let shown = patch::may_be_shown(patch);
+            option("--patch", &if shown { patch.to_string() } else { UNSHOWN.to_owned() })
+        }));
         words.extend(self.role.iter().chain(more).cloned());
         words.push("--approve".to_owned());
         words.join(" ")
@@ -272,7 +284,7 @@ mod tests {
     fn words(installed: &Installed) -> String {
         let place = ("demo", "us-west-2", "dns", "external-dns");
         let (cluster, region, namespace, name) = place;
-        let all = Reproduction { cluster, region, namespace, name, installed: Some(installed), role: &[] };
+        let all = Reproduction { cluster, region, namespace, name, installed: Some(installed), role: &[], patch: None };
         let command = all.command(|_, _| false, &[]);
         let place =
             "irsactl install external-dns --cluster demo --region us-west-2 --namespace dns --name external-dns ";

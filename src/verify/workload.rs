@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Check, Commands, Look, ids, unless_after};
 use crate::externaldns::args::{Finding, IMAGE, Installed};
 use crate::externaldns::logs::{self, Class, Severity};
+use crate::externaldns::patch;
 use crate::externaldns::rbac::required_apis;
 use crate::externaldns::reproduce::Reproduction;
 use crate::externaldns::version::{NEWEST, REPOSITORY};
@@ -77,6 +78,8 @@ impl Workload {
     }
 
     fn install_with(&self, left_out: impl Fn(&str, &str) -> bool, more: &[String]) -> String {
+        let live = self.deployment.as_ref().ok().and_then(Option::as_ref);
+        let patch = live.and_then(|live| patch::given(live, &self.commands.region));
         let reproduction = Reproduction {
             cluster: &self.commands.cluster,
             region: &self.commands.region,
@@ -84,6 +87,7 @@ impl Workload {
             name: &self.name,
             installed: self.installed.as_ref(),
             role: &self.role,
+            patch: patch.as_ref(),
         };
         reproduction.command(left_out, more)
     }

@@ -79,11 +79,14 @@ pub(super) fn least_privilege(zones: Vec<String>) -> Result<Vec<String>> {
     Ok(zones)
 }
 
-/// The partial objects of `--patch`.
+/// The partial objects of `--patch`: of a file, or one that is given as it is, in JSON.
 pub(crate) fn patches(files: &[PathBuf]) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     for file in files {
-        let patch = config::read_patch(&name(file), contents("--patch", file)?);
+        let patch = match file.to_str().filter(|text| text.trim_start().starts_with('{')) {
+            Some(object) => config::read_patch("the text", object),
+            None => config::read_patch(&name(file), contents("--patch", file)?),
+        };
         found.extend(patch.map_err(|error| error.within("--patch"))?);
     }
     Ok(found)
