@@ -11,7 +11,7 @@ use crate::externaldns::patch;
 use crate::externaldns::rbac::required_apis;
 use crate::externaldns::reproduce::Reproduction;
 use crate::externaldns::version::{NEWEST, REPOSITORY};
-use crate::k8s::{FIELD_MANAGER, Review, condition, is_ending, pod_trouble};
+use crate::k8s::{FIELD_MANAGER, Review, condition, has_ended, is_ending, pod_trouble};
 
 /// So many refusals in a row for too many calls are no hiccup any more.
 const THROTTLED_TOO_OFTEN: usize = 3;
@@ -271,7 +271,7 @@ impl Workload {
             Ok(pods) => pods,
             Err(why) => return Check::skip(id, why),
         };
-        let running: Vec<_> = pods.iter().filter(|pod| !is_ending(pod)).collect();
+        let running = current(pods);
         if running.is_empty() {
             return Check::fail(id, format!("Deployment {} has no pod yet", self.full())).hint(self.wait());
         }
@@ -442,6 +442,14 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 }
 
 fn is_ready(pod: &Value) -> bool {
+/// The pods that count: those that are ending don't, nor those that have ended (evicted ones stay until somebody deletes
+/// them), unless there is no other.
+pub fn current(pods: &[Value]) -> Vec<&Value> {
+    let staying = pods.iter().filter(|pod| !is_ending(pod));
+    let (ended, alive): (Vec<_>, Vec<_>) = staying.partition(|pod| has_ended(pod));
+    if alive.is_empty() { ended } else { alive }
+}
+
     condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True")
 }
 
@@ -626,6 +634,15 @@ mod tests {
         if let Ok(Some(deployment)) = &mut refused.deployment {
             let message =
                 "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0";
+        let mut evicted = workload("v0.23.0", &[], &[]);
+        let ended = json!({"metadata": {"name": "old"}, "status": {"phase": "Failed", "reason": "Evicted",
+            "containerStatuses": [{"name": "c", "restartCount": 2}]}});
+        let healthy = evicted.pods.clone().unwrap();
+        evicted.pods = Ok([vec![ended.clone()], healthy].concat());
+        assert_eq!(found(&evicted), [""; 0]);
+        evicted.pods = Ok(vec![ended]);
+        assert!(found(&evicted)[0].starts_with("fail pods: pod old "), "{:?}", found(&evicted));
+
             let failure = json!({"type": "ReplicaFailure", "status": "True", "message": message});
             deployment["status"]["conditions"] = json!([failure]);
         }
