@@ -168,7 +168,8 @@ pub struct Installed {
     pub exclude_domains: Vec<String>,
     /// `--zone-id-filter`, bare ids.
     pub zone_id_filters: Vec<String>,
-    /// `--policy` or the version's default; `None` where it exits for want of one.
+    /// `--policy` or the version's default, which is that of older ones where the image doesn't say its version; `None`
+    /// where it exits for want of one.
     pub policy: Option<String>,
     /// `--registry` or its default.
     pub registry: String,
@@ -215,7 +216,9 @@ impl Installed {
         let bare = |id: String| id.rsplit('/').next().unwrap_or_default().to_owned();
         let metadata = |key: &str| deployment.pointer(&format!("/metadata/{key}")).and_then(Value::as_str);
         let pod = |key: &str| deployment.pointer(&format!("/spec/template/spec/{key}"));
-        let policy = one("policy").or_else(|| (!rules.supports(Feature::PolicyMandatory)).then(|| "sync".to_owned()));
+        // One that doesn't say its version and runs without is of those that have a default.
+        let defaults = version.is_none_or(|version| !version.supports(Feature::PolicyMandatory));
+        let policy = one("policy").or_else(|| defaults.then(|| "sync".to_owned()));
         Some(Self {
             name: metadata("name").unwrap_or_default().to_owned(),
             namespace: metadata("namespace").unwrap_or("default").to_owned(),
@@ -355,8 +358,8 @@ impl Installed {
                     .push(Finding::fatal(format!("--policy={policy}: there are sync, upsert-only and create-only")));
             }
             Some(_) if self.arguments.get("policy").is_none() => {
-                let version = self.rules();
-                let why = format!("no --policy: ExternalDNS {version} defaults to sync, which deletes records");
+                let which = self.version.map_or("before v0.22.0".to_owned(), |version| version.to_string());
+                let why = format!("no --policy: ExternalDNS {which} defaults to sync, which deletes records");
                 findings.push(Finding::harmless(why));
             }
             _ => {}
@@ -598,8 +601,10 @@ mod tests {
             new,
             [(true, "--policy must be set explicitly (one of: sync, upsert-only, create-only)".to_owned())]
         );
-        let old = findings("registry.k8s.io/external-dns/external-dns:v0.21.0", &base);
-        assert!(!old[0].0 && old[0].1.contains("defaults to sync"), "{old:?}");
+        for image in ["external-dns:v0.21.0", "external-dns:prod", "external-dns@sha256:ab"] {
+            let old = findings(&format!("registry.k8s.io/external-dns/{image}"), &base);
+            assert!(old.len() == 1 && !old[0].0 && old[0].1.contains("defaults to sync"), "{old:?}");
+        }
     }
 
     #[test]
