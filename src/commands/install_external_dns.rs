@@ -118,6 +118,9 @@ async fn plan(context: &Context, args: &Install, seen: &Seen, patches: Vec<Value
 
     let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
     plan.notes.extend(warnings);
+    if let Some(installed) = &installed {
+        guards::told(&mut plan, installed, |flag| settings::is_told(&args.settings, flag))?;
+    }
     guard(&mut plan, seen, &settings, args.consent.adopt)?;
     let zones = guards::zones(&mut plan, &settings, &seen.account.zones)?;
     if args.role.least_privilege {

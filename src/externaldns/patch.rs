@@ -143,14 +143,11 @@ fn check_container(container: &Value) -> Result<(), String> {
 
 /// Variables of the AWS SDK that change neither identity nor endpoint, and the key of encrypted TXT records, for which
 /// there is no other place.
-const HARMLESS: [&str; 6] = [
-    "AWS_DEFAULT_REGION",
-    "AWS_EC2_METADATA_DISABLED",
-    "AWS_MAX_ATTEMPTS",
-    "AWS_REGION",
-    "AWS_RETRY_MODE",
-    "EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY",
-];
+const HARMLESS: [&str; 6] =
+    ["AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED", "AWS_MAX_ATTEMPTS", "AWS_REGION", "AWS_RETRY_MODE", AES_KEY];
+
+/// The variable of the key of encrypted TXT records.
+pub(super) const AES_KEY: &str = "EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY";
 
 /// The patch that a live Deployment of irsactl's was given: what irsactl applied to it beyond what it renders; none where
 /// that is nothing. What a patch took away leaves no trace.

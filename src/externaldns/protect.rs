@@ -1,6 +1,6 @@
 //! Changes of a live installation that cost records.
 
-use super::args::{Arguments, Installed};
+use super::args::{Arguments, Installed, OWNERSHIP};
 use super::flags::Flag;
 use super::secret::{HIDDEN, is_secret};
 use super::settings::{Policy, Registry, Settings};
@@ -159,6 +159,12 @@ fn others(installed: &Installed, wanted: &Settings, found: &mut Found) {
         let Some(flag) = Flag::find(name).map(|flag| flag.name).filter(|_| old != new) else { continue };
         let what = if VIEWED.contains(&name) { What::NarrowedSources } else { What::Opaque };
         found.add(what, flag, &old, &new, Risk::Deletes);
+    }
+    // What it was told elsewhere may be anything; whose records are whose has to be known.
+    let changes = |name: &str| before.unknown(name).is_some() && before.all(name) != after.all(name);
+    let whose = |name: &str| OWNERSHIP.contains(&name) || HARMLESS.contains(&name) || is_secret(name);
+    if let Some(flag) = Flag::all().find(|flag| !whose(flag.name) && changes(flag.name)) {
+        found.add(What::Opaque, flag.name, "(unknown)", &after.all(flag.name).join(", "), Risk::Deletes);
     }
 }
 

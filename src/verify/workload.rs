@@ -133,6 +133,9 @@ impl Workload {
     fn check_rbac(&self) -> Check {
         let id = ids::RBAC;
         let Some(installed) = &self.installed else { return Check::skip(id, self.unseen()) };
+        if let Some(why) = installed.unknown(&["source", "namespace"]) {
+            return Check::skip(id, why);
+        }
         let (rights, unserved) = match (&self.rights, &self.unserved) {
             (Ok(rights), Ok(unserved)) => (rights, unserved),
             (Err(why), _) | (_, Err(why)) => return Check::skip(id, why),
@@ -262,7 +265,8 @@ impl Workload {
             let make = if finding.fatal { Check::fail } else { Check::warn };
             make(id, finding.message).hint(&hint)
         };
-        Check::of(id, "they fit together and the version", found.into_iter().map(check).collect())
+        let unknown = installed.untold().map(|why| Check::skip(id, why));
+        Check::of(id, "they fit together and the version", found.into_iter().map(check).chain(unknown).collect())
     }
 
     fn check_pods(&self) -> Check {
@@ -363,9 +367,10 @@ impl Workload {
     }
 
     fn tells_of_syncs(&self) -> bool {
-        self.installed
-            .as_ref()
-            .is_none_or(|installed| logs::tells_of_syncs(&installed.arguments.words().collect::<Vec<_>>()))
+        self.installed.as_ref().is_none_or(|installed| {
+            let known = installed.unknown(&["log-level", "dry-run"]).is_none();
+            known && logs::tells_of_syncs(&installed.arguments.words().collect::<Vec<_>>())
+        })
     }
 
     fn said(&self, class: &Class, times: usize) -> Check {
@@ -437,11 +442,6 @@ fn denied(rights: &[(Review, bool)], served: impl Fn(&Review) -> bool) -> Option
     (!texts.is_empty()).then(|| texts.join("; "))
 }
 
-fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
-    pod["status"]["containerStatuses"].as_array().into_iter().flatten()
-}
-
-fn is_ready(pod: &Value) -> bool {
 /// The pods that count: those that are ending don't, nor those that have ended (evicted ones stay until somebody deletes
 /// them), unless there is no other.
 pub fn current(pods: &[Value]) -> Vec<&Value> {
@@ -450,6 +450,11 @@ pub fn current(pods: &[Value]) -> Vec<&Value> {
     if alive.is_empty() { ended } else { alive }
 }
 
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    pod["status"]["containerStatuses"].as_array().into_iter().flatten()
+}
+
+fn is_ready(pod: &Value) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True")
 }
 
@@ -629,11 +634,6 @@ mod tests {
         let hint = "kubectl --namespace dns logs deployment/external-dns --previous";
         assert_eq!(found(&restarted), [format!("warn pods: {message} | {hint}")]);
 
-        let mut refused = workload("v0.23.0", &[], &[]);
-        refused.pods = Ok(Vec::new());
-        if let Ok(Some(deployment)) = &mut refused.deployment {
-            let message =
-                "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0";
         let mut evicted = workload("v0.23.0", &[], &[]);
         let ended = json!({"metadata": {"name": "old"}, "status": {"phase": "Failed", "reason": "Evicted",
             "containerStatuses": [{"name": "c", "restartCount": 2}]}});
@@ -643,6 +643,11 @@ mod tests {
         evicted.pods = Ok(vec![ended]);
         assert!(found(&evicted)[0].starts_with("fail pods: pod old "), "{:?}", found(&evicted));
 
+        let mut refused = workload("v0.23.0", &[], &[]);
+        refused.pods = Ok(Vec::new());
+        if let Ok(Some(deployment)) = &mut refused.deployment {
+            let message =
+                "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0";
             let failure = json!({"type": "ReplicaFailure", "status": "True", "message": message});
             deployment["status"]["conditions"] = json!([failure]);
         }
