@@ -309,6 +309,40 @@ metadata: {labels: {team: dns}}
     }
 
     #[test]
+    fn the_patch_of_a_deployment_is_told_from_what_was_applied() {
+        let live = |container: &str, fields: Value| {
+            let mut settings = Settings::new("us-east-1", "c1");
+            settings.domain_filters = vec!["example.com".to_owned()];
+            settings.version = "0.22.0".parse().unwrap();
+            let mut live = manifest::objects(&settings, None, false, false).unwrap().pop().unwrap();
+            live["spec"]["replicas"] = json!(0);
+            live["spec"]["template"]["spec"]["priorityClassName"] = json!("high");
+            let own = &mut live["spec"]["template"]["spec"]["containers"][0];
+            own["name"] = json!(container);
+            own["image"] = json!("mirror/external-dns:prod");
+            own["resources"]["limits"]["memory"] = json!("1Gi");
+            live["metadata"]["managedFields"] =
+                json!([{"manager": "irsactl", "operation": "Apply", "fieldsV1": {"f:spec": fields}}]);
+            given(&live, "us-east-1")
+        };
+        let fields = |container: &str| {
+            let limits = json!({"f:image": {}, "f:args": {}, "f:resources": {"f:limits": {"f:memory": {}}}});
+            let containers = json!({format!("k:{{\"name\":\"{container}\"}}"): limits});
+            let pod = json!({"f:containers": containers, "f:priorityClassName": {}});
+            json!({"f:replicas": {}, "f:template": {"f:spec": pod}})
+        };
+        // One that was adopted has its own name.
+        for container in ["external-dns", "dns"] {
+            let patch = live(container, fields(container)).unwrap();
+            let limits = json!({"limits": {"memory": "1Gi"}});
+            let pod =
+                json!({"containers": [{"name": "external-dns", "resources": limits}], "priorityClassName": "high"});
+            assert_eq!(patch, json!({"kind": "Deployment", "spec": {"template": {"spec": pod}}}));
+        }
+        assert_eq!(live("external-dns", json!({"f:replicas": {}})), None, "others set it");
+    }
+
+    #[test]
     fn a_patch_that_may_hold_a_secret_is_not_shown() {
         let with = |variable: Value| json!({"spec": {"template": {"spec": {"containers": [{"name": "external-dns", "env": [variable]}]}}}});
         let from = json!({"secretKeyRef": {"name": "key", "key": "key"}});

@@ -618,6 +618,21 @@ mod tests {
             unsure[0].starts_with("warn logs: ") && unsure[0].contains("keeps back whether that is over"),
             "{unsure:?}"
         );
+        let variable = |variable: serde_json::Value| {
+            let mut quiet = workload("v0.23.0", &["--log-level=info"], &[]);
+            let mut deployment = quiet.deployment.clone().unwrap().unwrap();
+            let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+            container["args"].as_array_mut().unwrap().retain(|word| word != "--log-level=info");
+            container["env"] = json!([variable]);
+            quiet.installed = Installed::from_deployment(&deployment);
+            quiet.log = Ok(Some(String::new()));
+            found(&quiet).pop().unwrap()
+        };
+        let name = "EXTERNAL_DNS_LOG_LEVEL";
+        assert!(variable(json!({"name": name, "value": "error"})).starts_with("skip logs: its log level"));
+        let from = json!({"configMapKeyRef": {"name": "dns", "key": "level"}});
+        assert!(variable(json!({"name": name, "valueFrom": from})).starts_with("skip logs: its log level"));
+        assert!(variable(json!({"name": name, "value": "debug"})).starts_with("warn logs: it hasn't synchronised"));
         let dry = found(&workload("v0.23.0", &["--dry-run"], &[]));
         assert_eq!(dry[0], "fail arguments: --dry-run: no record is changed | irsactl install external-dns --approve");
     }
