@@ -196,6 +196,23 @@ pub fn inherit(wanted: &mut Settings, installed: &Installed, named: &[What]) {
     }
 }
 
+/// What isn't known of how a live installation marks its records is as it is told anew: the reverse of [`inherit`].
+pub fn complete(installed: &mut Installed, wanted: &Settings) {
+    let unknown = |installed: &Installed, flag: &str| installed.arguments.unknown(flag).is_some();
+    if unknown(installed, "registry") {
+        wanted.registry.as_str().clone_into(&mut installed.registry);
+    }
+    if unknown(installed, "txt-owner-id") {
+        wanted.owner_id.clone_into(&mut installed.owner_id);
+    }
+    if unknown(installed, "txt-prefix") {
+        installed.txt_prefix.clone_from(&wanted.txt_prefix);
+    }
+    if unknown(installed, "txt-suffix") {
+        installed.txt_suffix.clone_from(&wanted.txt_suffix);
+    }
+}
+
 /// True if all that a live installation reads is read by irsactl's choice too.
 fn read_by_default(wanted: &Settings, installed: &Installed) -> bool {
     let read = wanted.prefixes().keys("");
@@ -338,6 +355,26 @@ mod tests {
         wanted.extra_args.clear();
         wanted.prefer_cname = true;
         assert_eq!(whats(&wanted), [What::Opaque]);
+    }
+
+    #[test]
+    fn what_is_told_elsewhere_may_be_anything_but_whose_the_records_are() {
+        let mut wanted = Settings::new("us-east-1", "c1");
+        wanted.policy = Policy::Sync;
+        let args: Vec<_> = wanted.args().into_iter().filter(|word| !word.starts_with("--txt-owner-id")).collect();
+        let elsewhere = |flag: &str| json!({"name": format!("EXTERNAL_DNS_{flag}"), "valueFrom": {"secretKeyRef": {}}});
+        let container = json!({"image": "external-dns:v0.23.0", "args": args,
+            "env": [elsewhere("TXT_OWNER_ID"), elsewhere("DOMAIN_FILTER"), elsewhere("TXT_ENCRYPT_AES_KEY")]});
+        let deployment = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+        let mut installed = Installed::from_deployment(&deployment).unwrap();
+        complete(&mut installed, &wanted);
+        assert_eq!(installed.owner_id, "c1");
+        assert_eq!(protected_changes(&installed, &wanted), []);
+        wanted.domain_filters = vec!["example.com".to_owned()];
+        let found = protected_changes(&installed, &wanted);
+        let told = |change: &ProtectedChange| (change.what, change.before.clone(), change.after.clone());
+        let unknown = text(What::Opaque, "(unknown)", "example.com");
+        assert_eq!(found.last().map(told), Some(unknown));
     }
 
     #[test]

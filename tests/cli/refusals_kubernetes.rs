@@ -456,7 +456,9 @@ fn what_variables_say_is_repeated_and_what_is_elsewhere_is_asked_for() {
     sandbox.create(&deployments("external-dns"), &deployment);
 
     let why = "--txt-owner-id isn't known: variable EXTERNAL_DNS_TXT_OWNER_ID comes from ConfigMap dns (key owner)";
+    refused(&sandbox, INSTALL, "foreign-installation", &["owner id is unknown", "--adopt"]);
     refused(&sandbox, &format!("{INSTALL} --adopt"), "records-at-risk", &["--txt-owner-id", why]);
+    sandbox.run(&format!("{INSTALL} --adopt --txt-owner-id team")).ok().shows(&["what --txt-owner-id is so far"]);
     let verify = || {
         let document = sandbox.run("verify external-dns --cluster eksdemo1 -o json").exits(4).json();
         let checks = document["checks"].as_array().unwrap().clone();
