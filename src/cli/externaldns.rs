@@ -141,8 +141,8 @@ pub struct Settings {
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub extra_arg: Vec<String>,
 
-    /// File with partial objects that are merged into the manifest (can be repeated)
-    #[arg(long, value_name = "FILE")]
+    /// Partial objects that are merged into the manifest: one in JSON, or a file in JSON or YAML (can be repeated)
+    #[arg(long, value_name = "FILE|JSON")]
     pub patch: Vec<PathBuf>,
 }
 

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::Zone;
 use crate::externaldns::owner::scoped_policy;
+use crate::externaldns::protect::complete;
 use crate::externaldns::rbac::required_apis;
 use crate::externaldns::settings::Settings;
 use crate::iam::arn::iam_arn;
@@ -119,6 +120,9 @@ async fn plan(context: &Context, args: &Install, seen: &Seen, patches: Vec<Value
     let mut plan = Plan::new(Some(&cluster.name), aws.region(), &cluster.account);
     plan.notes.extend(warnings);
     guard(&mut plan, seen, &settings, args.consent.adopt)?;
+    if let Some(installed) = &installed {
+        guards::told(&mut plan, installed, |flag| settings::is_told(&args.settings, flag))?;
+    }
     let zones = guards::zones(&mut plan, &settings, &seen.account.zones)?;
     if args.role.least_privilege {
         let ids: Vec<_> = zones.iter().map(|zone| zone.id.clone()).collect();
@@ -161,7 +165,10 @@ async fn check_records(
     plan: &mut Plan,
 ) -> Result<()> {
     let aws = context.aws(&args.aws).await?;
-    let installed = seen.installed();
+    let mut installed = seen.installed();
+    if let Some(installed) = &mut installed {
+        complete(installed, settings);
+    }
     let zones = &seen.account.zones;
     let stake =
         observe::records::at_stake(aws, &context.ui, seen.kubernetes(), installed.as_ref(), settings, zones).await?;

@@ -9,7 +9,7 @@ use crate::aws::Aws;
 use crate::cli::verify::ExternalDns;
 use crate::context::Context;
 use crate::error::Result;
-use crate::externaldns::args::Installed;
+use crate::externaldns::args::{Installed, ZONES};
 use crate::k8s::{Kind, is_named};
 use crate::observe::dns;
 use crate::observe::verify::{Needs, Observer, look, needs};
@@ -42,7 +42,7 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     let wanted = Needs {
         permissions: needs(&observer.cluster, installed.as_ref(), &ids),
         second: installed.as_ref().and_then(second),
-        zones: true,
+        zones: installed.as_ref().and_then(|installed| installed.unknown(&["aws-assume-role"])).is_none(),
     };
     let who = (args.namespace.as_str(), args.name.as_str());
     let in_route53 = async {
@@ -60,6 +60,9 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     irsa.deployment = workload.deployment.as_ref().ok().cloned().flatten();
     if workload.installed.is_none() && irsa.lacking.as_ref().is_ok_and(|lacking| !lacking.is_empty()) {
         irsa.lacking = Err("for which zones it needs them, only the Deployment tells".to_owned());
+    }
+    if let Some(why) = installed.as_ref().and_then(|installed| installed.unknown(ZONES)) {
+        irsa.lacking = irsa.lacking.and_then(|lacking| if lacking.is_empty() { Ok(lacking) } else { Err(why) });
     }
     if workload.is_ours() {
         irsa.install = workload.mends_role(irsa.stack.as_ref().is_ok_and(Option::is_some));

@@ -7,9 +7,28 @@ use serde_json::Value;
 use super::filter::{DomainFilter, Zone};
 use super::flags::{self, Flag, Kind};
 use super::registry::Mapper;
+use super::secret::is_secret;
 use super::settings::{Policy, Prefixes, abandoned_image};
 use super::sources;
 use super::version::{Feature, NEWEST, Version};
+
+/// Flags that say which records are its own.
+pub const OWNERSHIP: &[&str] =
+    &["registry", "txt-owner-id", "txt-prefix", "txt-suffix", "txt-wildcard-replacement", "txt-encrypt-enabled"];
+
+/// Flags that say which zones it looks after, and as whom.
+pub const ZONES: &[&str] = &[
+    "aws-assume-role",
+    "aws-assume-role-external-id",
+    "aws-zone-match-parent",
+    "aws-zone-tags",
+    "aws-zone-type",
+    "domain-filter",
+    "exclude-domains",
+    "regex-domain-exclusion",
+    "regex-domain-filter",
+    "zone-id-filter",
+];
 
 /// In the place of a flag: image and version.
 pub const IMAGE: &str = "image";
@@ -19,6 +38,10 @@ pub const IMAGE: &str = "image";
 pub struct Arguments {
     given: Vec<(String, Option<String>)>,
     env: BTreeMap<String, String>,
+    /// Variables whose value the container doesn't say, and where it is.
+    elsewhere: BTreeMap<String, String>,
+    /// Where more variables are that the container doesn't name: their prefix, and where.
+    unnamed: Vec<(String, String)>,
 }
 
 impl Arguments {
@@ -37,20 +60,67 @@ impl Arguments {
             given.push((body.to_owned(), next.cloned()));
         }
         let env = env.iter().filter(|(name, _)| name.starts_with("EXTERNAL_DNS_")).cloned().collect();
-        Self { given, env }
+        Self { given, env, ..Self::default() }
     }
 
     /// Those of a container in a pod template. `$(NAME)` is replaced by the container's variable of
     /// that name, as the kubelet does; a shell's command line is split at blanks.
     pub fn of_container(container: &Value) -> Self {
         let env: Vec<(String, String)> = list(container, "env")
+            .filter(|variable| variable.get("valueFrom").is_none())
             .filter_map(|variable| Some((text(variable, "name")?, text(variable, "value")?)))
             .collect();
-        let expand =
-            |word: &str| env.iter().fold(word.to_owned(), |word, (name, value)| with_variable(word, name, value));
+        // A variable may refer to those before it.
+        let expand = |word: &str, before: usize| {
+            let known = env[..before].iter().rev().filter(|_| word.contains("$("));
+            known.fold(word.to_owned(), |word, (name, value)| with_variable(word, name, value))
+        };
         let words = ["command", "args"].into_iter().flat_map(|key| list(container, key)).filter_map(Value::as_str);
-        let words: Vec<String> = words.flat_map(shell_words).map(|word| expand(&word)).collect();
-        Self::parse(&words, &env)
+        let words: Vec<String> = words.flat_map(shell_words).map(|word| expand(&word, env.len())).collect();
+        let told = |(at, (name, value)): (usize, &(String, String))| {
+            (name.clone(), if flag_of(name).is_some() { expand(value, at) } else { value.clone() })
+        };
+        let told: Vec<_> = env.iter().enumerate().map(told).collect();
+        let elsewhere = list(container, "env")
+            .filter_map(|variable| Some((text(variable, "name")?, place(variable.get("valueFrom")?))));
+        let unnamed = list(container, "envFrom").map(|more| (text(more, "prefix").unwrap_or_default(), place(more)));
+        Self { elsewhere: elsewhere.collect(), unnamed: unnamed.collect(), ..Self::parse(&words, &told) }
+    }
+
+    /// Where the value of a flag is, if the container doesn't say it: `variable X comes from Secret y`.
+    pub fn unknown(&self, flag: &str) -> Option<String> {
+        let is_it = |name: &str| name == flag || name.strip_prefix("no-") == Some(flag);
+        let mut given = self.given.iter().filter(|(name, _)| is_it(name)).peekable();
+        if given.peek().is_some() {
+            return given.filter_map(|(_, value)| value.as_deref()).find_map(|value| self.refers(value));
+        }
+        let name = variable_of(flag);
+        match self.env.get(&name).filter(|value| !value.is_empty()) {
+            Some(value) => self.refers(value),
+            None => self.place_of(&name),
+        }
+    }
+
+    /// True for a flag that isn't known and that the container names: who writes the container anew loses its value.
+    pub fn is_elsewhere(&self, flag: &str) -> bool {
+        let (name, variable) = (|name| name == flag, variable_of(flag));
+        let named =
+            self.names().any(name) || self.elsewhere.contains_key(&variable) || self.env.contains_key(&variable);
+        named && self.unknown(flag).is_some()
+    }
+
+    /// Where the first variable is that a text refers to and whose value isn't here.
+    fn refers(&self, text: &str) -> Option<String> {
+        let names = text.split("$(").skip(1).filter_map(|rest| rest.split_once(')'));
+        names.map(|(name, _)| name).find_map(|name| self.place_of(name))
+    }
+
+    fn place_of(&self, variable: &str) -> Option<String> {
+        if let Some(place) = self.elsewhere.get(variable) {
+            return Some(format!("variable {variable} comes from {place}"));
+        }
+        let (_, place) = self.unnamed.iter().find(|(prefix, _)| variable.starts_with(prefix))?;
+        Some(format!("variable {variable} may come from {place}"))
     }
 
     /// The value of a flag: the last one given, else the variable's.
@@ -86,9 +156,31 @@ impl Arguments {
         self.given.iter().map(|(name, value)| (name.as_str(), value.as_deref()))
     }
 
-    /// The command line as it was given, a word a flag.
+    /// The flags that hold, each with its value: those of the command line, then those of variables for flags that it
+    /// doesn't name. Switches have none.
+    pub fn holding(&self) -> Vec<(String, Option<String>)> {
+        let mut all = self.given.clone();
+        for flag in self.variables().filter_map(Flag::find) {
+            if self.names().any(|name| name == flag.name) {
+                continue;
+            }
+            let name = |on: bool| if on { flag.name.to_owned() } else { format!("no-{}", flag.name) };
+            let values = match flag.kind {
+                Kind::Switch => {
+                    all.extend(self.bool(flag.name).map(|on| (name(on), None)));
+                    continue;
+                }
+                Kind::Value => self.variable(flag.name).into_iter().collect(),
+                Kind::List | Kind::ListSince(_) => self.all(flag.name),
+            };
+            all.extend(values.into_iter().map(|value| (flag.name.to_owned(), Some(value.to_owned()))));
+        }
+        all
+    }
+
+    /// All flags that hold, as a command line, a word a flag.
     pub fn words(&self) -> impl Iterator<Item = String> {
-        self.given().map(|(name, value)| word(name, value))
+        self.holding().into_iter().map(|(name, value)| word(&name, value.as_deref()))
     }
 
     /// The names of all flags on the command line, without `--` and `no-`.
@@ -96,15 +188,39 @@ impl Arguments {
         self.given.iter().map(|(name, _)| switch_name(name).unwrap_or(name))
     }
 
-    /// Flags given as `EXTERNAL_DNS_*` variables.
+    /// Flags given as `EXTERNAL_DNS_*` variables; ExternalDNS ignores variables of flags that it doesn't have.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.env.keys().map(String::as_str)
+        self.env.iter().filter(|(_, value)| !value.is_empty()).filter_map(|(name, _)| flag_of(name))
     }
 
     fn variable(&self, flag: &str) -> Option<&str> {
-        let name = format!("EXTERNAL_DNS_{}", flag.replace('-', "_").to_ascii_uppercase());
-        self.env.get(&name).map(String::as_str)
+        self.env.get(&variable_of(flag)).map(String::as_str).filter(|value| !value.is_empty())
     }
+}
+
+/// The variable that stands for a flag.
+fn variable_of(flag: &str) -> String {
+    format!("EXTERNAL_DNS_{}", flag.replace('-', "_").to_ascii_uppercase())
+}
+
+/// The flag that a variable stands for, if it does.
+fn flag_of(variable: &str) -> Option<&'static str> {
+    let name = variable.strip_prefix("EXTERNAL_DNS_")?.to_ascii_lowercase().replace('_', "-");
+    Flag::find(&name).map(|flag| flag.name)
+}
+
+/// Where the value of a variable is, or a whole set of them: `ConfigMap dns (key owner)`.
+fn place(source: &Value) -> String {
+    let kinds = [
+        ("configMapKeyRef", "ConfigMap"),
+        ("configMapRef", "ConfigMap"),
+        ("secretKeyRef", "Secret"),
+        ("secretRef", "Secret"),
+    ];
+    let reference = kinds.iter().find_map(|(field, kind)| Some((source.get(field)?, kind)));
+    let Some((reference, kind)) = reference else { return "the pod's own fields".to_owned() };
+    let key = text(reference, "key").map(|key| format!(" (key {key})")).unwrap_or_default();
+    format!("{kind} {}{key}", text(reference, "name").unwrap_or_default())
 }
 
 /// The longest argument of a process, in bytes (execve(2)).
@@ -168,7 +284,8 @@ pub struct Installed {
     pub exclude_domains: Vec<String>,
     /// `--zone-id-filter`, bare ids.
     pub zone_id_filters: Vec<String>,
-    /// `--policy` or the version's default; `None` where it exits for want of one.
+    /// `--policy` or the version's default, which is that of older ones where the image doesn't say its version; `None`
+    /// where it exits for want of one.
     pub policy: Option<String>,
     /// `--registry` or its default.
     pub registry: String,
@@ -215,7 +332,9 @@ impl Installed {
         let bare = |id: String| id.rsplit('/').next().unwrap_or_default().to_owned();
         let metadata = |key: &str| deployment.pointer(&format!("/metadata/{key}")).and_then(Value::as_str);
         let pod = |key: &str| deployment.pointer(&format!("/spec/template/spec/{key}"));
-        let policy = one("policy").or_else(|| (!rules.supports(Feature::PolicyMandatory)).then(|| "sync".to_owned()));
+        // One that doesn't say its version and runs without is of those that have a default.
+        let defaults = version.is_none_or(|version| !version.supports(Feature::PolicyMandatory));
+        let policy = one("policy").or_else(|| defaults.then(|| "sync".to_owned()));
         Some(Self {
             name: metadata("name").unwrap_or_default().to_owned(),
             namespace: metadata("namespace").unwrap_or("default").to_owned(),
@@ -253,6 +372,41 @@ impl Installed {
     /// The version whose rules apply: the newest where the image doesn't say.
     pub fn rules(&self) -> Version {
         self.version.unwrap_or(NEWEST)
+    }
+
+    /// The first of these flags whose value isn't known, and why.
+    pub fn unknown(&self, flags: &[&str]) -> Option<String> {
+        flags.iter().find_map(|flag| {
+            self.arguments.unknown(flag).map(|why| format!("--{flag} isn't known: {why}, which isn't read"))
+        })
+    }
+
+    /// The first of all flags whose value isn't known, and why; keys and passwords aside, on which nothing here depends.
+    pub fn untold(&self) -> Option<String> {
+        let all: Vec<_> = self.others(OWNERSHIP).map(|flag| flag.name).collect();
+        self.unknown(OWNERSHIP).or_else(|| self.unknown(&all))
+    }
+
+    /// Flags whose value nobody would know who installs anew, and why: they have to be told again.
+    pub fn lost(&self) -> Vec<(&'static str, String)> {
+        // Those that are always written are lost even where they only may be told elsewhere.
+        let written = ["registry", "txt-owner-id", "txt-prefix", "txt-suffix"];
+        let is_lost = |flag: &Flag| written.contains(&flag.name) || self.arguments.is_elsewhere(flag.name);
+        let all = self.others(&[]).filter(is_lost);
+        all.filter_map(|flag| Some((flag.name, self.arguments.unknown(flag.name)?))).collect()
+    }
+
+    /// The flags that its version has, without keys, passwords and these.
+    fn others<'f>(&self, without: &'f [&str]) -> impl Iterator<Item = Flag> + use<'f> {
+        let rules = self.rules();
+        Flag::all().filter(move |flag| {
+            !without.contains(&flag.name) && !is_secret(flag.name) && flags::check(flag.name, rules).is_ok()
+        })
+    }
+
+    /// The owner id, or why it isn't known, as it is told.
+    pub fn owner(&self) -> String {
+        self.arguments.unknown("txt-owner-id").map_or_else(|| self.owner_id.clone(), |why| format!("unknown ({why})"))
     }
 
     /// Which annotations are read.
@@ -313,6 +467,7 @@ impl Installed {
         match self.provider.as_deref() {
             Some("aws") => {}
             Some(other) => findings.push(Finding::fatal(format!("--provider={other} is not Route53"))),
+            None if self.arguments.unknown("provider").is_some() => {}
             None => findings.push(Finding::fatal("no --provider: ExternalDNS exits at once")),
         }
         if self.replicas > 1 {
@@ -346,6 +501,7 @@ impl Installed {
 
     fn policy_findings(&self, findings: &mut Vec<Finding>) {
         match self.policy.as_deref() {
+            _ if self.arguments.unknown("policy").is_some() => {}
             None => {
                 findings
                     .push(Finding::fatal("--policy must be set explicitly (one of: sync, upsert-only, create-only)"));
@@ -355,8 +511,8 @@ impl Installed {
                     .push(Finding::fatal(format!("--policy={policy}: there are sync, upsert-only and create-only")));
             }
             Some(_) if self.arguments.get("policy").is_none() => {
-                let version = self.rules();
-                let why = format!("no --policy: ExternalDNS {version} defaults to sync, which deletes records");
+                let which = self.version.map_or("before v0.22.0".to_owned(), |version| version.to_string());
+                let why = format!("no --policy: ExternalDNS {which} defaults to sync, which deletes records");
                 findings.push(Finding::harmless(why));
             }
             _ => {}
@@ -368,7 +524,10 @@ impl Installed {
     }
 
     fn registry_findings(&self, findings: &mut Vec<Finding>) {
-        if self.txt_prefix.is_some() && self.txt_suffix.is_some() {
+        if self.unknown(&["txt-prefix", "txt-suffix"]).is_none()
+            && self.txt_prefix.is_some()
+            && self.txt_suffix.is_some()
+        {
             findings.push(Finding::fatal("--txt-prefix and --txt-suffix are mutually exclusive: ExternalDNS exits"));
         }
         if self.legacy_annotations && self.annotation_prefix.starts_with(super::version::LEGACY_PREFIX) {
@@ -378,11 +537,14 @@ impl Installed {
     }
 
     fn source_findings(&self, findings: &mut Vec<Finding>) {
-        if self.sources.is_empty() {
+        let unknown = self.arguments.unknown("source").is_some();
+        if self.sources.is_empty() && !unknown {
             findings.push(Finding::fatal("no --source: ExternalDNS exits at once"));
         }
         let version = self.rules();
-        for problem in self.sources.iter().filter_map(|source| sources::check_exists(source, version).err()) {
+        for problem in
+            self.sources.iter().filter(|_| !unknown).filter_map(|source| sources::check_exists(source, version).err())
+        {
             findings.push(Finding { fatal: self.version.is_some(), ..Finding::harmless(problem) });
         }
         let crd = self.sources.iter().any(|source| source == "crd");
@@ -519,6 +681,8 @@ mod tests {
         assert_eq!(arguments.get("policy"), Some("upsert-only"));
         assert_eq!(arguments.bool("dry-run"), Some(true));
         assert_eq!(arguments.variables().count(), 3);
+        let words: Vec<_> = arguments.words().collect();
+        assert_eq!(words, ["--policy=upsert-only", "--domain-filter=a.com", "--domain-filter=b.com", "--dry-run"]);
     }
 
     #[test]
@@ -532,6 +696,47 @@ mod tests {
         assert_eq!(installed.owner_id, "c1");
         assert_eq!(installed.sources, ["service"]);
         assert_eq!(installed.provider.as_deref(), Some("aws"));
+    }
+
+    #[test]
+    fn what_the_container_does_not_say_is_unknown() {
+        let key = |kind: &str| json!({kind: {"name": "dns", "key": "id"}});
+        let container = json!({
+            "name": "c", "image": "mirror/external-dns:v0.21.0",
+            "args": ["--source=$(KIND)", "--domain-filter=$(DOMAIN)", "--zone-id-filter=$(ZONE)", "--label-filter=$(NONE)"],
+            "env": [
+                {"name": "KIND", "value": "ingress"},
+                {"name": "DOMAIN", "value": "$(PART).example.com"},
+                {"name": "PART", "value": "later"},
+                {"name": "ZONE", "valueFrom": key("secretKeyRef")},
+                {"name": "EXTERNAL_DNS_TXT_OWNER_ID", "valueFrom": key("configMapKeyRef")},
+                {"name": "EXTERNAL_DNS_TXT_PREFIX", "value": "$(KIND)-$(ZONE)"},
+                {"name": "EXTERNAL_DNS_POLICY", "value": "sync"},
+                {"name": "EXTERNAL_DNS_ANNOTATION_FILTER", "value": "a=$(KIND)"},
+            ],
+        });
+        let told = Arguments::of_container(&container);
+        assert_eq!((told.get("source"), told.unknown("source")), (Some("ingress"), None));
+        assert_eq!((told.get("annotation-filter"), told.unknown("annotation-filter")), (Some("a=ingress"), None));
+        assert_eq!(
+            (told.unknown("policy"), told.unknown("registry"), told.unknown("label-filter")),
+            (None, None, None)
+        );
+        let zone = Some("variable ZONE comes from Secret dns (key id)".to_owned());
+        assert_eq!((told.unknown("zone-id-filter"), told.unknown("txt-prefix")), (zone.clone(), zone));
+        let owner = "variable EXTERNAL_DNS_TXT_OWNER_ID comes from ConfigMap dns (key id)";
+        assert_eq!(told.unknown("txt-owner-id").as_deref(), Some(owner));
+        assert!(told.is_elsewhere("txt-owner-id") && told.is_elsewhere("txt-prefix") && !told.is_elsewhere("policy"));
+
+        let mut more = container.clone();
+        more["envFrom"] = json!([{"secretRef": {"name": "all"}}]);
+        let told = Arguments::of_container(&more);
+        assert_eq!((told.unknown("source"), told.unknown("policy")), (None, None));
+        let registry = "variable EXTERNAL_DNS_REGISTRY may come from Secret all";
+        assert_eq!(told.unknown("registry").as_deref(), Some(registry));
+        assert!(told.unknown("label-filter").is_some() && !told.is_elsewhere("registry"));
+        more["envFrom"][0]["prefix"] = json!("OTHER_");
+        assert_eq!(Arguments::of_container(&more).unknown("registry"), None);
     }
 
     #[test]
@@ -598,8 +803,10 @@ mod tests {
             new,
             [(true, "--policy must be set explicitly (one of: sync, upsert-only, create-only)".to_owned())]
         );
-        let old = findings("registry.k8s.io/external-dns/external-dns:v0.21.0", &base);
-        assert!(!old[0].0 && old[0].1.contains("defaults to sync"), "{old:?}");
+        for image in ["external-dns:v0.21.0", "external-dns:prod", "external-dns@sha256:ab"] {
+            let old = findings(&format!("registry.k8s.io/external-dns/{image}"), &base);
+            assert!(old.len() == 1 && !old[0].0 && old[0].1.contains("defaults to sync"), "{old:?}");
+        }
     }
 
     #[test]

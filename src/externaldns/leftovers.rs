@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::args::Installed;
+use super::args::{Installed, OWNERSHIP, ZONES};
 use super::registry::{Class, ENCRYPTED, Mapper, Record, audit, display_name, labels, normalize};
 use crate::shell::{self, Command};
 
@@ -36,6 +36,10 @@ fn key(record: &Record) -> (String, String, Option<String>) {
 /// Why it can't be told from here which records an installation owns, if so, with the command that lists them.
 pub fn untold(region: &str, installed: &Installed) -> Option<String> {
     let Installed { registry, assume_role, .. } = installed;
+    let unknown = installed.unknown(OWNERSHIP).or_else(|| installed.unknown(ZONES));
+    if unknown.is_some() {
+        return unknown;
+    }
     match assume_role {
         _ if registry != "txt" => Some(format!("it keeps no TXT records (--registry={registry})")),
         Some(role) => Some(format!(

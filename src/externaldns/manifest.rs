@@ -4,6 +4,7 @@ use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value, json};
 
 use super::args::Installed;
+use super::patch::AES_KEY;
 use super::rbac;
 use super::settings::Settings;
 
@@ -187,7 +188,8 @@ fn obsolete(container: &Value, wanted: &Value) -> Vec<String> {
     let kept: Vec<Value> = items(wanted, "env").iter().map(|variable| variable["name"].clone()).collect();
     let ours = |variable: &Value| {
         let name = variable["name"].as_str().unwrap_or_default();
-        name.starts_with("EXTERNAL_DNS_") && !kept.contains(&variable["name"])
+        // The key of encrypted TXT records has no other place.
+        name.starts_with("EXTERNAL_DNS_") && name != AES_KEY && !kept.contains(&variable["name"])
     };
     let env = items(container, "env");
     paths.extend(env.iter().enumerate().rev().filter(|(_, one)| ours(one)).map(|(at, _)| format!("/env/{at}")));

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
+use super::version::{Feature, Version};
+
 /// The name of an installation where nothing says otherwise.
 pub const DEFAULT_NAME: &str = "external-dns";
 
@@ -40,6 +42,16 @@ pub fn copied(owner_id: &str) -> Option<&'static str> {
     }
 }
 
+/// Why a version of ExternalDNS doesn't know its own records again by an owner id: its labels are separated by commas, and
+/// before v0.22 one with a second `=` is passed over (`endpoint/labels.go`).
+pub fn unreadable(owner_id: &str, version: Version) -> Option<String> {
+    if let Some((read, _)) = owner_id.split_once(',') {
+        return Some(format!("has a comma, and is read back as `{read}`"));
+    }
+    let passed_over = owner_id.contains('=') && !version.supports(Feature::EqualsInLabels);
+    passed_over.then(|| format!("has a `=`, which ExternalDNS {version} can't read back: v0.22.0 and later can"))
+}
+
 fn is_zone_id(text: &str) -> bool {
     let upper = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
     text.len() >= 11 && text.starts_with('Z') && text.bytes().all(upper)
@@ -64,6 +76,14 @@ mod tests {
         let name = |name| scoped_policy("AllowExternalDNSUpdates", "us-west-2", "eksdemo1", name);
         assert_eq!(name("external-dns"), "AllowExternalDNSUpdates-us-west-2-eksdemo1");
         assert_eq!(name("internal"), "AllowExternalDNSUpdates-us-west-2-eksdemo1-internal");
+    }
+
+    #[test]
+    fn ids_that_are_not_read_back_as_they_are() {
+        let of = |id: &str, version: &str| unreadable(id, version.parse().unwrap());
+        assert!(of("a=b", "v0.21.0").is_some_and(|why| why.contains("v0.22.0 and later")));
+        assert_eq!((of("a=b", "v0.22.0"), of("a-b", "v0.14.0")), (None, None));
+        assert!(of("a,b", "v0.23.0").is_some_and(|why| why.ends_with("read back as `a`")));
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! Patches that users lay over the rendered objects.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::args::Installed;
+use super::manifest;
+use super::secret;
+use super::settings::Settings;
 use crate::config::check_token_expiration;
+use crate::k8s::FIELD_MANAGER;
+use crate::k8s::diff::applied_beyond;
 use crate::plan::diff::escape;
 
 /// Lists that are sets of named things, by the field that names them ("patchMergeKey" in the types
@@ -148,14 +154,56 @@ fn check_container(container: &Value) -> Result<(), String> {
 
 /// Variables of the AWS SDK that change neither identity nor endpoint, and the key of encrypted TXT records, for which
 /// there is no other place.
-const HARMLESS: [&str; 6] = [
-    "AWS_DEFAULT_REGION",
-    "AWS_EC2_METADATA_DISABLED",
-    "AWS_MAX_ATTEMPTS",
-    "AWS_REGION",
-    "AWS_RETRY_MODE",
-    "EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY",
-];
+const HARMLESS: [&str; 6] =
+    ["AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED", "AWS_MAX_ATTEMPTS", "AWS_REGION", "AWS_RETRY_MODE", AES_KEY];
+
+/// The variable of the key of encrypted TXT records.
+pub(super) const AES_KEY: &str = "EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY";
+
+/// The patch that a live Deployment of irsactl's was given: what irsactl applied to it beyond what it renders; none where
+/// that is nothing. What a patch took away leaves no trace.
+pub fn given(live: &Value, region: &str) -> Option<Value> {
+    let installed = Installed::from_deployment(live)?;
+    let mut settings = Settings::new(region, &installed.owner_id);
+    (settings.name, settings.namespace) = (installed.name.clone(), installed.namespace);
+    let mut objects = manifest::objects(&settings, None, false, false).ok()?;
+    let rendered_as = containers(objects.last()?).first()?["name"].clone();
+    manifest::adopt(&mut objects, live);
+    let mut rendered = objects.pop()?;
+    for path in DECIDED.iter().chain(&["/metadata/labels/app.kubernetes.io~1version"]) {
+        if let (Some(place), Some(value)) = (rendered.pointer_mut(path), live.pointer(path)) {
+            value.clone_into(place);
+        }
+    }
+    let own = containers(live).iter().find(|one| one["name"] == *installed.container)?;
+    for field in DECIDED_IN_CONTAINER {
+        if let Some(value) = own.get(field) {
+            rendered["spec"]["template"]["spec"]["containers"][0][field] = value.clone();
+        }
+    }
+    let mut patch = applied_beyond(live, &rendered, FIELD_MANAGER);
+    // A Deployment that was adopted has a container of another name, which the manifest gets at last.
+    let patched = patch.pointer_mut("/spec/template/spec/containers").and_then(Value::as_array_mut);
+    for container in patched.into_iter().flatten().filter(|one| one["name"] == *installed.container) {
+        container["name"] = rendered_as.clone();
+    }
+    patch.as_object_mut()?.insert("kind".to_owned(), json!("Deployment"));
+    Some(patch)
+}
+
+/// True where nothing in a patch has to stay unseen: a variable may be a secret under any name.
+pub fn may_be_shown(patch: &Value) -> bool {
+    let proxies = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy"];
+    let harmless = |variable: &Value| {
+        let name = variable["name"].as_str().unwrap_or_default();
+        let plain = proxies.contains(&name) && !variable["value"].as_str().is_some_and(|value| value.contains('@'));
+        variable.get("value").is_none() || plain || (HARMLESS.contains(&name) && !secret::is_secret(name))
+    };
+    let spec = &patch["spec"]["template"]["spec"];
+    let all = ["containers", "initContainers"].iter().filter_map(|list| spec[list].as_array()).flatten();
+    let mut variables = all.filter_map(|container| container["env"].as_array()).flatten();
+    variables.all(harmless) && secret::shown("", patch) == *patch
+}
 
 fn merge(target: &mut Value, patch: &Value, key: &str) {
     match (target, patch) {
@@ -269,6 +317,58 @@ metadata: {labels: {team: dns}}
         let container = patched(text).unwrap()["spec"]["template"]["spec"]["containers"][0].clone();
         assert_eq!(container["env"].as_array().unwrap().len(), 1);
         assert_eq!(container.get("livenessProbe"), None);
+    }
+
+    #[test]
+    fn the_patch_of_a_deployment_is_told_from_what_was_applied() {
+        let live = |container: &str, fields: Value| {
+            let mut settings = Settings::new("us-east-1", "c1");
+            settings.domain_filters = vec!["example.com".to_owned()];
+            settings.version = "0.22.0".parse().unwrap();
+            let mut live = manifest::objects(&settings, None, false, false).unwrap().pop().unwrap();
+            live["spec"]["replicas"] = json!(0);
+            live["spec"]["template"]["spec"]["priorityClassName"] = json!("high");
+            let own = &mut live["spec"]["template"]["spec"]["containers"][0];
+            own["name"] = json!(container);
+            own["image"] = json!("mirror/external-dns:prod");
+            own["resources"]["limits"]["memory"] = json!("1Gi");
+            live["metadata"]["managedFields"] =
+                json!([{"manager": "irsactl", "operation": "Apply", "fieldsV1": {"f:spec": fields}}]);
+            given(&live, "us-east-1")
+        };
+        let fields = |container: &str| {
+            let limits = json!({"f:image": {}, "f:args": {}, "f:resources": {"f:limits": {"f:memory": {}}}});
+            let containers = json!({format!("k:{{\"name\":\"{container}\"}}"): limits});
+            let pod = json!({"f:containers": containers, "f:priorityClassName": {}});
+            json!({"f:replicas": {}, "f:template": {"f:spec": pod}})
+        };
+        // One that was adopted has its own name.
+        for container in ["external-dns", "dns"] {
+            let patch = live(container, fields(container)).unwrap();
+            let limits = json!({"limits": {"memory": "1Gi"}});
+            let pod =
+                json!({"containers": [{"name": "external-dns", "resources": limits}], "priorityClassName": "high"});
+            assert_eq!(patch, json!({"kind": "Deployment", "spec": {"template": {"spec": pod}}}));
+        }
+        assert_eq!(live("external-dns", json!({"f:replicas": {}})), None, "others set it");
+    }
+
+    #[test]
+    fn a_patch_that_may_hold_a_secret_is_not_shown() {
+        let with = |variable: Value| json!({"spec": {"template": {"spec": {"containers": [{"name": "external-dns", "env": [variable]}]}}}});
+        let from = json!({"secretKeyRef": {"name": "key", "key": "key"}});
+        assert!(may_be_shown(&with(json!({"name": "EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY", "valueFrom": from}))));
+        assert!(may_be_shown(&with(json!({"name": "HTTPS_PROXY", "value": "http://proxy:3128"}))));
+        assert!(may_be_shown(&with(json!({"name": "AWS_REGION", "value": "eu-west-1"}))));
+        for (name, value) in [
+            ("EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY", "x"),
+            ("HTTPS_PROXY", "http://user:word@proxy:3128"),
+            ("ANYTHING", "x"),
+        ] {
+            assert!(!may_be_shown(&with(json!({"name": name, "value": value}))), "{name}");
+        }
+        let sidecar = json!({"name": "sidecar", "args": ["--token=x"]});
+        assert!(!may_be_shown(&json!({"spec": {"template": {"spec": {"containers": [sidecar]}}}})));
     }
 
     #[test]

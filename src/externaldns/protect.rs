@@ -1,6 +1,6 @@
 //! Changes of a live installation that cost records.
 
-use super::args::{Arguments, Installed};
+use super::args::{Arguments, Installed, OWNERSHIP};
 use super::flags::Flag;
 use super::secret::{HIDDEN, is_secret};
 use super::settings::{Policy, Registry, Settings};
@@ -160,6 +160,12 @@ fn others(installed: &Installed, wanted: &Settings, found: &mut Found) {
         let what = if VIEWED.contains(&name) { What::NarrowedSources } else { What::Opaque };
         found.add(what, flag, &old, &new, Risk::Deletes);
     }
+    // What it was told elsewhere may be anything; whose records are whose has to be known.
+    let changes = |name: &str| before.unknown(name).is_some() && before.all(name) != after.all(name);
+    let whose = |name: &str| OWNERSHIP.contains(&name) || HARMLESS.contains(&name) || is_secret(name);
+    if let Some(flag) = Flag::all().find(|flag| !whose(flag.name) && changes(flag.name)) {
+        found.add(What::Opaque, flag.name, "(unknown)", &after.all(flag.name).join(", "), Risk::Deletes);
+    }
 }
 
 /// Takes over from a live installation what can't change without losing records, unless it is
@@ -187,6 +193,23 @@ pub fn inherit(wanted: &mut Settings, installed: &Installed, named: &[What]) {
     if free(What::AnnotationPrefix) && wanted.annotation_prefix.is_none() && can && !read_by_default(wanted, installed)
     {
         wanted.annotation_prefix = Some(installed.annotation_prefix.clone());
+    }
+}
+
+/// What isn't known of how a live installation marks its records is as it is told anew: the reverse of [`inherit`].
+pub fn complete(installed: &mut Installed, wanted: &Settings) {
+    let unknown = |installed: &Installed, flag: &str| installed.arguments.unknown(flag).is_some();
+    if unknown(installed, "registry") {
+        wanted.registry.as_str().clone_into(&mut installed.registry);
+    }
+    if unknown(installed, "txt-owner-id") {
+        wanted.owner_id.clone_into(&mut installed.owner_id);
+    }
+    if unknown(installed, "txt-prefix") {
+        installed.txt_prefix.clone_from(&wanted.txt_prefix);
+    }
+    if unknown(installed, "txt-suffix") {
+        installed.txt_suffix.clone_from(&wanted.txt_suffix);
     }
 }
 
@@ -332,6 +355,26 @@ mod tests {
         wanted.extra_args.clear();
         wanted.prefer_cname = true;
         assert_eq!(whats(&wanted), [What::Opaque]);
+    }
+
+    #[test]
+    fn what_is_told_elsewhere_may_be_anything_but_whose_the_records_are() {
+        let mut wanted = Settings::new("us-east-1", "c1");
+        wanted.policy = Policy::Sync;
+        let args: Vec<_> = wanted.args().into_iter().filter(|word| !word.starts_with("--txt-owner-id")).collect();
+        let elsewhere = |flag: &str| json!({"name": format!("EXTERNAL_DNS_{flag}"), "valueFrom": {"secretKeyRef": {}}});
+        let container = json!({"image": "external-dns:v0.23.0", "args": args,
+            "env": [elsewhere("TXT_OWNER_ID"), elsewhere("DOMAIN_FILTER"), elsewhere("TXT_ENCRYPT_AES_KEY")]});
+        let deployment = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+        let mut installed = Installed::from_deployment(&deployment).unwrap();
+        complete(&mut installed, &wanted);
+        assert_eq!(installed.owner_id, "c1");
+        assert_eq!(protected_changes(&installed, &wanted), []);
+        wanted.domain_filters = vec!["example.com".to_owned()];
+        let found = protected_changes(&installed, &wanted);
+        let told = |change: &ProtectedChange| (change.what, change.before.clone(), change.after.clone());
+        let unknown = text(What::Opaque, "(unknown)", "example.com");
+        assert_eq!(found.last().map(told), Some(unknown));
     }
 
     #[test]

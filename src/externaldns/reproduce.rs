@@ -3,10 +3,14 @@
 //! What an installation can't be told by options is left out, and so is what makes ExternalDNS exit: run as it is, the
 //! command plans nothing where nothing is broken, and mends what is.
 
+use serde_json::Value;
+
 use super::args::{IMAGE, Installed, word};
 use super::extra::Extra;
 use super::flags::{Flag, Kind};
 use super::owner::scoped_policy;
+use super::patch;
+use super::secret::is_secret;
 use super::settings::{Policy, Registry, Settings, ZoneType, abandoned_image};
 use super::sources::check_source;
 use super::version::{FLOOR, LEGACY_PREFIX, NEWEST};
@@ -61,7 +65,12 @@ pub struct Reproduction<'a> {
     pub installed: Option<&'a Installed>,
     /// Its IAM half, see [`role_words`].
     pub role: &'a [String],
+    /// The patch that it was given.
+    pub patch: Option<&'a Value>,
 }
+
+/// In the place of a patch that isn't shown: no file is called so, and nothing is installed without it.
+const UNSHOWN: &str = "(the file that it was installed with: what it sets may be secret)";
 
 impl Reproduction<'_> {
     /// The command, without the flags (name and value; [`IMAGE`] for the image) that are `left_out`, and with `more`
@@ -69,6 +78,7 @@ impl Reproduction<'_> {
     pub fn command(&self, left_out: impl Fn(&str, &str) -> bool, more: &[String]) -> String {
         let Self { cluster, region, namespace, name, .. } = self;
         let command = Command::new("irsactl install external-dns").with("--cluster", cluster).with("--region", region);
+        let mut lost = false;
         let mut words = vec![command.with("--namespace", namespace).with("--name", name).into()];
         if let Some(installed) = self.installed {
             if installed.managed_by.as_deref() != Some(FIELD_MANAGER) {
@@ -77,11 +87,18 @@ impl Reproduction<'_> {
             if !left_out(IMAGE, &installed.image) {
                 words.extend(image_words(installed));
             }
-            words.extend(flag_words(self.region, installed, left_out));
+            let flags = flag_words(self.region, installed, left_out);
+            lost = installed.lost().iter().any(|(lost, _)| !flags.iter().any(|(name, _)| name == lost));
+            words.extend(flags.into_iter().map(|(_, word)| word));
             words.extend(choices(installed));
         }
+        words.extend(self.patch.map(|patch| {
+            let shown = patch::may_be_shown(patch);
+            option("--patch", &if shown { patch.to_string() } else { UNSHOWN.to_owned() })
+        }));
         words.extend(self.role.iter().chain(more).cloned());
-        words.push("--approve".to_owned());
+        // What isn't known can't be repeated: the plan says what has to be told.
+        words.extend((!lost).then(|| "--approve".to_owned()));
         words.join(" ")
     }
 }
@@ -100,29 +117,32 @@ fn image_words(installed: &Installed) -> Option<String> {
     }
 }
 
-/// The flags of its command line, those that are usual left out.
-fn flag_words(region: &str, installed: &Installed, left_out: impl Fn(&str, &str) -> bool) -> Vec<String> {
+/// The flags that hold, each with its name, those that are usual left out.
+fn flag_words(region: &str, installed: &Installed, left_out: impl Fn(&str, &str) -> bool) -> Vec<(String, String)> {
     let mut usual = Settings::new(region, &installed.owner_id);
     usual.version = installed.rules();
     let usual = usual.args();
     let other_sources = installed.sources != ["service", "ingress"];
-    let given: Vec<_> = installed.arguments.given().collect();
+    let given = installed.arguments.holding();
     let mut words = Vec::new();
-    for (index, &(name, value)) in given.iter().enumerate() {
+    for (index, (name, value)) in given.iter().enumerate() {
+        let (name, value) = (name.as_str(), value.as_deref());
         let said = word(name, value);
         let is_usual = usual.contains(&said) && !(name == "source" && other_sources);
         let list = Flag::find(name).is_some_and(|flag| flag.kind_in(installed.rules()) == Kind::List);
-        let said_later = !list && given[index + 1..].iter().any(|(other, _)| *other == name);
+        let said_later = !list && given[index + 1..].iter().any(|(other, _)| other == name);
         if is_usual || said_later || KEPT.contains(&name) || left_out(name, value.unwrap_or_default()) {
             continue;
         }
         let extra = || Extra::parse(&said).and_then(|extra| extra.check(installed.rules()));
         match value {
             Some(value) if OPTIONS.contains(&name) && takes(installed, name, value) => {
-                words.push(option(&format!("--{name}"), value));
+                words.push((name.to_owned(), option(&format!("--{name}"), value)));
             }
             // Those of the options are no extra arguments.
-            _ if extra().is_ok() => words.push(format!("--extra-arg={}", shell::word(&said))),
+            _ if extra().is_ok() && !is_secret(name) => {
+                words.push((name.to_owned(), format!("--extra-arg={}", shell::word(&said))));
+            }
             _ => {}
         }
     }
@@ -272,7 +292,7 @@ mod tests {
     fn words(installed: &Installed) -> String {
         let place = ("demo", "us-west-2", "dns", "external-dns");
         let (cluster, region, namespace, name) = place;
-        let all = Reproduction { cluster, region, namespace, name, installed: Some(installed), role: &[] };
+        let all = Reproduction { cluster, region, namespace, name, installed: Some(installed), role: &[], patch: None };
         let command = all.command(|_, _| false, &[]);
         let place =
             "irsactl install external-dns --cluster demo --region us-west-2 --namespace dns --name external-dns ";
@@ -318,6 +338,40 @@ mod tests {
             "--image mirror/external-dns:prod --external-dns-version v0.23.0"
         );
         assert_eq!(mirror("bitnami/external-dns:0.23.0"), "");
+    }
+
+    #[test]
+    fn variables_are_repeated_as_flags_and_what_is_unknown_is_not_approved() {
+        let variable = |flag: &str, value: &str| json!({"name": format!("EXTERNAL_DNS_{flag}"), "value": value});
+        let container = json!({"name": "c", "image": "registry.k8s.io/external-dns/external-dns:v0.23.0",
+        "args": ["--provider=aws", "--source=ingress"],
+        "env": [
+            variable("SOURCE", "service"),
+            variable("DOMAIN_FILTER", "a.com\nb.com"),
+            variable("ZONE_ID_FILTER", "Z1"),
+            variable("AWS_ASSUME_ROLE", "arn:aws:iam::1:role/x"),
+            variable("POLICY", "sync"),
+            variable("EVENTS", "true"),
+            variable("TXT_OWNER_ID", "c1"),
+            variable("NO_SUCH_FLAG", "x"),
+        ]});
+        let mut deployment = json!({"metadata": {"name": "external-dns", "namespace": "dns",
+            "labels": {"app.kubernetes.io/managed-by": "irsactl"}},
+            "spec": {"template": {"spec": {"containers": [container]}}}});
+        let installed = Installed::from_deployment(&deployment).unwrap();
+        assert_eq!(
+            words(&installed),
+            "--source ingress --aws-assume-role arn:aws:iam::1:role/x --domain-filter a.com --domain-filter b.com \
+             --extra-arg=--events --policy sync --zone-id-filter Z1 --legacy-annotations=false"
+        );
+        let env = &mut deployment["spec"]["template"]["spec"]["containers"][0]["env"];
+        env[6] = json!({"name": "EXTERNAL_DNS_TXT_OWNER_ID", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}});
+        let installed = Installed::from_deployment(&deployment).unwrap();
+        let place = ("demo", "us-west-2", "dns", "external-dns");
+        let (cluster, region, namespace, name) = place;
+        let all =
+            Reproduction { cluster, region, namespace, name, installed: Some(&installed), role: &[], patch: None };
+        assert!(!all.command(|_, _| false, &[]).contains("--approve"));
     }
 
     #[test]

@@ -47,6 +47,54 @@ pub fn differences(live: &Value, desired: &Value, manager: &str) -> Vec<FieldCha
         .collect()
 }
 
+/// What `manager` applied of `live` beyond `desired`: what `desired` lacks or has otherwise, as a partial object that is
+/// laid over it; null where that is nothing. Fields that others hold, too, stay without being applied.
+pub fn applied_beyond(live: &Value, desired: &Value, manager: &str) -> Value {
+    let owners = owners(live);
+    let ours = |owner: &&Owner<'_>| owner.applies && owner.manager == manager && owner.subresource.is_empty();
+    let (ours, others): (Vec<_>, Vec<_>) =
+        owners.iter().filter(|owner| owner.subresource != "status").partition(|owner| ours(owner));
+    let Some(ours) = ours.first() else { return Value::Null };
+    let others: Vec<_> = others.into_iter().copied().collect();
+    let mut found = compare(live, desired);
+    found.retain(|found| ours.holds(&found.spot.path));
+    removals(&Spot::default(), ours.fields, live, Some(desired), &others, &mut found);
+    let mut beyond = Value::Null;
+    for Found { spot, before, .. } in found {
+        put(&mut beyond, &spot.path, before.unwrap_or_default());
+    }
+    beyond
+}
+
+/// Sets the value at the end of a path, and makes what leads there.
+fn put(place: &mut Value, path: &[Step], value: Value) {
+    let Some((step, rest)) = path.split_first() else {
+        *place = value;
+        return;
+    };
+    match (step, place.take()) {
+        (Step::Field(name), fields) => {
+            let mut fields = if let Value::Object(fields) = fields { fields } else { Map::new() };
+            put(fields.entry(name.clone()).or_insert(Value::Null), rest, value);
+            *place = fields.into();
+        }
+        (step, items) => {
+            let mut items = if let Value::Array(items) = items { items } else { Vec::new() };
+            let is_it = |item: &Value| match step {
+                Step::Item(keys) => keys.iter().all(|(key, value)| item.get(key) == Some(value)),
+                Step::Member(member) => item == member,
+                Step::Field(_) => false,
+            };
+            let at = items.iter().position(is_it).unwrap_or_else(|| {
+                items.push(if let Step::Item(keys) = step { keys.clone().into() } else { Value::Null });
+                items.len() - 1
+            });
+            put(&mut items[at], rest, value);
+            *place = items.into();
+        }
+    }
+}
+
 /// Fields that differ and that somebody holds who would change them back: `(JSON Pointer, manager)`. Those are other
 /// appliers, and Helm, Argo CD and Flux however they write.
 pub fn conflicting_owners(live: &Value, desired: &Value) -> Vec<(String, String)> {
@@ -533,6 +581,33 @@ mod tests {
         let found = differences(&live, &desired, FIELD_MANAGER);
         assert_eq!(found[0].change.path, "/metadata/annotations/eks.amazonaws.com~1role-arn");
         assert_eq!(found[0].field, "metadata.annotations[eks.amazonaws.com/role-arn]");
+    }
+
+    #[test]
+    fn what_was_applied_beyond_is_told_from_what_others_wrote() {
+        let mut live = live();
+        assert_eq!(applied_beyond(&live, &desired(), FIELD_MANAGER), Value::Null);
+        let ours = &mut live["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:template"]["f:spec"];
+        ours["f:tolerations"] = json!({});
+        ours["f:imagePullSecrets"] = json!({"k:{\"name\":\"pull\"}": {".": {}, "f:name": {}}});
+        let container = &mut ours["f:containers"]["k:{\"name\":\"external-dns\"}"];
+        container["f:resources"]["f:limits"] = json!({"f:cpu": {}});
+        container["f:env"]["k:{\"name\":\"TZ\"}"] = json!({".": {}, "f:name": {}, "f:value": {}});
+        let pod = &mut live["spec"]["template"]["spec"];
+        pod["tolerations"] = json!([{"key": "dns", "operator": "Exists"}]);
+        pod["imagePullSecrets"] = json!([{"name": "pull"}]);
+        pod["nodeSelector"] = json!({"of": "others"});
+        let container = &mut pod["containers"][0];
+        container["resources"]["requests"]["cpu"] = json!("2");
+        container["resources"]["limits"] = json!({"cpu": "2", "memory": "1Gi"});
+        container["env"].as_array_mut().unwrap().push(json!({"name": "TZ", "value": "UTC"}));
+        let container = json!({"name": "external-dns", "env": [{"name": "TZ", "value": "UTC"}],
+            "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "2"}}});
+        let tolerations = json!([{"key": "dns", "operator": "Exists"}]);
+        let spec =
+            json!({"containers": [container], "tolerations": tolerations, "imagePullSecrets": [{"name": "pull"}]});
+        let beyond = applied_beyond(&live, &desired(), FIELD_MANAGER);
+        assert_eq!(beyond, json!({"spec": {"template": {"spec": spec}}}));
     }
 
     #[test]

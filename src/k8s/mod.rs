@@ -39,6 +39,11 @@ pub fn is_ending(object: &Value) -> bool {
     !object["metadata"]["deletionTimestamp"].is_null()
 }
 
+/// True for a pod whose containers have ended for good: evicted, or done.
+pub fn has_ended(pod: &Value) -> bool {
+    ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == **phase)
+}
+
 /// True for the object of this namespace and name.
 pub fn is_named(object: &Value, namespace: &str, name: &str) -> bool {
     object["metadata"]["namespace"] == namespace && object["metadata"]["name"] == name

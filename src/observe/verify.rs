@@ -18,12 +18,12 @@ use crate::externaldns::settings::Settings;
 use crate::iam::arn::Arn;
 use crate::iam::policy::{Need, PolicyDocument};
 use crate::iam::trust::{AUDIENCE, Issuer};
-use crate::k8s::{Kind, Kubernetes, Review, is_ending, is_named};
+use crate::k8s::{Kind, Kubernetes, Review, has_ended, is_named};
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, annotation};
 use crate::stack::tags;
 use crate::verify::chain::{Hop, Irsa, Live};
 use crate::verify::permissions::{Holder, Lack, Policies, judged};
-use crate::verify::workload::Workload;
+use crate::verify::workload::{Workload, current};
 use crate::verify::{Commands, Look};
 
 /// How much of a log is read.
@@ -162,8 +162,7 @@ impl Observer<'_> {
         .await;
         irsa.twins = twins?;
         Seen { role: irsa.role, lacking: irsa.lacking, unread: irsa.unread, policies: irsa.policies } = role?;
-        let ended = |pod: &Value| ["Succeeded", "Failed"].iter().any(|phase| pod["status"]["phase"] == **phase);
-        irsa.pods = pods?.map(|pods| pods.into_iter().filter(|pod| !ended(pod)).collect());
+        irsa.pods = pods?.map(|pods| pods.into_iter().filter(|pod| !has_ended(pod)).collect());
         irsa.live = live?;
         Ok(irsa)
     }
@@ -395,8 +394,7 @@ impl Observer<'_> {
 
     /// The end of the log of the newest pod, that of its previous run before it.
     async fn log(&self, pods: &[Value], installed: &Installed) -> Result<Look<Option<String>>> {
-        let alive = pods.iter().filter(|pod| !is_ending(pod));
-        let newest = alive.max_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str());
+        let newest = current(pods).into_iter().max_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str());
         let Some(name) = newest.and_then(|pod| pod["metadata"]["name"].as_str()) else { return Ok(Ok(None)) };
         let read = async |previous: bool| {
             self.in_cluster(async |kubernetes| {

@@ -14,12 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{Check, Commands, Look, ids, unless_after};
-use crate::externaldns::args::Installed;
+use crate::externaldns::args::{Installed, OWNERSHIP, ZONES};
 use crate::externaldns::filter::Zone;
 use crate::externaldns::flags;
 use crate::externaldns::objects::resource_names;
 use crate::externaldns::owner;
 use crate::externaldns::registry::{Class, Owned};
+use crate::externaldns::version::NEWEST;
 use crate::shell::{Command, option};
 
 /// How many things a message names.
@@ -64,12 +65,16 @@ pub struct Contents {
 impl Dns {
     /// Zones, owner and records: all, or those of one host.
     pub fn checks(&self, host: Option<&str>) -> Vec<Check> {
-        let zones = self.check_zones();
+        let zones = match self.installed.unknown(ZONES) {
+            Some(why) => Check::skip(ids::ZONES, why),
+            None => self.check_zones(),
+        };
         let owner = unless_after(self.check_owner(), &[&zones]);
-        let records = if zones.fails() {
-            Check::skip(ids::RECORDS, format!("follows from {}", zones.id))
-        } else {
-            self.check_records(host)
+        let records = match self.installed.untold() {
+            _ if zones.fails() => Check::skip(ids::RECORDS, format!("follows from {}", zones.id)),
+            _ if self.unreadable_id().is_some() => Check::skip(ids::RECORDS, format!("follows from {}", owner.id)),
+            Some(why) => Check::skip(ids::RECORDS, why),
+            None => self.check_records(host),
         };
         vec![zones, owner, records]
     }
@@ -80,7 +85,11 @@ impl Dns {
         let mut checks = self.checks(host);
         let zones = checks[0].clone();
         let before: Vec<_> = before.iter().copied().chain([&zones]).collect();
-        checks.extend(host.map(|host| follow(self, host)));
+        checks.extend(host.map(|host| match self.installed.untold() {
+            _ if self.unreadable_id().is_some() => Check::skip(ids::HOSTNAME, format!("follows from {}", ids::OWNER)),
+            Some(why) => Check::skip(ids::HOSTNAME, why),
+            None => follow(self, host),
+        }));
         let expected = |check: Check| match check.id {
             ids::RECORDS | ids::HOSTNAME => unless_after(check, &before),
             _ => check,
@@ -91,6 +100,9 @@ impl Dns {
     fn check_owner(&self) -> Check {
         let id = ids::OWNER;
         let Installed { registry, owner_id, .. } = &self.installed;
+        if let Some(why) = self.installed.unknown(OWNERSHIP) {
+            return Check::skip(id, why);
+        }
         match registry.as_str() {
             "txt" => {}
             "noop" => {
@@ -101,6 +113,7 @@ impl Dns {
             other => return Check::skip(id, format!("owners are kept in the registry {other}, not in TXT records")),
         }
         let mut findings = Vec::new();
+        findings.extend(self.unreadable_id());
         findings.extend(self.common_id());
         findings.extend(self.shared_id());
         match (&self.records, self.installed.encrypts()) {
@@ -112,6 +125,17 @@ impl Dns {
             }
         }
         Check::of(id, format!("{owner_id}, which nobody else uses"), findings)
+    }
+
+    /// An id by which it doesn't know its records again.
+    fn unreadable_id(&self) -> Option<Check> {
+        let Installed { registry, owner_id, .. } = &self.installed;
+        let why = owner::unreadable(owner_id, self.installed.rules()).filter(|_| registry == "txt")?;
+        let newer = Command::new(&self.install).without("--image").without("--external-dns-version");
+        let can = owner::unreadable(owner_id, NEWEST).is_none();
+        let hint = if can { newer.approved() } else { self.other_owner() };
+        let message = format!("owner id `{owner_id}` {why}: it doesn't know its own records");
+        Some(Check::fail(ids::OWNER, message).hint(hint))
     }
 
     /// An id that doesn't name the cluster.
@@ -132,8 +156,15 @@ impl Dns {
             Ok(others) => others,
             Err(why) => return Some(Check::skip(ids::OWNER, format!("who else uses it can't be told: {why}"))),
         };
-        let same = |other: &&Installed| other.registry == "txt" && other.owner_id == self.installed.owner_id;
-        let other = others.iter().filter(same).find(|other| self.overlaps(other))?;
+        let unknown = |other: &Installed| other.unknown(&["registry", "txt-owner-id"]);
+        let same = |other: &&Installed| {
+            other.registry == "txt" && other.owner_id == self.installed.owner_id && unknown(other).is_none()
+        };
+        let Some(other) = others.iter().filter(same).find(|other| self.overlaps(other)) else {
+            let (other, why) = others.iter().find_map(|other| Some((other, unknown(other)?)))?;
+            let who = format!("whether {}/{} uses it can't be told: {why}", other.namespace, other.name);
+            return Some(Check::skip(ids::OWNER, who));
+        };
         let message = format!(
             "owner id {} is also that of {}/{}: each takes the other's records for its own",
             self.installed.owner_id, other.namespace, other.name

@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::{Check, Commands, Look, ids, unless_after};
 use crate::externaldns::args::{Finding, IMAGE, Installed};
 use crate::externaldns::logs::{self, Class, Severity};
+use crate::externaldns::patch;
 use crate::externaldns::rbac::required_apis;
 use crate::externaldns::reproduce::Reproduction;
 use crate::externaldns::version::{NEWEST, REPOSITORY};
-use crate::k8s::{FIELD_MANAGER, Review, condition, is_ending, pod_trouble};
+use crate::k8s::{FIELD_MANAGER, Review, condition, has_ended, is_ending, pod_trouble};
 
 /// So many refusals in a row for too many calls are no hiccup any more.
 const THROTTLED_TOO_OFTEN: usize = 3;
@@ -77,6 +78,8 @@ impl Workload {
     }
 
     fn install_with(&self, left_out: impl Fn(&str, &str) -> bool, more: &[String]) -> String {
+        let live = self.deployment.as_ref().ok().and_then(Option::as_ref);
+        let patch = live.and_then(|live| patch::given(live, &self.commands.region));
         let reproduction = Reproduction {
             cluster: &self.commands.cluster,
             region: &self.commands.region,
@@ -84,6 +87,7 @@ impl Workload {
             name: &self.name,
             installed: self.installed.as_ref(),
             role: &self.role,
+            patch: patch.as_ref(),
         };
         reproduction.command(left_out, more)
     }
@@ -129,6 +133,9 @@ impl Workload {
     fn check_rbac(&self) -> Check {
         let id = ids::RBAC;
         let Some(installed) = &self.installed else { return Check::skip(id, self.unseen()) };
+        if let Some(why) = installed.unknown(&["source", "namespace"]) {
+            return Check::skip(id, why);
+        }
         let (rights, unserved) = match (&self.rights, &self.unserved) {
             (Ok(rights), Ok(unserved)) => (rights, unserved),
             (Err(why), _) | (_, Err(why)) => return Check::skip(id, why),
@@ -258,7 +265,8 @@ impl Workload {
             let make = if finding.fatal { Check::fail } else { Check::warn };
             make(id, finding.message).hint(&hint)
         };
-        Check::of(id, "they fit together and the version", found.into_iter().map(check).collect())
+        let unknown = installed.untold().map(|why| Check::skip(id, why));
+        Check::of(id, "they fit together and the version", found.into_iter().map(check).chain(unknown).collect())
     }
 
     fn check_pods(&self) -> Check {
@@ -267,7 +275,7 @@ impl Workload {
             Ok(pods) => pods,
             Err(why) => return Check::skip(id, why),
         };
-        let running: Vec<_> = pods.iter().filter(|pod| !is_ending(pod)).collect();
+        let running = current(pods);
         if running.is_empty() {
             return Check::fail(id, format!("Deployment {} has no pod yet", self.full())).hint(self.wait());
         }
@@ -359,9 +367,10 @@ impl Workload {
     }
 
     fn tells_of_syncs(&self) -> bool {
-        self.installed
-            .as_ref()
-            .is_none_or(|installed| logs::tells_of_syncs(&installed.arguments.words().collect::<Vec<_>>()))
+        self.installed.as_ref().is_none_or(|installed| {
+            let known = installed.unknown(&["log-level", "dry-run"]).is_none();
+            known && logs::tells_of_syncs(&installed.arguments.words().collect::<Vec<_>>())
+        })
     }
 
     fn said(&self, class: &Class, times: usize) -> Check {
@@ -431,6 +440,14 @@ fn denied(rights: &[(Review, bool)], served: impl Fn(&Review) -> bool) -> Option
     };
     let texts: Vec<_> = groups.into_iter().map(text).collect();
     (!texts.is_empty()).then(|| texts.join("; "))
+}
+
+/// The pods that count: those that are ending don't, nor those that have ended (evicted ones stay until somebody deletes
+/// them), unless there is no other.
+pub fn current(pods: &[Value]) -> Vec<&Value> {
+    let staying = pods.iter().filter(|pod| !is_ending(pod));
+    let (ended, alive): (Vec<_>, Vec<_>) = staying.partition(|pod| has_ended(pod));
+    if alive.is_empty() { ended } else { alive }
 }
 
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
@@ -601,6 +618,21 @@ mod tests {
             unsure[0].starts_with("warn logs: ") && unsure[0].contains("keeps back whether that is over"),
             "{unsure:?}"
         );
+        let variable = |variable: serde_json::Value| {
+            let mut quiet = workload("v0.23.0", &["--log-level=info"], &[]);
+            let mut deployment = quiet.deployment.clone().unwrap().unwrap();
+            let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+            container["args"].as_array_mut().unwrap().retain(|word| word != "--log-level=info");
+            container["env"] = json!([variable]);
+            quiet.installed = Installed::from_deployment(&deployment);
+            quiet.log = Ok(Some(String::new()));
+            found(&quiet).pop().unwrap()
+        };
+        let name = "EXTERNAL_DNS_LOG_LEVEL";
+        assert!(variable(json!({"name": name, "value": "error"})).starts_with("skip logs: its log level"));
+        let from = json!({"configMapKeyRef": {"name": "dns", "key": "level"}});
+        assert!(variable(json!({"name": name, "valueFrom": from})).starts_with("skip logs: its log level"));
+        assert!(variable(json!({"name": name, "value": "debug"})).starts_with("warn logs: it hasn't synchronised"));
         let dry = found(&workload("v0.23.0", &["--dry-run"], &[]));
         assert_eq!(dry[0], "fail arguments: --dry-run: no record is changed | irsactl install external-dns --approve");
     }
@@ -616,6 +648,15 @@ mod tests {
         let message = "pod p was restarted 3 times, last after exit code 137 (OOMKilled) at 2026-01-02T03:04:05Z";
         let hint = "kubectl --namespace dns logs deployment/external-dns --previous";
         assert_eq!(found(&restarted), [format!("warn pods: {message} | {hint}")]);
+
+        let mut evicted = workload("v0.23.0", &[], &[]);
+        let ended = json!({"metadata": {"name": "old"}, "status": {"phase": "Failed", "reason": "Evicted",
+            "containerStatuses": [{"name": "c", "restartCount": 2}]}});
+        let healthy = evicted.pods.clone().unwrap();
+        evicted.pods = Ok([vec![ended.clone()], healthy].concat());
+        assert_eq!(found(&evicted), [""; 0]);
+        evicted.pods = Ok(vec![ended]);
+        assert!(found(&evicted)[0].starts_with("fail pods: pod old "), "{:?}", found(&evicted));
 
         let mut refused = workload("v0.23.0", &[], &[]);
         refused.pods = Ok(Vec::new());

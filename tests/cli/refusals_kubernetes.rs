@@ -433,6 +433,59 @@ fn a_deployment_whose_arguments_are_its_command_is_adopted() {
     assert!(live.to_string().contains("--txt-prefix=dns-"), "{live}");
 }
 
+/// Variables count as flags do: the hint repeats them. What comes from elsewhere isn't read: nobody pretends to know it.
+#[test]
+fn what_variables_say_is_repeated_and_what_is_elsewhere_is_asked_for() {
+    let variable = |flag: &str, value: &str| json!({"name": format!("EXTERNAL_DNS_{flag}"), "value": value});
+    let key = json!({"configMapKeyRef": {"name": "dns", "key": "owner"}});
+    let env = json!([
+        variable("SOURCE", "ingress"),
+        variable("DOMAIN_FILTER", "example.com"),
+        variable("INTERVAL", "3s"),
+        variable("POLICY", "sync"),
+        variable("EVENTS", "true"),
+        {"name": "EXTERNAL_DNS_TXT_OWNER_ID", "valueFrom": key},
+    ]);
+    let args = json!({"args": ["--provider=aws"], "env": env});
+    let sandbox = Sandbox::lease();
+    sandbox.create_namespace("external-dns");
+    let owner = json!({"metadata": {"name": "dns"}, "data": {"owner": "team"}});
+    sandbox.create("/api/v1/namespaces/external-dns/configmaps", &owner);
+    sandbox.create(&accounts("external-dns"), &json!({"metadata": {"name": "external-dns"}}));
+    let deployment = external_dns(&json!({}), &json!({"app": "external-dns"}), &args);
+    sandbox.create(&deployments("external-dns"), &deployment);
+
+    let why = "--txt-owner-id isn't known: variable EXTERNAL_DNS_TXT_OWNER_ID comes from ConfigMap dns (key owner)";
+    refused(&sandbox, INSTALL, "foreign-installation", &["owner id is unknown", "--adopt"]);
+    refused(&sandbox, &format!("{INSTALL} --adopt"), "records-at-risk", &["--txt-owner-id", why]);
+    sandbox.run(&format!("{INSTALL} --adopt --txt-owner-id team")).ok().shows(&["what --txt-owner-id is so far"]);
+    let verify = || {
+        let document = sandbox.run("verify external-dns --cluster eksdemo1 -o json").exits(4).json();
+        let checks = document["checks"].as_array().unwrap().clone();
+        move |id: &str| checks.iter().find(|check| check["id"] == id).cloned().unwrap()
+    };
+    let check = verify();
+    assert_eq!(check("records")["status"], "skip", "{}", check("records"));
+    for id in ["arguments", "owner"] {
+        assert_eq!(check(id)["status"], "skip", "{}", check(id));
+        assert!(check(id)["message"].as_str().unwrap().starts_with(why), "{}", check(id));
+    }
+    assert!(!check("rbac")["hint"].as_str().unwrap().contains("--approve"), "{}", check("rbac"));
+
+    let path = format!("{}/external-dns", deployments("external-dns"));
+    let mut live = sandbox.object(&path);
+    live["spec"]["template"]["spec"]["containers"][0]["env"][5] = variable("TXT_OWNER_ID", "team");
+    sandbox.kube("PUT", &path, Some(&live)).unwrap();
+    let check = verify();
+    assert_eq!(check("owner")["status"], "pass", "{}", check("owner"));
+    sandbox.follow(check("rbac")["hint"].as_str().unwrap());
+    let container = sandbox.object(&path)["spec"]["template"]["spec"]["containers"][0].clone();
+    for told in ["domain-filter=example.com", "interval=3s", "policy=sync", "events", "txt-owner-id=team"] {
+        assert!(container["args"].as_array().unwrap().contains(&json!(format!("--{told}"))), "{told}: {container}");
+    }
+    assert!(!container["env"].to_string().contains("EXTERNAL_DNS_"), "{container}");
+}
+
 #[test]
 fn a_helm_release_is_adopted() {
     adopts(&Sandbox::lease(), &helm_release(), "helm-team");

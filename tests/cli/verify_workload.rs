@@ -394,6 +394,48 @@ fn the_hint_repeats_the_installation_to_the_letter() {
     }
 }
 
+/// What a patch set is set by the hint, too; what may be a secret isn't told, and nothing is installed without it.
+#[test]
+fn the_hint_repeats_the_patch_of_the_installation() {
+    let sandbox = Sandbox::lease();
+    sandbox.create_namespace("external-dns");
+    let secret = json!({"metadata": {"name": "key"}, "stringData": {"key": ";k&l)nUC/33:{?d{3)54+,AD?]SX%yh^"}});
+    sandbox.create("/api/v1/namespaces/external-dns/secrets", &secret);
+    let patch = "kind: Deployment
+metadata: {annotations: {team: \"it's DNS\"}}
+spec:
+  template:
+    metadata: {labels: {team: dns}}
+    spec:
+      tolerations: [{key: dns, operator: Exists}]
+      nodeSelector: {kubernetes.io/os: linux}
+      imagePullSecrets: [{name: pull}]
+      priorityClassName: system-cluster-critical
+      volumes: [{name: tmp, emptyDir: {}}]
+      containers:
+      - name: external-dns
+        resources: {limits: {memory: 600Mi}, requests: {cpu: 10m}}
+        volumeMounts: [{name: tmp, mountPath: /tmp}]
+        env:
+        - name: EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY
+          valueFrom: {secretKeyRef: {name: key, key: key}}
+";
+    let patch = sandbox.file("patch.yaml", patch);
+    let line = format!("{INSTALL} --extra-arg=--txt-encrypt-enabled --patch {} --approve", patch.display());
+    repeated(&sandbox, "external-dns", &line.split_whitespace().collect::<Vec<_>>());
+
+    let token = "kind: Deployment\nspec: {template: {spec: {containers: [{name: external-dns, env: [\
+                 {name: ANYTHING, value: t0ps3cret}]}]}}}\n";
+    let patch = sandbox.file("token.yaml", token);
+    sandbox.run(&format!("{INSTALL} --patch {} --approve", patch.display())).ok();
+    sandbox.delete(&format!("{RBAC}/clusterroles/external-dns"));
+    let hint = broken(&sandbox, "", "rbac", &["may not list and watch"]);
+    assert!(hint.contains("--patch '(the file that it was installed with: ") && !hint.contains("t0ps3cret"), "{hint}");
+    let unshown = hint.split_once("--patch '").and_then(|(_, rest)| rest.split_once('\'')).unwrap().0;
+    let words = ["install", "external-dns", "--cluster", "eksdemo1", "--patch", unshown, "--approve"];
+    crate::support::Run::of(&mut sandbox.command(words)).exits(2).says(&[unshown]);
+}
+
 /// Installs, breaks the ClusterRole, follows the hint; installing again as at first plans nothing.
 #[track_caller]
 fn repeated(sandbox: &Sandbox, name: &str, words: &[&str]) {

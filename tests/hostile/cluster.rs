@@ -16,7 +16,7 @@ use irsactl::externaldns::protect::protected_changes;
 use irsactl::externaldns::selector::Selector;
 use irsactl::externaldns::settings::Settings;
 use irsactl::externaldns::view::View;
-use irsactl::externaldns::{helm, manifest};
+use irsactl::externaldns::{helm, manifest, patch};
 use irsactl::k8s::{Kubernetes, diff};
 use irsactl::plan::iamserviceaccount::{annotation, is_ours, label, wrong_audience};
 use irsactl::plan::removal::{external_role, is_made_by_irsactl, names_a_role_of_ours, uid};
@@ -77,6 +77,8 @@ fn any_deployment_is_understood() {
             let _ = (installed.findings(), installed.prefixes(), installed.mapper(), installed.domain_filter());
             let settings = Settings::new("us-east-1", &word);
             let _ = protected_changes(&installed, &settings);
+            let _ = (installed.untold(), installed.lost(), installed.arguments.words().count());
+            let _ = patch::given(&live, "us-east-1").as_ref().map(patch::may_be_shown);
             let again = Installed::from_deployment(&live).unwrap();
             prop_assert_eq!(format!("{installed:?}"), format!("{again:?}"));
         }

@@ -90,6 +90,7 @@ fn what_a_role_is_made_of_is_one_word_each() {
     holds("roles to be installed again", (harm(), harm(), harm()), |(role, policy, boundary)| {
         let install = |facts: &RoleFacts<'_>| {
             let role = role_words("us-west-2", "c", "dns", facts);
+            let patch = json!({"kind": "Deployment", "metadata": {"annotations": {"a": facts.named}}});
             let install = Reproduction {
                 cluster: "c",
                 region: "us-west-2",
@@ -97,8 +98,11 @@ fn what_a_role_is_made_of_is_one_word_each() {
                 name: "dns",
                 installed: None,
                 role: &role,
+                patch: Some(&patch),
             };
-            words(&install.command(|_, _| false, &[]))
+            let words = words(&install.command(|_, _| false, &[]));
+            assert_eq!(value(&words, "--patch"), patch.to_string());
+            words
         };
         let facts = RoleFacts { shared: "Shared", named: Some(&role), ..RoleFacts::default() };
         let words = install(&facts);

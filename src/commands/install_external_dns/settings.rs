@@ -8,7 +8,7 @@ use crate::cli::externaldns as cli;
 use crate::commands::target::{contents, name};
 use crate::config;
 use crate::error::{Error, ErrorCode, Result};
-use crate::externaldns::args::Installed;
+use crate::externaldns::args::{Arguments, Installed};
 use crate::externaldns::owner::derived_owner_id;
 use crate::externaldns::protect::{What, inherit};
 use crate::externaldns::settings::{Policy, Registry, Settings, ZoneType};
@@ -78,11 +78,14 @@ pub(super) fn least_privilege(zones: Vec<String>) -> Result<Vec<String>> {
     Ok(zones)
 }
 
-/// The partial objects of `--patch`.
+/// The partial objects of `--patch`: of a file, or one that is given as it is, in JSON.
 pub(crate) fn patches(files: &[PathBuf]) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     for file in files {
-        let patch = config::read_patch(&name(file), contents("--patch", file)?);
+        let patch = match file.to_str().filter(|text| text.trim_start().starts_with('{')) {
+            Some(object) => config::read_patch("the text", object),
+            None => config::read_patch(&name(file), contents("--patch", file)?),
+        };
         found.extend(patch.map_err(|error| error.within("--patch"))?);
     }
     Ok(found)
@@ -148,6 +151,30 @@ fn named(args: &cli::Settings) -> Vec<What> {
         (args.annotation_prefix.is_some(), What::AnnotationPrefix),
     ];
     flags.into_iter().filter_map(|(named, what)| named.then_some(what)).collect()
+}
+
+/// Whether the command line says a flag of ExternalDNS, or a default does.
+pub(super) fn is_told(args: &cli::Settings, flag: &str) -> bool {
+    match flag {
+        "source" | "policy" | "interval" | "provider" => true,
+        "registry" => args.registry.is_some(),
+        "txt-owner-id" => args.txt_owner_id.is_some(),
+        // They exclude each other.
+        "txt-prefix" | "txt-suffix" => args.txt_prefix.is_some() || args.txt_suffix.is_some(),
+        "domain-filter" => !args.domain_filter.is_empty(),
+        "exclude-domains" => !args.exclude_domains.is_empty(),
+        "zone-id-filter" => !args.zone_id_filter.is_empty(),
+        "ingress-class" => !args.ingress_class.is_empty(),
+        "aws-zone-type" => args.aws_zone_type.is_some(),
+        "aws-assume-role" => args.aws_assume_role.is_some(),
+        "aws-assume-role-external-id" => args.aws_assume_role_external_id.is_some(),
+        "aws-prefer-cname" => args.aws_prefer_cname,
+        "annotation-filter" => args.annotation_filter.is_some(),
+        "label-filter" => args.label_filter.is_some(),
+        "annotation-prefix" => args.annotation_prefix.is_some(),
+        "enable-legacy-annotation-prefix" => args.legacy_annotations.is_some(),
+        other => Arguments::parse(&args.extra_arg, &[]).names().any(|name| name == other),
+    }
 }
 
 /// The image's tag is the version; a flag that says otherwise is refused, and is needed where the tag says none.

@@ -34,10 +34,33 @@ pub fn ours(kind: &Kind, live: &Value, adopt: bool) -> Result<()> {
     let name = full_name(live);
     let maker = label(live, MANAGED_BY).map_or("nobody's label is on it".to_owned(), |by| format!("it is {by}'s"));
     let code = if kind.kind == "Deployment" { ErrorCode::ForeignInstallation } else { ErrorCode::ForeignObject };
-    let owner = Installed::from_deployment(live).map(|installed| format!("; its owner id is {}", installed.owner_id));
+    let owner = Installed::from_deployment(live).map(|installed| format!("; its owner id is {}", installed.owner()));
     Err(Error::new(code, format!("{} {name} exists, and irsactl didn't make it", kind.kind))
         .cause(maker + owner.as_deref().unwrap_or_default())
         .hint_consent("another --name installs beside it; --adopt takes it over", "--adopt"))
+}
+
+/// What an installation was told elsewhere than in its Deployment isn't read: installed anew, it would be told something
+/// else. `named` are the flags that are told again.
+///
+/// # Errors
+/// `RecordsAtRisk`, naming the flags.
+pub fn told(plan: &mut Plan, installed: &Installed, named: impl Fn(&str) -> bool) -> Result<()> {
+    let (taken, lost): (Vec<_>, Vec<_>) = installed.lost().into_iter().partition(|(flag, _)| named(flag));
+    for (flag, why) in taken {
+        plan.note(format!("what --{flag} is so far isn't known: {why}"));
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let Installed { namespace, name, .. } = installed;
+    let flags: Vec<_> = lost.iter().map(|(flag, _)| format!("--{flag}")).collect();
+    let message = format!("what ExternalDNS {namespace}/{name} is told can't be taken over: {}", flags.join(", "));
+    let error = lost.into_iter().fold(Error::new(ErrorCode::RecordsAtRisk, message), |error, (flag, why)| {
+        error.cause(format!("--{flag} isn't known: {why}, which irsactl doesn't read"))
+    });
+    Err(error
+        .hint("give them as its pods have them (those that irsactl has no option for as --extra-arg=--flag=value)"))
 }
 
 /// A Pod Identity association overrides the annotation: the pod would get another role.
@@ -66,7 +89,7 @@ pub fn addon(settings: &Settings, cluster: &str, live: Option<&Value>, addon: Op
     let Some(addon) = addon.filter(|_| settings.name == DEFAULT_NAME && !live.is_some_and(is_ours)) else {
         return Ok(());
     };
-    let owner = live.and_then(Installed::from_deployment).map(|found| format!(", owner id {}", found.owner_id));
+    let owner = live.and_then(Installed::from_deployment).map(|found| format!(", owner id {}", found.owner()));
     let message = format!(
         "ExternalDNS is installed already: EKS add-on {} {}{}",
         addon.name,
@@ -94,7 +117,8 @@ pub fn installations(
     let own = format!("{}/{}", settings.namespace, settings.name);
     for other in others.iter().filter(|deployment| full_name(deployment) != own) {
         let name = full_name(other);
-        let owner = Installed::from_deployment(other).map(|found| found.owner_id).unwrap_or_default();
+        let found = Installed::from_deployment(other);
+        let owner = found.as_ref().map(Installed::owner).unwrap_or_default();
         let maker = label(other, MANAGED_BY).map(|by| format!(" ({by})")).unwrap_or_default();
         let same_name = name.rsplit('/').next() == Some(settings.name.as_str());
         if owner == settings.owner_id || (!installed && (same_name || settings.name == DEFAULT_NAME)) {

@@ -289,6 +289,39 @@ fn zones_that_the_filters_leave_out() {
 }
 
 #[test]
+fn nothing_is_judged_by_what_is_told_elsewhere() {
+    let with = |variable: &str| {
+        let from = json!({"secretKeyRef": {"name": "dns", "key": "k"}});
+        let args = ["--provider=aws", "--source=ingress", "--policy=upsert-only"];
+        let container = json!({"name": "c", "image": "external-dns:v0.23.0", "args": args,
+            "env": [{"name": variable, "valueFrom": from}]});
+        let deployment = json!({"metadata": {"name": "external-dns", "namespace": "external-dns"},
+            "spec": {"template": {"spec": {"containers": [container]}}}});
+        Installed::from_deployment(&deployment).unwrap()
+    };
+    let skipped = |dns: &Dns| {
+        let checks = dns.verified(&[], Some("app.example.com"));
+        assert!(!checks.iter().any(Check::fails), "{checks:#?}");
+        let skipped = checks.into_iter().filter(|check| check.status == Status::Skip);
+        skipped.map(|check| format!("{}: {}", check.id, check.message)).collect::<Vec<_>>()
+    };
+    let healthy = Scene::healthy().dns();
+    let of = |variable: &str| skipped(&Dns { installed: with(variable), ..healthy.clone() });
+    let owner = of("EXTERNAL_DNS_TXT_OWNER_ID");
+    let why = "--txt-owner-id isn't known: variable EXTERNAL_DNS_TXT_OWNER_ID comes from Secret dns (key k)";
+    assert_eq!(owner.len(), 3, "{owner:?}");
+    assert!(owner[0].starts_with(&format!("owner: {why}")) && owner[1].starts_with("records: "), "{owner:?}");
+    let mut dns = Dns { others: Ok(vec![with("EXTERNAL_DNS_TXT_OWNER_ID")]), ..healthy.clone() };
+    assert!(skipped(&dns)[0].starts_with("owner: whether external-dns/external-dns uses it can't be told"));
+    dns.installed = with("EXTERNAL_DNS_DOMAIN_FILTER");
+    dns.installed.owner_id = "c1".to_owned();
+    dns.others = Ok(Vec::new());
+    let zones = dns.checks(None);
+    assert!(zones[0].status == Status::Skip && zones[0].message.starts_with("--domain-filter isn't known"));
+    assert_eq!(zones[2].status, Status::Skip);
+}
+
+#[test]
 fn owner_ids_that_are_not_one_clusters_own() {
     let scene = Scene::healthy;
     let id = "--txt-owner-id";
@@ -311,6 +344,20 @@ fn owner_ids_that_are_not_one_clusters_own() {
             warn,
             &["not unique", "tutorial"],
             "--txt-owner-id eksdemo1-1a2b3c4d",
+        ),
+        (
+            "with a second =",
+            scene().args(id, &["--txt-owner-id=a=b"]).with(|it| it.version = "v0.21.0"),
+            fail,
+            &["owner id `a=b` has a `=`, which ExternalDNS v0.21.0 can't read back", "doesn't know its own records"],
+            "--txt-owner-id=a=b --approve",
+        ),
+        (
+            "with a comma",
+            scene().args(id, &["--txt-owner-id=a,b"]).with(|it| it.sets = owned_by("a,b")),
+            fail,
+            &["is read back as `a`"],
+            "--txt-owner-id eksdemo1-1a2b3c4d --abandon-records --approve",
         ),
         (
             "of two installations",
