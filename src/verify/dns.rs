@@ -106,10 +106,14 @@ impl Dns {
         match (&self.records, self.installed.encrypts()) {
             (Err(why), _) => findings.push(Check::skip(id, why)),
             (_, true) => findings.push(Check::skip(id, "its TXT records are encrypted: whose they are can't be told")),
-            (Ok(records), false) => {
-                findings.extend(self.unknown_namespaces(records));
-                findings.extend(self.synced_strangers(records));
-            }
+            (Ok(records), false) => match self.installed.unjudged() {
+                // What is in a zone that isn't its own is nothing to it.
+                Some(flag) => findings.push(Check::skip(id, format!("which zones --{flag} selects isn't judged here"))),
+                None => {
+                    findings.extend(self.unknown_namespaces(records));
+                    findings.extend(self.synced_strangers(records));
+                }
+            },
         }
         Check::of(id, format!("{owner_id}, which nobody else uses"), findings)
     }
@@ -134,6 +138,13 @@ impl Dns {
         };
         let same = |other: &&Installed| other.registry == "txt" && other.owner_id == self.installed.owner_id;
         let other = others.iter().filter(same).find(|other| self.overlaps(other))?;
+        if let Some(flag) = self.installed.unjudged().or_else(|| other.unjudged()) {
+            let message = format!(
+                "owner id {} is also that of {}/{}: whether they share a zone isn't judged here, with --{flag}",
+                self.installed.owner_id, other.namespace, other.name
+            );
+            return Some(Check::skip(ids::OWNER, message));
+        }
         let message = format!(
             "owner id {} is also that of {}/{}: each takes the other's records for its own",
             self.installed.owner_id, other.namespace, other.name

@@ -194,6 +194,12 @@ fn zones_that_the_filters_leave_out() {
     let filter = "--domain-filter";
     let fail = (ids::ZONES, Status::Fail);
     let warn = (ids::ZONES, Status::Warn);
+    let corp = |it: &mut Scene| it.zones.push(zone("Z2", "corp.example.com", true));
+    let many = || {
+        let all = ["Z1111111111 a.example.com", "Z2222222222 b.example.com", "Z1 example.org"];
+        let all = all.map(|zone_of| zone_of.split_once(' ').unwrap());
+        scene().with(|it| it.zones = all.map(|(id, name)| zone(id, name, false)).to_vec())
+    };
     verify(vec![
         (
             "no zone at all",
@@ -259,6 +265,48 @@ fn zones_that_the_filters_leave_out() {
             "--zone-id-filter Z1 --approve",
         ),
         (
+            "unknown id among many",
+            many().args("", &["--zone-id-filter=Z0123456789"]),
+            fail,
+            &["Z0123456789: there is no such zone; there is a.example.com (Z1111111111), b.example.com (Z2222222222)"],
+            "",
+        ),
+        (
+            "a slip of the finger in an id",
+            many().args("", &["--zone-id-filter=Z1111111112"]),
+            fail,
+            &["Z1111111112: there is no such zone"],
+            "--zone-id-filter Z1111111111 --approve",
+        ),
+        (
+            "ids with a comma",
+            many().args("", &["--zone-id-filter=Z1111111111,Z2222222222"]),
+            fail,
+            &["one id with a comma in it"],
+            "--zone-id-filter Z1111111111 --zone-id-filter Z2222222222 --approve",
+        ),
+        (
+            "ids of other domains",
+            many().args(filter, &["--domain-filter=example.com", "--zone-id-filter=Z1"]),
+            fail,
+            &["the zones of --zone-id-filter are not those of --domain-filter; without it, there is a.example.com"],
+            "",
+        ),
+        (
+            "several excluded",
+            many().args("", &["--exclude-domains=example.com"]),
+            fail,
+            &["--exclude-domains=example.com leaves no zone; without it, there is a.example.com"],
+            "",
+        ),
+        (
+            "a filter that only a zone of the other type matches, beside one that works",
+            scene().args("", &["--aws-zone-type=public", "--domain-filter=corp.example.com"]).with(corp),
+            warn,
+            &["--aws-zone-type=public leaves corp.example.com (Z2, private) out"],
+            "",
+        ),
+        (
             "one unknown id",
             scene().args("", &["--zone-id-filter=Z9", "--zone-id-filter=Z1"]),
             warn,
@@ -285,7 +333,36 @@ fn zones_that_the_filters_leave_out() {
         ),
     ]);
     let tags = scene().args("", &["--aws-zone-tags=team=a"]).dns().checks(None);
-    assert_eq!(tags.iter().map(|check| check.status).collect::<Vec<_>>(), [Status::Skip, Status::Pass, Status::Skip]);
+    assert_eq!(tags.iter().map(|check| check.status).collect::<Vec<_>>(), [Status::Skip; 3]);
+}
+
+#[test]
+fn what_tags_or_regular_expressions_tell_apart_is_not_judged() {
+    let twin = installed("twin", "v0.23.0", &["--txt-owner-id=c1", "--aws-zone-tags=team=b"].map(str::to_owned));
+    for flag in ["--aws-zone-tags=team=a", "--regex-domain-filter=^example"] {
+        let scene = Scene::healthy().args("--policy", &["--policy=sync", flag]).with(|it| {
+            it.zones.push(zone("Z2", "example.com", false));
+            it.sets.extend(made("shop.example.com", "c2", "ingress/shop/web"));
+            it.sets.extend(made("x.example.com", "c1", "ingress/elsewhere/x"));
+            it.others.push(twin.clone());
+        });
+        let checks = scene.dns().checks(None);
+        assert!(checks.iter().all(|check| check.status == Status::Skip && check.hint.is_none()), "{checks:#?}");
+    }
+    // The one with tags is the other, which may look after other zones.
+    let other = Scene::healthy().with(|it| it.others.push(twin)).dns().checks(None);
+    assert_eq!(other[1].status, Status::Skip, "{other:#?}");
+}
+
+#[test]
+fn a_filter_for_the_zone_of_another_installation_is_no_finding() {
+    let private = ["--aws-zone-type=private", "--txt-owner-id=c2"].map(str::to_owned);
+    let scene = Scene::healthy().args("", &["--aws-zone-type=public", "--domain-filter=corp.example.com"]).with(|it| {
+        it.zones.push(zone("Z2", "corp.example.com", true));
+        it.others.push(installed("private", "v0.23.0", &private));
+    });
+    let checks = scene.dns().checks(None);
+    assert_eq!(checks[0], Check::pass(ids::ZONES, "example.com (Z1)"));
 }
 
 #[test]
