@@ -10,7 +10,7 @@ use super::registry::{Class, Owned, normalize};
 use super::settings::Prefixes;
 use super::target::{Target, known, list, told};
 use super::version::{LEGACY_PREFIX, PREFIX};
-use super::view::{IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS, PUBLISH_INTERNAL, View};
+use super::view::{CREATE_PTR, IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS, PUBLISH_INTERNAL, View};
 
 /// A host that an object asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,13 +89,15 @@ fn below(host: &str, parent: &str) -> bool {
 
 /// True if the object behind a record may ask for it in a way that can't be read here.
 fn may_ask(owned: &Owned, seen: &BTreeMap<String, bool>, view: &View) -> bool {
-    let Some(resource) = &owned.resource else { return view.templated };
+    // The PTR record that ExternalDNS makes of an address has no object in its TXT record.
+    let mirrored = owned.record.record_type == "PTR" && view.on(CREATE_PTR);
+    let Some(resource) = &owned.resource else { return mirrored || view.inventing.is_some() };
     let kind = resource.split('/').next().unwrap_or_default().to_ascii_lowercase();
     if let Some((_, sources)) = OTHERS.iter().find(|(name, _)| *name == kind) {
         return sources.iter().any(|source| view.sources.iter().any(|wanted| wanted == source));
     }
     if KINDS.iter().any(|(.., name)| *name == kind) {
-        return seen.get(resource).is_some_and(|open| *open || view.templated);
+        return seen.get(resource).is_some_and(|open| *open || view.inventing.is_some());
     }
     view.sources.iter().any(|source| source == "unstructured")
 }

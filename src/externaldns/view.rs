@@ -13,9 +13,13 @@ pub(super) const PUBLISH_INTERNAL: &str = "publish-internal-services";
 pub(super) const IGNORE_ANNOTATION: &str = "ignore-hostname-annotation";
 pub(super) const IGNORE_RULES: &str = "ignore-ingress-rules-spec";
 pub(super) const IGNORE_TLS: &str = "ignore-ingress-tls-spec";
+pub(super) const CREATE_PTR: &str = "create-ptr";
 
 /// Switches that decide which hosts are seen.
-const SWITCHES: &[&str] = &[PUBLISH_INTERNAL, IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS];
+const SWITCHES: &[&str] = &[PUBLISH_INTERNAL, IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS, CREATE_PTR];
+
+/// Flags that make hosts of something that isn't read here: templates, and annotations of other tools.
+const INVENTING: &[&str] = &["fqdn-template", "fqdn-target-template", "compatibility"];
 
 /// What an installation looks at: the part of its settings that decides which hosts it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +44,8 @@ pub struct View {
     pub record_types: Vec<String>,
     /// Switches that are on: `publish-internal-services`, `ignore-hostname-annotation` and the like.
     pub switches: Vec<&'static str>,
-    /// There is an `--fqdn-template`, so hosts can't be told from the objects.
-    pub templated: bool,
+    /// A flag such as `--fqdn-template` with which hosts can't be told from the objects.
+    pub inventing: Option<&'static str>,
     /// The Gateways whose routes are looked at.
     pub gateways: Gateways,
     /// Objects that an annotation gives to another controller are seen, too.
@@ -99,7 +103,7 @@ impl View {
             service_types: all("service-type-filter"),
             record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
             switches: SWITCHES.iter().copied().filter(|flag| on(flag)).collect(),
-            templated: text("fqdn-template").is_some(),
+            inventing: INVENTING.iter().copied().find(|flag| text(flag).is_some()),
             gateways: Gateways::read(text),
             any_controller: false,
         }

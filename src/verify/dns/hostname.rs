@@ -256,8 +256,8 @@ impl Dns {
             })
             .collect();
         let there = if there.is_empty() { String::new() } else { format!("; its zone has {}", listed(there)) };
-        if View::from(&self.installed).templated {
-            let why = format!("no object names {host}, and which names --fqdn-template makes isn't judged here{there}");
+        if let Some(flag) = View::from(&self.installed).inventing {
+            let why = format!("no object names {host}, and which names --{flag} makes isn't judged here{there}");
             return Check::skip(ids::HOSTNAME, why);
         }
         if !self.unread.is_empty() {

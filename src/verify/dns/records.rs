@@ -19,7 +19,8 @@ use crate::shell::Command;
 use crate::verify::{Look, Status};
 
 /// Flags that make records point to something else than what the objects say.
-const RETARGETING: &[&str] = &["default-targets", "target-net-filter", "exclude-target-net"];
+const RETARGETING: &[&str] =
+    &["default-targets", "target-net-filter", "exclude-target-net", "target-template", "fqdn-target-template"];
 
 /// Flags that leave record types out.
 const TYPE_FLAGS: &[&str] = &["managed-record-types", "exclude-record-types"];
@@ -167,7 +168,7 @@ impl Dns {
             parts.push(format!("no load balancer address yet for {}", listed(waiting)));
         }
         let sources = self.installed.sources.iter().filter(|source| !is_readable(source)).cloned();
-        let template = View::from(&self.installed).templated.then(|| "--fqdn-template".to_owned());
+        let template = View::from(&self.installed).inventing.map(|flag| format!("--{flag}"));
         let unread: Vec<_> = sources.chain(template).collect();
         if !unread.is_empty() {
             parts.push(format!("hosts of {} aren't looked at here", listed(unread)));
@@ -397,9 +398,11 @@ impl Dns {
         }
         let view = View::from(&self.installed);
         let desired = desired_hosts(objects, &view);
+        let told = self.installed.sources.iter().all(|source| is_readable(source));
         let is_here = |owned: &&Owned| {
             let known = |name: &str| self.namespaces.as_ref().is_ok_and(|all| !all.contains(name));
-            !namespace(owned).is_some_and(known) && !desired.iter().any(|one| one.host == owned.record.name)
+            let by_whom = told || owned.resource.is_some();
+            by_whom && !namespace(owned).is_some_and(known) && !desired.iter().any(|one| one.host == owned.record.name)
         };
         let mut findings = Vec::new();
         for contents in records {

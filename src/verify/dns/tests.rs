@@ -892,6 +892,43 @@ fn names_that_a_template_makes_are_not_judged() {
 }
 
 #[test]
+fn records_are_no_leftovers_where_it_can_not_be_told_what_asks() {
+    let unlabelled = |name: &str| set(name, "TXT", "\"heritage=external-dns,external-dns/owner=c1\"");
+    let named = || service("s", &json!({"type": "LoadBalancer"}), &[("domainName", "s.example.com")]);
+    let of_service = |it: &mut Scene| {
+        it.objects.push(named());
+        it.sets.extend(made("s.example.com", "c1", "service/default/s"));
+    };
+    let ptr = |it: &mut Scene| {
+        it.zones.push(zone("Z2", "2.0.192.in-addr.arpa", false));
+        it.sets.push(set("1.2.0.192.in-addr.arpa", "PTR", "app.example.com"));
+        it.sets.push(unlabelled("ptr-1.2.0.192.in-addr.arpa"));
+    };
+    let ptrs = ["--create-ptr", "--managed-record-types=PTR", "--domain-filter=in-addr.arpa"];
+    let types = ["--managed-record-types=A", "--managed-record-types=AAAA"];
+    let healthy = Scene::healthy();
+    let scenes = [
+        healthy.clone().args("", &ptrs).args("", &types).with(ptr),
+        healthy.clone().args("", &["--compatibility=molecule"]).with(of_service),
+        healthy.clone().args("", &["--fqdn-target-template={{.Name}}.example.com:192.0.2.1"]).with(of_service),
+        healthy.clone().args("", &["--target-template={{.Name}}.example.net"]).with(|it| {
+            it.sets[0] = alias("app.example.com", "A", "web.example.net");
+        }),
+        healthy.clone().args("", &["--source=node"]).with(|it| {
+            it.sets.extend([set("n.example.com", "A", "192.0.2.1"), unlabelled("a-n.example.com")]);
+        }),
+    ];
+    for scene in scenes {
+        let checks = scene.dns().checks(None);
+        assert!(checks.iter().all(|check| check.hint.is_none() && check.status < Status::Warn), "{checks:#?}");
+    }
+    // Without the flag, nothing makes them.
+    let check = healthy.clone().args("", &ptrs[1..]).args("", &types).with(ptr).broken();
+    assert!(check.message.contains("nothing asks any more for 1.2.0.192.in-addr.arpa PTR"), "{check:#?}");
+    assert!(healthy.with(of_service).broken().message.contains("s.example.com A of service/default/s"));
+}
+
+#[test]
 fn one_host_is_judged_without_the_others() {
     let mut scene = Scene::healthy();
     scene.objects.push(ingress("other", "other.example.com"));
