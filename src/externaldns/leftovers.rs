@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::args::Installed;
-use super::registry::{Class, ENCRYPTED, Mapper, Record, audit, display_name, labels, normalize};
+use super::registry::{Class, ENCRYPTED, Mapper, Record, audit_beside, display_name, labels, normalize};
 use crate::shell::{self, Command};
 
 /// Route53 takes 1000 values with 32,000 characters in a change batch ("Quotas", Route53 Developer Guide), and a value
@@ -13,10 +13,10 @@ use crate::shell::{self, Command};
 const AT_ONCE: usize = 100;
 
 /// The record sets of a zone, as Route53's API words them, that are `owner`'s: the records, and the TXT records that
-/// say so.
-pub fn belonging(sets: &[Value], mapper: &Mapper, owner: &str) -> Vec<Value> {
+/// say so; `elsewhere` are those of other zones that do ([`super::apex`]).
+pub fn belonging(sets: &[Value], elsewhere: &[Record], mapper: &Mapper, owner: &str) -> Vec<Value> {
     let records: Vec<_> = sets.iter().map(Record::read).collect();
-    let own: BTreeSet<_> = audit(&records, mapper, Some(owner))
+    let own: BTreeSet<_> = audit_beside(&records, elsewhere, mapper, Some(owner))
         .into_iter()
         .filter(|found| matches!(found.class, Class::Owned | Class::OwnedLegacy))
         .map(|found| key(&found.record))
@@ -121,7 +121,7 @@ mod tests {
             set("note.example.com.", "TXT", "\"owner=me\""),
         ];
         let mapper = Mapper::new("", "", "", "0.23.0".parse().unwrap());
-        assert_eq!(belonging(&[&own[..], &others].concat(), &mapper, "me"), own);
+        assert_eq!(belonging(&[&own[..], &others].concat(), &[], &mapper, "me"), own);
         assert_eq!(title(&own[0]), "*.example.com A");
     }
 

@@ -217,3 +217,34 @@ fn a_name_is_followed_to_where_it_is_lost() {
     let hint = follow("app.example.com", &["--ingress-class=nginx leaves it out, as it has no class"]);
     assert!(hint.starts_with("kubectl patch ingress web --namespace default --type merge"), "{hint}");
 }
+
+#[test]
+fn the_apex_of_a_zone_is_owned_by_a_txt_record_in_the_zone_above() {
+    let sandbox = Sandbox::lease();
+    let owner = healthy(&sandbox);
+    let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
+    wait(route53.create_hosted_zone().name("dev.example.com").caller_reference("2").send()).unwrap();
+    sandbox.create_ingress("dev", "dev.example.com");
+    sandbox.run(&format!("{VERIFY} --hostname dev.example.com --wait --strict --timeout 60s")).ok();
+    let run = holds(&sandbox);
+    assert!(run.stdout.contains("2 hosts, all with records of ours"), "{}", run.stdout);
+
+    let listed = |flags: &str| {
+        let document = sandbox.run(&format!("get dnsrecords {flags} -o json")).ok().json();
+        let zones = document["zones"].as_array().unwrap().iter();
+        let records = zones.flat_map(|zone| zone["records"].as_array().unwrap().clone());
+        records.map(|record| format!("{} {} {}", record["name"], record["type"], record["class"])).collect::<Vec<_>>()
+    };
+    let own = [r#""dev.example.com" "A" "owned""#, r#""dev.example.com" "AAAA" "owned""#];
+    assert_eq!(listed("--cluster eksdemo1 --class unowned --class orphan-txt"), NOTHING);
+    assert_eq!(listed(&format!("--zone dev.example.com --txt-owner-id {owner}")), own);
+    assert_eq!(listed(&format!("--zone example.com --txt-owner-id {owner} --class orphan-txt")), NOTHING);
+    sandbox.run("uninstall external-dns --cluster eksdemo1").shows(&["dev.example.com A\n", "a-dev.example.com TXT\n"]);
+
+    sandbox.delete(&format!("{INGRESSES}/dev"));
+    let hint = warned(&sandbox, "records", &["nothing asks any more for dev.example.com A of ingress/default/dev"]);
+    let (records, txts) = hint.split_once('\n').unwrap();
+    assert!(records.matches(r#""Name":"dev.example.com.""#).count() == 2, "{hint}");
+    sandbox.follow(txts);
+    assert_eq!(listed("--cluster eksdemo1 --class unowned").len(), 2);
+}

@@ -81,7 +81,7 @@ fn any_records_are_sorted_by_owner() {
         }
         // What is called an installation's own is all that a removal deletes.
         if let Some(owner) = owner {
-            for set in leftovers::belonging(&sets, &mapper, owner) {
+            for set in leftovers::belonging(&sets, &[], &mapper, owner) {
                 prop_assert!(sets.contains(&set));
                 let of_type = set["Type"].as_str().unwrap_or_default();
                 let owned = found.iter().any(|one| {

@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::{Check, Contents, Dns, counted, ids, listed, namespace, shown};
 use crate::externaldns::args::Installed;
-use crate::externaldns::filter::{Zone, suitable_zones};
+use crate::externaldns::filter::{Zone, is_below, suitable_zones};
 use crate::externaldns::hosts::{Desired, Unread, desired_hosts, unread_annotations, vanishing};
 use crate::externaldns::leftovers::{change, commands};
 use crate::externaldns::objects::is_readable;
-use crate::externaldns::registry::{Class, Owned, Record, TxtProblem, normalize, txt_value};
+use crate::externaldns::registry::{Class, Owned, Record, is_too_long, normalize, txt_value};
 use crate::externaldns::settings::APEX_TXT_PREFIX;
 use crate::externaldns::version::{Feature, LEGACY_PREFIX, PREFIX};
 use crate::externaldns::view::View;
@@ -336,16 +336,16 @@ impl Dns {
     /// points it to where it should. One of a type that doesn't fit has to go.
     fn unowned(&self, record: &Record, elsewhere: Option<&str>, contents: &Contents, wanted: &Wanted) -> Found {
         let (title, zone) = (title(record), &contents.zone);
-        match self.installed.mapper().problem(&record.name, &record.record_type, &zone.name) {
-            Some(TxtProblem::OutsideZone { txt, .. }) => {
-                let trouble = if elsewhere.is_some() { Trouble::Elsewhere } else { Trouble::OutsideZone };
-                let text = format!("{title} ({txt} isn't in {})", zone.name);
-                return self.with_dotted_prefix(Found::new(trouble, text));
-            }
-            Some(TxtProblem::LabelTooLong { txt }) => {
-                return Found::new(Trouble::LongLabel, format!("{title} ({txt})"));
-            }
-            None => {}
+        let mapper = self.installed.mapper();
+        let txt = mapper.txt_of(record);
+        if is_too_long(&txt) {
+            return Found::new(Trouble::LongLabel, format!("{title} ({txt})"));
+        }
+        let homes = self.homes(&txt, zone);
+        if homes.is_empty() {
+            let trouble = if elsewhere.is_some() { Trouble::Elsewhere } else { Trouble::OutsideZone };
+            let text = format!("{title} ({txt} isn't in {})", zone.name);
+            return self.with_dotted_prefix(Found::new(trouble, text));
         }
         let sets = contents.sets_of([record]);
         let at = elsewhere.map(|at| format!(" → {at}")).unwrap_or_default();
@@ -355,7 +355,19 @@ impl Dns {
         }
         let text = format!("{title}{at} (a TXT record makes it ours without an interruption)");
         let txts: Vec<_> = sets.iter().map(|set| self.adopting(set, record, wanted)).collect();
-        Found::new(Trouble::Unowned, text).hint(change(&zone.id, "CREATE", &txts))
+        let hints: Vec<_> = homes.into_iter().map(|home| change(&home.id, "CREATE", &txts)).collect();
+        Found::new(Trouble::Unowned, text).hint(hints.join("\n"))
+    }
+
+    /// The zones to which ExternalDNS writes the TXT record of a record in `zone`: that zone, or those above it for a TXT
+    /// record that isn't in it.
+    fn homes(&self, txt: &str, zone: &Zone) -> Vec<&Zone> {
+        let zones = self.zones.as_deref().unwrap_or_default();
+        let homes = suitable_zones(txt, &self.installed.looked_after(zones));
+        if homes.iter().any(|home| home.id == zone.id) {
+            return homes.into_iter().filter(|home| home.id == zone.id).collect();
+        }
+        homes
     }
 
     /// The TXT record that makes a record set ours, with its identifier and routing.
@@ -422,7 +434,7 @@ impl Dns {
             });
             let names: Vec<_> = names.collect();
             let message = format!("nothing asks any more for {}", listed(names));
-            findings.extend((!gone.is_empty()).then(|| removable(message, contents, &gone)));
+            findings.extend((!gone.is_empty()).then(|| removable(message, contents, &gone, records)));
         }
         findings.dedup();
         findings
@@ -449,7 +461,12 @@ impl Dns {
                 .collect();
             if self.installed.registry == "txt" && !useless.is_empty() {
                 let names = listed(useless.iter().map(|owned| owned.record.name.clone()));
-                findings.push(removable(format!("{what}: {names} in {}", shown(&contents.zone)), contents, &useless));
+                findings.push(removable(
+                    format!("{what}: {names} in {}", shown(&contents.zone)),
+                    contents,
+                    &useless,
+                    records,
+                ));
             }
         }
         findings
@@ -532,25 +549,37 @@ impl Contents {
         self.sets.iter().filter(|set| keys.contains(&key(&Record::read(set)))).cloned().collect()
     }
 
-    /// The record sets of these records and of the TXT records that say whose they are.
+    /// The record sets of these records and of the TXT records that say whose they are, as far as they are here.
     fn sets_with_txts(&self, owned: &[&Owned]) -> Vec<Value> {
-        let txt = |owned: &&&Owned| {
-            let name = owned.txt.clone()?;
-            let set_identifier = owned.record.set_identifier.clone();
-            Some(Record { name, record_type: "TXT".to_owned(), set_identifier, ..Record::default() })
-        };
-        let txts: Vec<_> = owned.iter().filter_map(|owned| txt(&owned)).collect();
-        self.sets_of(owned.iter().map(|owned| &owned.record).chain(&txts))
+        self.sets_of(owned.iter().map(|owned| &owned.record).chain(&txts(owned)))
     }
 }
 
-/// A warning about records that may go.
-fn removable(message: String, contents: &Contents, gone: &[&Owned]) -> Check {
+/// The TXT records that say whose records are, by name and identifier.
+fn txts(owned: &[&Owned]) -> Vec<Record> {
+    let txt = |owned: &&Owned| {
+        let name = owned.txt.clone()?;
+        let set_identifier = owned.record.set_identifier.clone();
+        Some(Record { name, record_type: "TXT".to_owned(), set_identifier, ..Record::default() })
+    };
+    owned.iter().filter_map(txt).collect()
+}
+
+/// A warning about records that may go, with their TXT records, which may be in a zone above.
+fn removable(message: String, contents: &Contents, gone: &[&Owned], all: &[Contents]) -> Check {
     let sets = contents.sets_with_txts(gone);
-    let one_line = sets.len() <= 4;
-    let id = &contents.zone.id;
-    let hint = if one_line { change(id, "DELETE", &sets) } else { commands(id, &sets).join("\n") };
-    Check::warn(ids::RECORDS, message).hint(hint)
+    let here: Vec<_> = sets.iter().map(Record::read).map(|record| normalize(&record.name)).collect();
+    let outside: Vec<_> = txts(gone).into_iter().filter(|txt| !here.contains(&txt.name)).collect();
+    let above = all.iter().filter(|other| is_below(&contents.zone.name, &other.zone.name));
+    let there = above.map(|other| (&other.zone.id, other.sets_of(&outside))).filter(|(_, sets)| !sets.is_empty());
+    let deletions = [(&contents.zone.id, sets)].into_iter().chain(there);
+    let hints: Vec<_> = deletions.flat_map(|(id, sets)| deletion(id, &sets)).collect();
+    Check::warn(ids::RECORDS, message).hint(hints.join("\n"))
+}
+
+/// The commands that delete a few record sets in one line, or many with a line for each.
+fn deletion(zone_id: &str, sets: &[Value]) -> Vec<String> {
+    if sets.len() <= 4 { vec![change(zone_id, "DELETE", sets)] } else { commands(zone_id, sets) }
 }
 
 fn merged(desired: BTreeSet<Desired>) -> Vec<Wanted> {

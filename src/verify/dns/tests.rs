@@ -1,7 +1,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::externaldns::registry::{Record, audit};
+use crate::externaldns::apex::inquiries;
+use crate::externaldns::filter::suitable_zones;
+use crate::externaldns::registry::{Record, audit_beside, normalize};
 use crate::externaldns::version::{LEGACY_PREFIX, PREFIX};
 use crate::verify::Status;
 
@@ -103,13 +105,22 @@ impl Scene {
 
     fn dns(&self) -> Dns {
         let installed = installed("external-dns", self.version, &self.args);
-        let records: Vec<Record> = self.sets.iter().map(Record::read).collect();
+        let (mapper, all) = (installed.mapper(), self.zones.iter().collect::<Vec<_>>());
+        let of_zone = |zone: &Zone| {
+            let records = self.sets.iter().map(|set| (Record::read(set), set.clone()));
+            let here = |record: &Record| suitable_zones(&normalize(&record.name), &all).contains(&zone);
+            records.filter(|(record, _)| here(record)).unzip::<_, _, Vec<_>, Vec<_>>()
+        };
         let contents = |zone: &Zone| {
-            let of_zone = |name: &str| crate::externaldns::registry::normalize(name).ends_with(&zone.name);
-            let (records, sets): (Vec<_>, Vec<_>) =
-                records.iter().cloned().zip(self.sets.clone()).filter(|(record, _)| of_zone(&record.name)).unzip();
+            let (records, sets) = of_zone(zone);
+            let elsewhere = inquiries(zone, &records, &installed.looked_after(&self.zones), &mapper);
+            let elsewhere = elsewhere.into_iter().flat_map(|(id, name)| {
+                let (there, _) = of_zone(self.zones.iter().find(|zone| zone.id == id).unwrap());
+                there.into_iter().filter(move |record| normalize(&record.name) == name)
+            });
+            let elsewhere: Vec<_> = elsewhere.collect();
             let owner = Some(installed.owner_id.as_str());
-            Contents { zone: zone.clone(), found: audit(&records, &installed.mapper(), owner), sets }
+            Contents { zone: zone.clone(), found: audit_beside(&records, &elsewhere, &mapper, owner), sets }
         };
         let flags: Vec<_> = self.args.iter().filter(|arg| !arg.starts_with("--provider")).cloned().collect();
         Dns {
@@ -433,6 +444,7 @@ fn records_that_are_not_as_the_objects_ask() {
     let only = |sets: Vec<Value>| scene().with(|it| it.sets = sets);
     let app = "app.example.com";
     let long = "x".repeat(62) + ".example.com";
+    let nearly = "x".repeat(58) + ".example.com";
     let waits = "--namespace external-dns --name external-dns --hostname app.example.com --wait";
     let of_balancer = |at: &str| vec![alias(app, "A", at), txt("a-app.example.com", "c1", "ingress/default/web")];
     let prefixed = |key: &str| service("s", &json!({"type": "ClusterIP"}), &[(key, "s.example.com")]);
@@ -526,6 +538,18 @@ fn records_that_are_not_as_the_objects_ask() {
             }),
             warn,
             &["too long"],
+            "",
+        ),
+        (
+            "long label of an older version",
+            scene().with(|it| {
+                it.version = "v0.21.0";
+                it.args.retain(|arg| !arg.starts_with("--enable-legacy"));
+                it.objects = vec![ingress("l", &nearly)];
+                it.sets = vec![alias(&nearly, "A", BALANCER)];
+            }),
+            warn,
+            &["too long", "cname-xxx"],
             "",
         ),
         (
@@ -889,6 +913,34 @@ fn the_records_of_an_object_that_a_filter_leaves_out_are_no_leftovers() {
 fn names_that_a_template_makes_are_not_judged() {
     let templated = Scene::healthy().args("", &["--fqdn-template={{.Name}}.t.example.com"]);
     assert_eq!(follow(&templated.dns(), "web.t.example.com").status, Status::Skip);
+}
+
+#[test]
+fn the_apex_of_a_zone_is_owned_by_a_txt_record_in_the_zone_above() {
+    let dev = "dev.example.com";
+    let scene = Scene::healthy().with(|it| {
+        it.zones.push(zone("Z2", dev, false));
+        it.objects.push(ingress("dev", dev));
+        it.sets.extend(made(dev, "c1", "ingress/default/dev"));
+    });
+    let checks = scene.dns().checks(None);
+    assert!(checks.iter().all(|check| check.status == Status::Pass), "{checks:#?}");
+    assert_eq!(follow(&scene.dns(), dev).status, Status::Pass);
+
+    // What nothing asks for goes with its TXT records.
+    let gone = scene.clone().with(|it| drop(it.objects.pop())).broken();
+    let hint = gone.hint.clone().unwrap();
+    let (records, txts) = hint.split_once('\n').unwrap();
+    assert!(records.contains("--hosted-zone-id Z2") && records.matches("DELETE").count() == 2, "{gone:#?}");
+    assert!(txts.contains("--hosted-zone-id Z1") && txts.matches("a-dev.example.com").count() == 2, "{gone:#?}");
+
+    // One of nobody becomes ours by a TXT record above.
+    let unowned = scene.clone().with(|it| it.sets.retain(|set| set["Name"] != "a-dev.example.com.")).broken();
+    assert!(unowned.message.contains("records of nobody, which it leaves alone: dev.example.com A"), "{unowned:#?}");
+    assert!(unowned.hint.unwrap().contains("--hosted-zone-id Z1"));
+    // Without the zone above, there is nowhere to write it.
+    let alone = scene.args("--domain-filter", &["--domain-filter=dev.example.com"]).dns().checks(None).pop().unwrap();
+    assert!(alone.message.contains("a-dev.example.com isn't in dev.example.com"), "{alone:#?}");
 }
 
 #[test]
