@@ -5,14 +5,15 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::hostname::kubectl;
 use super::{Check, Contents, Dns, counted, ids, listed, namespace, shown};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{Zone, is_below, suitable_zones};
 use crate::externaldns::hosts::{Desired, Unread, desired_hosts, unread_annotations, vanishing};
 use crate::externaldns::leftovers::{change, commands};
-use crate::externaldns::objects::is_readable;
+use crate::externaldns::objects::{is_readable, resource};
 use crate::externaldns::registry::{Class, Owned, Record, is_too_long, normalize, txt_value};
-use crate::externaldns::settings::APEX_TXT_PREFIX;
+use crate::externaldns::settings::{APEX_TXT_PREFIX, Prefixes};
 use crate::externaldns::version::{Feature, LEGACY_PREFIX, PREFIX};
 use crate::externaldns::view::View;
 use crate::shell::Command;
@@ -479,7 +480,8 @@ impl Dns {
         let lost = |unread: &Unread| !read.iter().any(|prefix| unread.key.starts_with(prefix.as_str()));
         let found: Vec<_> = unread_annotations(objects, &self.installed.prefixes()).into_iter().filter(lost).collect();
         let first = found.first()?;
-        let hint = self.reading(&first.key).filter(|_| first.instead.is_none());
+        let mended = found.iter().find(|unread| unread.instead.is_none());
+        let hint = mended.and_then(|unread| self.reading(&unread.key, &unread.resource));
         let texts = found.iter().map(|unread| match &unread.instead {
             Some(instead) => format!("{} of {} ({instead} says something else)", unread.key, unread.resource),
             None => format!("{} of {}", unread.key, unread.resource),
@@ -488,19 +490,42 @@ impl Dns {
         Some(Check { hint, ..Check::warn(ids::RECORDS, message) })
     }
 
-    /// What makes it read an annotation under another prefix.
-    pub(super) fn reading(&self, key: &str) -> Option<String> {
-        let version = self.installed.rules();
-        let command = Command::new(&self.install).without("--annotation-prefix").without("--legacy-annotations");
-        let command = if version.supports(Feature::LegacyAnnotations) {
-            command.with("--annotation-prefix", PREFIX).word("--legacy-annotations=true")
-        } else if version.supports(Feature::AnnotationPrefix) {
-            let prefix = if key.starts_with(LEGACY_PREFIX) { LEGACY_PREFIX } else { PREFIX };
-            command.with("--annotation-prefix", prefix)
-        } else {
-            return None;
-        };
+    /// What makes it read an annotation under another prefix: the flags, unless annotations that it reads would be lost
+    /// by them or the version has none, and then the annotation under a prefix that it reads.
+    pub(super) fn reading(&self, key: &str, name: &str) -> Option<String> {
+        let (installed, version) = (&self.installed, self.installed.rules());
+        let both = version.supports(Feature::LegacyAnnotations);
+        let prefix = if both || !key.starts_with(LEGACY_PREFIX) { PREFIX } else { LEGACY_PREFIX };
+        let wanted = Prefixes { prefix: prefix.to_owned(), legacy: both };
+        let objects = self.objects.as_deref().unwrap_or_default();
+        let read = installed.prefixes().keys("");
+        let is_read = |unread: &Unread| read.iter().any(|prefix| unread.key.starts_with(prefix.as_str()));
+        let is_own = ![PREFIX, LEGACY_PREFIX].contains(&installed.annotation_prefix.as_str());
+        let loses = is_own || unread_annotations(objects, &wanted).iter().any(is_read);
+        if loses || !version.supports(Feature::AnnotationPrefix) {
+            return self.rewritten(key, name);
+        }
+        let command = Command::new(&self.install).without("--legacy-annotations").set("--annotation-prefix", [prefix]);
+        let command = if both { command.word("--legacy-annotations=true") } else { command };
         Some(command.approved())
+    }
+
+    /// Says of an object what an annotation of it says under the prefix that is read.
+    fn rewritten(&self, key: &str, name: &str) -> Option<String> {
+        let objects = self.objects.as_deref().unwrap_or_default();
+        let object = objects.iter().find(|object| resource(object).as_deref() == Some(name))?;
+        let own = object["metadata"]["annotations"].as_object()?;
+        let said = own.get(key)?.as_str()?;
+        let short = [PREFIX, LEGACY_PREFIX].into_iter().find_map(|prefix| key.strip_prefix(prefix))?;
+        let read = self.installed.prefixes().keys(short).into_iter().next()?;
+        let command = kubectl("annotate", name)?;
+        match own.get(&read).and_then(Value::as_str) {
+            None => Some(command.word(&format!("{read}={said}")).into()),
+            Some(hosts) if short.ends_with("hostname") => {
+                Some(command.word(&format!("{read}={hosts},{said}")).word("--overwrite").into())
+            }
+            Some(_) => None,
+        }
     }
 }
 

@@ -448,6 +448,12 @@ fn records_that_are_not_as_the_objects_ask() {
     let waits = "--namespace external-dns --name external-dns --hostname app.example.com --wait";
     let of_balancer = |at: &str| vec![alias(app, "A", at), txt("a-app.example.com", "c1", "ingress/default/web")];
     let prefixed = |key: &str| service("s", &json!({"type": "ClusterIP"}), &[(key, "s.example.com")]);
+    let named = |name: &str, key: &str| {
+        let host = format!("{name}.example.com");
+        let mut object = service(name, &json!({"type": "LoadBalancer"}), &[(key, &host)]);
+        object["status"] = json!({"loadBalancer": {"ingress": [{"hostname": BALANCER}]}});
+        object
+    };
     verify(vec![
         ("no record", only(vec![]), fail, &["no record for app.example.com of ingress/default/web"], waits),
         (
@@ -601,6 +607,28 @@ fn records_that_are_not_as_the_objects_ask() {
             "--annotation-prefix external-dns.kubernetes.io/ --approve",
         ),
         (
+            "either prefix, of which v0.21 reads one",
+            scene().args("--enable-legacy", &[]).with(|it| {
+                it.version = "v0.21.0";
+                it.objects =
+                    vec![named("s", &format!("{PREFIX}hostname")), named("t", &format!("{LEGACY_PREFIX}hostname"))];
+                it.sets =
+                    vec![alias("t.example.com", "A", BALANCER), txt("cname-t.example.com", "c1", "service/default/t")];
+            }),
+            warn,
+            &["hostname of service/default/s"],
+            "kubectl annotate service s --namespace default external-dns.alpha.kubernetes.io/hostname=s.example.com",
+        ),
+        (
+            "a prefix of its own",
+            scene().args("--enable-legacy", &["--annotation-prefix=dns.example.io/"]).with(|it| {
+                it.objects.push(prefixed(&format!("{LEGACY_PREFIX}hostname")));
+            }),
+            warn,
+            &["hostname of service/default/s"],
+            "kubectl annotate service s --namespace default dns.example.io/hostname=s.example.com",
+        ),
+        (
             "no pods",
             scene().with(|it| {
                 it.objects.push(service(
@@ -740,7 +768,7 @@ fn a_name_is_followed_to_where_it_is_lost() {
             scene().args("", &["--label-filter=dns=yes"]),
             app,
             &["--label-filter=dns=yes leaves it out"],
-            "kubectl label ingress web --namespace default dns=yes",
+            "kubectl label ingress web --namespace default dns=yes --overwrite",
         ),
         (
             "annotations",
