@@ -40,6 +40,10 @@ pub(super) struct Wanted {
     pub(super) has_target: bool,
     /// What it may point to; none of them where that can't be told.
     pub(super) targets: BTreeSet<String>,
+    /// True where the record is an A record, not a CNAME.
+    is_address: bool,
+    /// Types of records that are its own or in its way.
+    types: Vec<String>,
 }
 
 /// What is wrong with a record that is asked for, in the order of what to look at first.
@@ -148,7 +152,41 @@ impl Dns {
     pub(super) fn wanted(&self) -> Look<Vec<Wanted>> {
         let view = View::from(&self.installed);
         let desired = desired_hosts(self.objects.as_ref().map_err(Clone::clone)?, &view);
-        Ok(merged(desired))
+        let mut all = merged(desired);
+        for wanted in &mut all {
+            wanted.is_address = self.is_address(wanted);
+            wanted.types = self.types(wanted, &view);
+        }
+        Ok(all)
+    }
+
+    fn is_address(&self, wanted: &Wanted) -> bool {
+        let prefers_cname = self.installed.arguments.bool("aws-prefer-cname") == Some(true);
+        let is = |target: &String| {
+            target.parse::<IpAddr>().is_ok() || (target.ends_with(".amazonaws.com") && !prefers_cname)
+        };
+        wanted.targets.iter().any(is)
+    }
+
+    /// The types of records that matter for a host. An AAAA record of others beside an A record doesn't, where none is
+    /// wanted, nor the one that versions before v0.16 make without a TXT record of its own.
+    fn types(&self, wanted: &Wanted, view: &View) -> Vec<String> {
+        if let Some(kind) = &wanted.record_type {
+            return vec![kind.clone()];
+        }
+        let addresses: Vec<_> = wanted.targets.iter().map(|target| target.parse::<IpAddr>().ok()).collect();
+        let all = |is: fn(&IpAddr) -> bool| {
+            !addresses.is_empty() && addresses.iter().all(|address| address.as_ref().is_some_and(is))
+        };
+        let is_alias = wanted.is_address && !addresses.iter().any(Option::is_some);
+        let untold = is_alias && !self.installed.rules().supports(Feature::AaaaAlias);
+        let no_aaaa = untold || all(IpAddr::is_ipv4) || !view.record_types.iter().any(|kind| kind == "AAAA");
+        let left_out = |kind: &str| match kind {
+            "AAAA" => no_aaaa,
+            "A" => all(IpAddr::is_ipv6),
+            _ => false,
+        };
+        ["A", "AAAA", "CNAME"].into_iter().filter(|kind| !left_out(kind)).map(str::to_owned).collect()
     }
 
     fn summary(&self, wanted: &[Wanted]) -> String {
@@ -255,7 +293,7 @@ impl Dns {
                 Some(IpAddr::V6(_)) => "AAAA",
                 Some(IpAddr::V4(_)) => "A",
                 None if wanted.targets.is_empty() => return None,
-                None if wanted.is_alias() => "A",
+                None if wanted.is_address => "A",
                 None => "CNAME",
             })
         };
@@ -350,7 +388,7 @@ impl Dns {
         }
         let sets = contents.sets_of([record]);
         let at = elsewhere.map(|at| format!(" → {at}")).unwrap_or_default();
-        if record.record_type == "CNAME" && wanted.is_alias() && elsewhere.is_some() {
+        if record.record_type == "CNAME" && wanted.is_address && elsewhere.is_some() {
             let text = format!("{title}{at} (an alias can't replace it: it has to be deleted)");
             return Found::new(Trouble::Unowned, text).hint(change(&zone.id, "DELETE", &sets));
         }
@@ -553,15 +591,8 @@ impl Wanted {
 
     /// True for a record of this name and set, of a type in question.
     fn is(&self, record: &Record) -> bool {
-        let address = ["A", "AAAA", "CNAME"].contains(&record.record_type.as_str());
-        let of_type = self.record_type.as_ref().map_or(address, |kind| *kind == record.record_type);
-        record.name == self.host && record.set_identifier == self.set_identifier && of_type
-    }
-
-    /// True where the record is an A record, not a CNAME.
-    fn is_alias(&self) -> bool {
-        let is = |target: &String| target.ends_with(".amazonaws.com") || target.parse::<IpAddr>().is_ok();
-        self.targets.iter().any(is)
+        let same = record.name == self.host && record.set_identifier == self.set_identifier;
+        same && self.types.contains(&record.record_type)
     }
 }
 
@@ -632,6 +663,7 @@ fn merged(desired: BTreeSet<Desired>) -> Vec<Wanted> {
                 resources: vec![one.resource],
                 has_target: one.has_target,
                 targets: one.targets.into_iter().collect(),
+                ..Wanted::default()
             }),
         }
     }

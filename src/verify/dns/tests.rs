@@ -944,6 +944,55 @@ fn names_that_a_template_makes_are_not_judged() {
 }
 
 #[test]
+fn a_cname_is_what_is_wanted_where_cnames_are_preferred() {
+    let unowned = |args: &[&str]| {
+        let scene = Scene::healthy().args("", args);
+        scene.with(|it| it.sets = vec![set("app.example.com", "CNAME", "old.example.net")]).broken()
+    };
+    let adopted = unowned(&["--aws-prefer-cname"]);
+    assert!(adopted.message.contains("a TXT record makes it ours without an interruption"), "{adopted:#?}");
+    let hint = adopted.hint.unwrap();
+    assert!(hint.contains("CREATE") && hint.contains("cname-app.example.com") && !hint.contains("DELETE"), "{hint}");
+    assert!(unowned(&[]).hint.unwrap().contains("DELETE"));
+}
+
+#[test]
+fn an_aaaa_record_of_others_is_only_in_the_way_of_one_that_is_wanted() {
+    let without_txt = |kind: &'static str| {
+        move |it: &mut Scene| it.sets.retain(|set| set["Name"] != format!("{kind}-app.example.com."))
+    };
+    let alone = without_txt("aaaa");
+    let of_addresses = |it: &mut Scene| {
+        it.objects[0]["status"]["loadBalancer"]["ingress"] = json!([{"ip": "192.0.2.1"}]);
+        it.sets = vec![
+            set("app.example.com", "A", "192.0.2.1"),
+            set("app.example.com", "AAAA", "2001:db8::1"),
+            txt("a-app.example.com", "c1", "ingress/default/web"),
+        ];
+    };
+    let of_version = |version: &'static str| {
+        Scene::healthy().args("--enable-legacy", &[]).with(alone).with(|it| {
+            it.version = version;
+            it.sets.push(txt("cname-app.example.com", "c1", "ingress/default/web"));
+            it.sets.retain(|set| set["Name"] != "a-app.example.com.");
+        })
+    };
+    let healthy = [
+        Scene::healthy().with(alone).args("", &["--exclude-record-types=AAAA"]),
+        Scene::healthy().with(of_addresses),
+        of_version("v0.15.0"),
+    ];
+    for scene in healthy {
+        let checks = scene.dns().checks(None);
+        assert!(checks.iter().all(|check| check.status == Status::Pass), "{checks:#?}");
+    }
+    for scene in [Scene::healthy().with(alone), of_version("v0.16.0")] {
+        let check = scene.broken();
+        assert!(check.message.contains("records of nobody, which it leaves alone: app.example.com AAAA"), "{check:#?}");
+    }
+}
+
+#[test]
 fn the_apex_of_a_zone_is_owned_by_a_txt_record_in_the_zone_above() {
     let dev = "dev.example.com";
     let scene = Scene::healthy().with(|it| {
