@@ -263,8 +263,9 @@ impl Dns {
             })
             .collect();
         let there = if there.is_empty() { String::new() } else { format!("; its zone has {}", listed(there)) };
-        if let Some(flag) = View::from(&self.installed).inventing {
-            let why = format!("no object names {host}, and which names --{flag} makes isn't judged here{there}");
+        if let Some(unlooked) = self.unlooked() {
+            let near = near.first().map(|one| format!(", {} asks for {}", one.resource, one.host)).unwrap_or_default();
+            let why = format!("no object that is looked at asks for {host}{near}; hosts of {unlooked} aren't{there}");
             return Check::skip(ids::HOSTNAME, why);
         }
         if !self.unread.is_empty() {

@@ -135,6 +135,11 @@ impl Dns {
             troubles.entry(found.trouble).or_default().push(found);
         }
         let mut findings: Vec<_> = troubles.into_iter().map(|(trouble, found)| grouped(id, trouble, found)).collect();
+        if let Some(unlooked) = self.unlooked().filter(|_| host.is_none() || wanted.is_empty()) {
+            let judged = if wanted.is_empty() { String::new() } else { format!("{}; ", self.summary(&wanted)) };
+            let judged = if findings.is_empty() { judged } else { String::new() };
+            findings.push(Check::skip(id, format!("{judged}hosts of {unlooked} aren't looked at here")));
+        }
         if host.is_none() {
             if self.unread.is_empty() {
                 findings.extend(self.stale(objects, records));
@@ -206,13 +211,15 @@ impl Dns {
         if !waiting.is_empty() {
             parts.push(format!("no load balancer address yet for {}", listed(waiting)));
         }
-        let sources = self.installed.sources.iter().filter(|source| !is_readable(source)).cloned();
-        let template = View::from(&self.installed).inventing.map(|flag| format!("--{flag}"));
-        let unread: Vec<_> = sources.chain(template).collect();
-        if !unread.is_empty() {
-            parts.push(format!("hosts of {} aren't looked at here", listed(unread)));
-        }
         parts.join("; ")
+    }
+
+    /// The sources and flags whose hosts can't be read here, if there are any.
+    pub(super) fn unlooked(&self) -> Option<String> {
+        let sources = self.installed.sources.iter().filter(|source| !is_readable(source)).cloned();
+        let invented = View::from(&self.installed).inventing.map(|flag| format!("--{flag}"));
+        let all: Vec<_> = sources.chain(invented).collect();
+        (!all.is_empty()).then(|| listed(all))
     }
 
     /// What is wrong with a record that is asked for, in the zones that it goes to.

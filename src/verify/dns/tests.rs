@@ -938,9 +938,29 @@ fn the_records_of_an_object_that_a_filter_leaves_out_are_no_leftovers() {
 }
 
 #[test]
-fn names_that_a_template_makes_are_not_judged() {
+fn names_of_what_is_not_looked_at_are_not_judged() {
     let templated = Scene::healthy().args("", &["--fqdn-template={{.Name}}.t.example.com"]);
     assert_eq!(follow(&templated.dns(), "web.t.example.com").status, Status::Skip);
+    let beside = Scene::healthy().args("", &["--source=istio-gateway"]);
+    let said = "no object that is looked at asks for ap.example.com, ingress/default/web asks for app.example.com; \
+                hosts of istio-gateway aren't";
+    assert_eq!(follow(&beside.dns(), "ap.example.com"), Check::skip("hostname", said));
+}
+
+#[test]
+fn hosts_that_can_not_be_read_are_skipped_and_no_pass() {
+    let records = |scene: &Scene| scene.dns().checks(None).pop().unwrap();
+    let only = Scene::healthy().args("--source", &["--source=istio-gateway"]).with(|it| {
+        it.objects.clear();
+        it.sets.clear();
+    });
+    assert_eq!(records(&only), Check::skip("records", "hosts of istio-gateway aren't looked at here"));
+    let beside = Scene::healthy().args("", &["--source=node"]);
+    let said = "1 host, with records of ours; hosts of node aren't looked at here";
+    assert_eq!(records(&beside), Check::skip("records", said));
+    // A host that can be read is judged all the same.
+    assert_eq!(beside.dns().checks(Some("app.example.com"))[2].status, Status::Pass);
+    assert_eq!(records(&beside.with(|it| it.sets.clear())).status, Status::Fail);
 }
 
 #[test]
