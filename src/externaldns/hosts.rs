@@ -26,6 +26,8 @@ pub struct Desired {
     pub targets: Vec<String>,
     /// What tells its record apart from others of the name.
     pub set_identifier: Option<String>,
+    /// The id of the zone that its record is for; `None` for all that take it.
+    pub zone: Option<String>,
     /// The type of its record, where the object says one that isn't that of an address.
     pub record_type: Option<String>,
 }
@@ -192,6 +194,7 @@ fn asked(object: &Value, annotations: &Map<String, Value>, gateways: &[&Value], 
         return endpoints.filter_map(|endpoint| of_endpoint(&resource, endpoint, view)).collect();
     }
     let set_identifier = view.annotation(annotations, "set-identifier").filter(|id| !id.is_empty());
+    let zone = view.annotation(annotations, "aws-hosted-zone-id").filter(|id| view.pins && !id.is_empty());
     let told = told(annotations, view);
     let hosts: Vec<(String, Target)> = match object["kind"].as_str() {
         Some("Ingress") => {
@@ -210,6 +213,7 @@ fn asked(object: &Value, annotations: &Map<String, Value>, gateways: &[&Value], 
             has_target: target.is_some(),
             targets: target.unwrap_or_default(),
             set_identifier: set_identifier.map(str::to_owned),
+            zone: zone.map(bare),
             record_type: None,
         })
         .collect()
@@ -224,14 +228,22 @@ fn of_endpoint(resource: &str, endpoint: &Value, view: &View) -> Option<Desired>
     }
     let address = ["A", "AAAA", "CNAME"].contains(&kind);
     let targets = items(endpoint.get("targets")).filter_map(Value::as_str).map(normalize);
+    let mut own = items(endpoint.get("providerSpecific"));
+    let zone = own.find(|property| property["name"] == "aws/hosted-zone-id").filter(|_| view.pins);
     Some(Desired {
         resource: resource.to_owned(),
         host,
         has_target: true,
         targets: targets.filter(|_| address).collect(),
         set_identifier: endpoint["setIdentifier"].as_str().filter(|id| !id.is_empty()).map(str::to_owned),
+        zone: zone.and_then(|property| property["value"].as_str()).filter(|id| !id.is_empty()).map(bare),
         record_type: (!address).then(|| kind.to_owned()),
     })
+}
+
+/// A zone's id without `/hostedzone/`.
+fn bare(id: &str) -> String {
+    id.trim().rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 fn balancer(object: &Value) -> impl Iterator<Item = String> {

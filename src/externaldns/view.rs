@@ -7,7 +7,7 @@ use super::filter::DomainFilter;
 use super::objects;
 use super::selector::Selector;
 use super::settings::{Prefixes, Settings};
-use super::version::LEGACY_PREFIX;
+use super::version::{Feature, LEGACY_PREFIX, NEWEST, Version};
 
 pub(super) const PUBLISH_INTERNAL: &str = "publish-internal-services";
 pub(super) const IGNORE_ANNOTATION: &str = "ignore-hostname-annotation";
@@ -50,6 +50,8 @@ pub struct View {
     pub gateways: Gateways,
     /// Objects that an annotation gives to another controller are seen, too.
     pub any_controller: bool,
+    /// The annotation `aws-hosted-zone-id` is read.
+    pub pins: bool,
 }
 
 /// `--gateway-namespace`, `--gateway-name` and `--gateway-label-filter`.
@@ -61,15 +63,21 @@ pub struct Gateways {
     pub name: Option<String>,
     /// Their labels.
     pub labels: Selector,
+    /// The annotation `controller` is read of them.
+    pub controlled: bool,
+    /// Routes of ListenerSets, which aren't read here, are looked at.
+    pub listener_sets: bool,
 }
 
 impl Gateways {
-    fn read<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Self {
+    fn read<'a>(version: Version, text: impl Fn(&str) -> Option<&'a str>, on: impl Fn(&str) -> bool) -> Self {
         let owned = |name: &str| text(name).map(str::to_owned);
         Self {
             namespace: owned("gateway-namespace"),
             name: owned("gateway-name"),
             labels: selector(text("gateway-label-filter")),
+            controlled: version.supports(Feature::GatewayController),
+            listener_sets: on("gateway-listener-sets"),
         }
     }
 }
@@ -79,11 +87,13 @@ impl View {
     pub fn open(prefix: &str, legacy: bool) -> Self {
         let prefixes = Prefixes { prefix: prefix.to_owned(), legacy };
         let sources: Vec<_> = objects::sources().map(str::to_owned).collect();
-        Self { any_controller: true, ..Self::with(&sources, prefixes, |_| None, |_| Vec::new(), |_| false) }
+        let nothing = Self::with(NEWEST, &sources, prefixes, |_| None, |_| Vec::new(), |_| false);
+        Self { any_controller: true, ..nothing }
     }
 
     /// What these sources and flags come to; domains, classes, labels and annotations are the caller's.
     fn with<'a>(
+        version: Version,
         sources: &[String],
         prefixes: Prefixes,
         flag: impl Fn(&str) -> Option<&'a str>,
@@ -104,8 +114,9 @@ impl View {
             record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
             switches: SWITCHES.iter().copied().filter(|flag| on(flag)).collect(),
             inventing: INVENTING.iter().copied().find(|flag| text(flag).is_some()),
-            gateways: Gateways::read(text),
+            gateways: Gateways::read(version, text, &on),
             any_controller: false,
+            pins: version.supports(Feature::ZonePin),
         }
     }
 
@@ -133,7 +144,9 @@ impl From<&Settings> for View {
             ingress_classes: settings.ingress_classes.clone(),
             annotations: selector(settings.annotation_filter.as_deref()),
             labels: selector(settings.label_filter.as_deref()),
-            ..Self::with(&settings.sources, settings.prefixes(), flag, all, |flag| settings.extra_switch(flag))
+            ..Self::with(settings.version, &settings.sources, settings.prefixes(), flag, all, |flag| {
+                settings.extra_switch(flag)
+            })
         }
     }
 }
@@ -148,7 +161,7 @@ impl From<&Installed> for View {
             ingress_classes: installed.ingress_classes.clone(),
             annotations: selector(installed.annotation_filter.as_deref()),
             labels: selector(installed.label_filter.as_deref()),
-            ..Self::with(&installed.sources, installed.prefixes(), flag, all, on)
+            ..Self::with(installed.rules(), &installed.sources, installed.prefixes(), flag, all, on)
         }
     }
 }

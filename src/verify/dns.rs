@@ -106,16 +106,17 @@ impl Dns {
         match (&self.records, self.installed.encrypts()) {
             (Err(why), _) => findings.push(Check::skip(id, why)),
             (_, true) => findings.push(Check::skip(id, "its TXT records are encrypted: whose they are can't be told")),
-            (Ok(records), false) => match self.installed.unjudged() {
-                // What is in a zone that isn't its own is nothing to it.
-                Some(flag) => findings.push(Check::skip(id, format!("which zones --{flag} selects isn't judged here"))),
-                None => {
-                    findings.extend(self.unknown_namespaces(records));
-                    findings.extend(self.synced_strangers(records));
-                }
-            },
+            (Ok(records), false) => findings.extend(self.judged_owners(records)),
         }
         Check::of(id, format!("{owner_id}, which nobody else uses"), findings)
+    }
+
+    /// What the records say of who else there is. What is in a zone that isn't its own is nothing to it.
+    fn judged_owners(&self, records: &[Contents]) -> Vec<Check> {
+        if let Some(flag) = self.installed.unjudged() {
+            return vec![Check::skip(ids::OWNER, format!("which zones --{flag} selects isn't judged here"))];
+        }
+        self.unknown_namespaces(records).into_iter().chain(self.synced_strangers(records)).collect()
     }
 
     /// An id that doesn't name the cluster.

@@ -263,7 +263,8 @@ impl Dns {
             })
             .collect();
         let there = if there.is_empty() { String::new() } else { format!("; its zone has {}", listed(there)) };
-        if let Some(unlooked) = self.unlooked() {
+        let listeners = View::from(&self.installed).gateways.listener_sets.then(|| "ListenerSets".to_owned());
+        if let Some(unlooked) = self.unlooked().or(listeners) {
             let near = near.first().map(|one| format!(", {} asks for {}", one.resource, one.host)).unwrap_or_default();
             let why = format!("no object that is looked at asks for {host}{near}; hosts of {unlooked} aren't{there}");
             return Check::skip(ids::HOSTNAME, why);

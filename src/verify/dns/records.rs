@@ -35,6 +35,8 @@ pub(super) struct Wanted {
     pub(super) host: String,
     set_identifier: Option<String>,
     record_type: Option<String>,
+    /// The id of the zone that it is for; `None` for all that take it.
+    zone: Option<String>,
     /// The objects that ask for it.
     pub(super) resources: Vec<String>,
     pub(super) has_target: bool,
@@ -229,6 +231,18 @@ impl Dns {
         if suitable.is_empty() {
             return if self.is_of_others(&wanted.host) { Vec::new() } else { vec![self.without_zone(wanted)] };
         }
+        let is_meant = |zone: &&&Zone| wanted.zone.as_ref().is_none_or(|id| *id == zone.id);
+        if let (None, Some(id)) = (suitable.iter().find(is_meant), &wanted.zone) {
+            let zones = self.zones.as_deref().unwrap_or_default();
+            if zones.iter().any(|zone| zone.id == *id && self.is_looked_after_by_another(zone, zones)) {
+                return Vec::new();
+            }
+            let text = format!("{} of {} (zone {id}", wanted.host, listed(wanted.resources.clone()));
+            let text =
+                format!("{text}, which its annotation aws-hosted-zone-id names, isn't among those that take it)");
+            return vec![Found::new(Trouble::Homeless, text)];
+        }
+        let suitable: Vec<_> = suitable.iter().filter(is_meant).collect();
         let contents = records.iter().filter(|contents| suitable.iter().any(|zone| zone.id == contents.zone.id));
         contents.flat_map(|contents| self.troubles_in(wanted, contents)).collect()
     }
@@ -524,7 +538,7 @@ impl Dns {
         let read: Vec<String> = others.flat_map(|other| other.prefixes().keys("")).collect();
         let lost = |unread: &Unread| !read.iter().any(|prefix| unread.key.starts_with(prefix.as_str()));
         let found: Vec<_> = unread_annotations(objects, &self.installed.prefixes()).into_iter().filter(lost).collect();
-        let first = found.first()?;
+        found.first()?;
         let mended = found.iter().find(|unread| unread.instead.is_none());
         let hint = mended.and_then(|unread| self.reading(&unread.key, &unread.resource));
         let texts = found.iter().map(|unread| match &unread.instead {
@@ -654,8 +668,8 @@ fn merged(desired: BTreeSet<Desired>) -> Vec<Wanted> {
             one.targets.clear();
         }
         let same = |known: &&mut Wanted| {
-            (&known.host, &known.set_identifier, &known.record_type)
-                == (&one.host, &one.set_identifier, &one.record_type)
+            (&known.host, &known.set_identifier, &known.record_type, &known.zone)
+                == (&one.host, &one.set_identifier, &one.record_type, &one.zone)
         };
         match wanted.iter_mut().find(same) {
             Some(known) => {
@@ -667,6 +681,7 @@ fn merged(desired: BTreeSet<Desired>) -> Vec<Wanted> {
                 host: one.host,
                 set_identifier: one.set_identifier,
                 record_type: one.record_type,
+                zone: one.zone,
                 resources: vec![one.resource],
                 has_target: one.has_target,
                 targets: one.targets.into_iter().collect(),

@@ -964,6 +964,35 @@ fn hosts_that_can_not_be_read_are_skipped_and_no_pass() {
 }
 
 #[test]
+fn a_host_that_is_pinned_to_a_zone_has_its_record_there_alone() {
+    let pinned = |version: &'static str, id: &str| {
+        let scene = Scene::healthy().args("--enable-legacy", &[]);
+        let annotations = json!({(format!("{PREFIX}aws-hosted-zone-id")): id});
+        scene.with(|it| {
+            it.version = version;
+            it.args.push(format!("--annotation-prefix={PREFIX}"));
+            it.zones.push(zone("Z2", "app.example.com", true));
+            it.objects[0]["metadata"]["annotations"] = annotations;
+        })
+    };
+    // The scene has a record in each zone; that of the private one is taken away.
+    let records = |scene: &Scene| {
+        let mut dns = scene.dns();
+        dns.records.as_mut().unwrap()[1].found.retain(|owned| owned.record.name != "app.example.com");
+        dns.check_records(None)
+    };
+    assert_eq!(records(&pinned("v0.22.0", "/hostedzone/Z1")).status, Status::Pass);
+    assert!(records(&pinned("v0.22.0", "Z2")).message.contains("no record for app.example.com"));
+    assert!(records(&pinned("v0.21.0", "Z1")).message.contains("no record for app.example.com"));
+    let unknown = records(&pinned("v0.22.0", "Z9"));
+    assert_eq!(unknown.status, Status::Fail);
+    assert!(unknown.message.contains("zone Z9, which its annotation aws-hosted-zone-id names"), "{unknown:#?}");
+    let other = installed("second", "v0.23.0", &["--txt-owner-id=c2".to_owned()]);
+    let scene = pinned("v0.22.0", "Z2").args("", &["--aws-zone-type=public"]).with(|it| it.others.push(other));
+    assert_eq!(scene.dns().check_records(None).status, Status::Pass);
+}
+
+#[test]
 fn a_cname_is_what_is_wanted_where_cnames_are_preferred() {
     let unowned = |args: &[&str]| {
         let scene = Scene::healthy().args("", args);

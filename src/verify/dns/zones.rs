@@ -136,7 +136,7 @@ impl Dns {
     }
 
     /// True for a zone that another installation of the cluster looks after.
-    fn is_looked_after_by_another(&self, zone: &Zone, zones: &[Zone]) -> bool {
+    pub(super) fn is_looked_after_by_another(&self, zone: &Zone, zones: &[Zone]) -> bool {
         let others = self.others.iter().flatten().filter(|other| other.unjudged().is_none());
         others.flat_map(|other| other.looked_after(zones)).any(|known| known.id == zone.id)
     }
@@ -165,9 +165,9 @@ impl Dns {
         if let ([], [only]) = (corrected.as_slice(), open.as_slice()) {
             corrected.push(only.id.clone());
         }
-        let why = |id: &&String| match id.contains(',') {
-            true => format!("--zone-id-filter={id} is one id with a comma in it, which no zone has"),
-            false => format!("--zone-id-filter={id}: there is no such zone"),
+        let why = |id: &&String| {
+            let comma = " is one id with a comma in it, which no zone has";
+            format!("--zone-id-filter={id}{}", if id.contains(',') { comma } else { ": there is no such zone" })
         };
         let why = listed(unknown.iter().map(why));
         let check = if selected.is_empty() { Check::fail } else { Check::warn };
