@@ -41,24 +41,29 @@ pub fn untold(region: &str, installed: &Installed) -> Option<String> {
         Some(role) => Some(format!(
             "they are in zones of another account, which it reaches through {role}; with credentials of that account, \
              this lists them: {}",
-            listing(region, installed)
+            owned(region, installed)
         )),
         None if installed.encrypts() => Some(format!(
             "its TXT records are encrypted; this lists records with such TXT records: {}",
-            listing(region, installed)
+            owned(region, installed)
         )),
         None => None,
     }
 }
 
-fn listing(region: &str, installed: &Installed) -> Command {
+fn owned(region: &str, installed: &Installed) -> Command {
     let owner = if installed.encrypts() { ENCRYPTED } else { &installed.owner_id };
+    listing(region, installed).with("--owner", owner)
+}
+
+/// Lists the records of all zones of an account, with TXT records named as an installation names them.
+pub fn listing(region: &str, installed: &Installed) -> Command {
     let affixes = [
         ("--txt-prefix", &installed.txt_prefix),
         ("--txt-suffix", &installed.txt_suffix),
         ("--txt-wildcard-replacement", &installed.wildcard_replacement),
     ];
-    let command = Command::new("irsactl get dnsrecords").with("--region", region).with("--owner", owner);
+    let command = Command::new("irsactl get dnsrecords").with("--region", region);
     let told = affixes.into_iter().filter_map(|(flag, value)| Some((flag, value.as_ref()?)));
     told.fold(command, |command, (flag, value)| command.with(flag, value))
 }
@@ -136,7 +141,7 @@ mod tests {
         assert!(untold(&["--registry=noop", "--aws-assume-role=r"]).unwrap().ends_with("(--registry=noop)"));
         let role = untold(&["--txt-owner-id=me", "--aws-assume-role=r", "--txt-prefix=x-%{record_type}."]).unwrap();
         assert!(
-            role.ends_with("irsactl get dnsrecords --region us-west-2 --owner me --txt-prefix 'x-%{record_type}.'"),
+            role.ends_with("irsactl get dnsrecords --region us-west-2 --txt-prefix 'x-%{record_type}.' --owner me"),
             "{role}"
         );
         let encrypted = untold(&["--txt-owner-id=me", "--txt-encrypt-enabled"]).unwrap();

@@ -17,9 +17,11 @@ use super::{Check, Commands, Look, ids, unless_after};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::Zone;
 use crate::externaldns::flags;
+use crate::externaldns::leftovers::listing;
 use crate::externaldns::objects::resource_names;
 use crate::externaldns::owner;
 use crate::externaldns::registry::{Class, Owned};
+use crate::iam::arn::Arn;
 use crate::shell::{Command, option};
 
 /// How many things a message names.
@@ -232,8 +234,46 @@ impl Dns {
         format!("{} {}", self.list(), option("--owner", owner))
     }
 
+    /// Lists the records as it sees them. Those of another account aren't seen by way of the cluster.
     fn list(&self) -> String {
+        if self.installed.assume_role.is_some() {
+            let command = listing(&self.commands.region, &self.installed);
+            return self.there(command.with("--txt-owner-id", &self.installed.owner_id).into());
+        }
         self.commands.get_dnsrecords(&self.installed.namespace, &self.installed.name)
+    }
+
+    /// A command, and where it has to be run: in the account of the zones.
+    fn there(&self, command: String) -> String {
+        match self.account() {
+            Some(account) => format!("in account {account}: {command}"),
+            None => command,
+        }
+    }
+
+    /// The account of the zones, where it is that of a role that is assumed for them.
+    fn account(&self) -> Option<String> {
+        let role: Arn = self.installed.assume_role.as_ref()?.parse().ok()?;
+        Some(role.account)
+    }
+
+    /// Makes a zone, a private one for the cluster's VPC where it looks after private ones only.
+    fn create_zone(&self, name: &str) -> String {
+        let name = name.trim_matches('.');
+        let create = Command::new("aws route53 create-hosted-zone")
+            .with("--name", name)
+            .with("--caller-reference", &format!("irsactl-{name}"));
+        if self.installed.zone_type.as_deref() != Some("private") {
+            return self.there(create.into());
+        }
+        if let Some(account) = self.account() {
+            return format!("in account {account}, make a private hosted zone {name}, and associate the cluster's VPC");
+        }
+        let Commands { cluster, region } = &self.commands;
+        let vpc = Command::new("aws eks describe-cluster").with("--name", cluster).with("--region", region);
+        let vpc = vpc.word("--query").word("cluster.resourcesVpcConfig.vpcId").word("--output").word("text");
+        let create = create.with("--hosted-zone-config", "PrivateZone=true");
+        format!("{create} --vpc VPCRegion={region},VPCId=\"$({vpc})\"")
     }
 
     /// Follows a host until it works.

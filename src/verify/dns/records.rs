@@ -288,7 +288,7 @@ impl Dns {
             let owner = first.owner.as_deref().unwrap_or("others");
             let text = format!("{host} (a left-over TXT record would make its record {owner}'s)");
             let sets = contents.sets_of(strangers.iter().map(|owned| &owned.record));
-            return Found::new(Trouble::Missing, text).hint(change(&contents.zone.id, "DELETE", &sets));
+            return Found::new(Trouble::Missing, text).hint(self.there(change(&contents.zone.id, "DELETE", &sets)));
         }
         if let Some((flag, kind)) = self.unmanaged(wanted) {
             let text = format!("{host} of {} (--{flag} leaves {kind} out)", listed(wanted.resources.clone()));
@@ -411,12 +411,12 @@ impl Dns {
         let at = elsewhere.map(|at| format!(" → {at}")).unwrap_or_default();
         if record.record_type == "CNAME" && wanted.is_address && elsewhere.is_some() {
             let text = format!("{title}{at} (an alias can't replace it: it has to be deleted)");
-            return Found::new(Trouble::Unowned, text).hint(change(&zone.id, "DELETE", &sets));
+            return Found::new(Trouble::Unowned, text).hint(self.there(change(&zone.id, "DELETE", &sets)));
         }
         let text = format!("{title}{at} (a TXT record makes it ours without an interruption)");
         let txts: Vec<_> = sets.iter().map(|set| self.adopting(set, record, wanted)).collect();
         let hints: Vec<_> = homes.into_iter().map(|home| change(&home.id, "CREATE", &txts)).collect();
-        Found::new(Trouble::Unowned, text).hint(hints.join("\n"))
+        Found::new(Trouble::Unowned, text).hint(self.there(hints.join("\n")))
     }
 
     /// The zones to which ExternalDNS writes the TXT record of a record in `zone`: that zone, or those above it for a TXT
@@ -494,7 +494,7 @@ impl Dns {
             });
             let names: Vec<_> = names.collect();
             let message = format!("nothing asks any more for {}", listed(names));
-            findings.extend((!gone.is_empty()).then(|| removable(message, contents, &gone, records)));
+            findings.extend((!gone.is_empty()).then(|| self.removable(message, contents, &gone, records)));
         }
         findings.dedup();
         findings
@@ -521,7 +521,7 @@ impl Dns {
                 .collect();
             if self.installed.registry == "txt" && !useless.is_empty() {
                 let names = listed(useless.iter().map(|owned| owned.record.name.clone()));
-                findings.push(removable(
+                findings.push(self.removable(
                     format!("{what}: {names} in {}", shown(&contents.zone)),
                     contents,
                     &useless,
@@ -530,6 +530,18 @@ impl Dns {
             }
         }
         findings
+    }
+
+    /// A warning about records that may go, with their TXT records, which may be in a zone above.
+    fn removable(&self, message: String, contents: &Contents, gone: &[&Owned], all: &[Contents]) -> Check {
+        let sets = contents.sets_with_txts(gone);
+        let here: Vec<_> = sets.iter().map(Record::read).map(|record| normalize(&record.name)).collect();
+        let outside: Vec<_> = txts(gone).into_iter().filter(|txt| !here.contains(&txt.name)).collect();
+        let above = all.iter().filter(|other| is_below(&contents.zone.name, &other.zone.name));
+        let there = above.map(|other| (&other.zone.id, other.sets_of(&outside))).filter(|(_, sets)| !sets.is_empty());
+        let deletions = [(&contents.zone.id, sets)].into_iter().chain(there);
+        let hints: Vec<_> = deletions.flat_map(|(id, sets)| deletion(id, &sets)).collect();
+        Check::warn(ids::RECORDS, message).hint(self.there(hints.join("\n")))
     }
 
     /// Annotations of ExternalDNS that neither this nor another installation reads.
@@ -640,18 +652,6 @@ fn txts(owned: &[&Owned]) -> Vec<Record> {
         Some(Record { name, record_type: "TXT".to_owned(), set_identifier, ..Record::default() })
     };
     owned.iter().filter_map(txt).collect()
-}
-
-/// A warning about records that may go, with their TXT records, which may be in a zone above.
-fn removable(message: String, contents: &Contents, gone: &[&Owned], all: &[Contents]) -> Check {
-    let sets = contents.sets_with_txts(gone);
-    let here: Vec<_> = sets.iter().map(Record::read).map(|record| normalize(&record.name)).collect();
-    let outside: Vec<_> = txts(gone).into_iter().filter(|txt| !here.contains(&txt.name)).collect();
-    let above = all.iter().filter(|other| is_below(&contents.zone.name, &other.zone.name));
-    let there = above.map(|other| (&other.zone.id, other.sets_of(&outside))).filter(|(_, sets)| !sets.is_empty());
-    let deletions = [(&contents.zone.id, sets)].into_iter().chain(there);
-    let hints: Vec<_> = deletions.flat_map(|(id, sets)| deletion(id, &sets)).collect();
-    Check::warn(ids::RECORDS, message).hint(hints.join("\n"))
 }
 
 /// The commands that delete a few record sets in one line, or many with a line for each.

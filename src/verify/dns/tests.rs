@@ -964,6 +964,36 @@ fn hosts_that_can_not_be_read_are_skipped_and_no_pass() {
 }
 
 #[test]
+fn commands_about_zones_of_another_account_say_where_they_run() {
+    let role = "--aws-assume-role=arn:aws:iam::444455556666:role/dns";
+    let scene = || Scene::healthy().args("", &[role, "--txt-prefix=x-%{record_type}."]);
+    let renamed = |scene: Scene, owner: &'static str| {
+        scene.with(|it| {
+            it.sets[2] = txt("x-a.app.example.com", owner, "ingress/default/web");
+            it.sets[3] = txt("x-aaaa.app.example.com", owner, "ingress/default/web");
+        })
+    };
+    let hint = |scene: Scene| scene.broken().hint.unwrap();
+    assert_eq!(
+        hint(renamed(scene(), "c2")),
+        "in account 444455556666: irsactl get dnsrecords --region us-east-1 --txt-prefix 'x-%{record_type}.' \
+         --txt-owner-id c1 --owner c2"
+    );
+    let gone = renamed(scene(), "c1").with(|it| it.objects.clear());
+    assert!(hint(gone).starts_with("in account 444455556666: aws route53 change-resource-record-sets"));
+    let no_zone = |scene: Scene| hint(scene.with(|it| it.zones.clear()));
+    assert!(no_zone(scene()).starts_with("in account 444455556666: aws route53 create-hosted-zone --name example.com"));
+    let private = no_zone(Scene::healthy().args("", &["--aws-zone-type=private"]));
+    assert!(
+        private.ends_with(
+            "--hosted-zone-config PrivateZone=true --vpc VPCRegion=us-east-1,VPCId=\"$(aws eks describe-cluster --name \
+             eksdemo1 --region us-east-1 --query cluster.resourcesVpcConfig.vpcId --output text)\""
+        ),
+        "{private}"
+    );
+}
+
+#[test]
 fn a_host_that_is_pinned_to_a_zone_has_its_record_there_alone() {
     let pinned = |version: &'static str, id: &str| {
         let scene = Scene::healthy().args("--enable-legacy", &[]);

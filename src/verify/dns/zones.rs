@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Check, Dns, ids, listed, shown};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{DomainFilter, Zone, suitable_zones, twins};
-use crate::shell::{self, Command};
+use crate::shell::Command;
 
 /// What may be a slip of the finger.
 const TYPO: usize = 2;
@@ -63,7 +63,7 @@ impl Dns {
         let found: Vec<(&String, Unmatched)> = filters.iter().filter_map(unmatched).collect();
         let first = found.first()?;
         let hint = match &first.1.mend {
-            Mend::Create => Some(create_zone(first.0)),
+            Mend::Create => Some(self.create_zone(first.0)),
             // Where other filters find zones, their records would be given up.
             Mend::Type => selected.is_empty().then(|| self.with_other_type()),
             Mend::Command(command) => Some(command.clone()),
@@ -184,7 +184,8 @@ impl Dns {
     fn no_zone(&self, zones: &[Zone]) -> Check {
         let Installed { zone_type, exclude_domains, .. } = &self.installed;
         if zones.is_empty() {
-            return Check::fail(ids::ZONES, "the account has no hosted zone").hint(create_zone(&self.some_domain()));
+            return Check::fail(ids::ZONES, "the account has no hosted zone")
+                .hint(self.create_zone(&self.some_domain()));
         }
         let any_type = Installed { zone_type: None, ..self.installed.clone() };
         let left = any_type.looked_after(zones);
@@ -240,7 +241,7 @@ impl Dns {
         let zones = self.zones.as_deref().unwrap_or_default();
         let all: Vec<_> = zones.iter().collect();
         let Some(zone) = suitable_zones(host, &all).into_iter().next_back() else {
-            return (format!("no hosted zone of the account takes {host}"), create_zone(parent(host)));
+            return (format!("no hosted zone of the account takes {host}"), self.create_zone(parent(host)));
         };
         let command = Command::new(&self.install);
         let Installed { zone_type, zone_id_filters, domain_filters, exclude_domains, .. } = &self.installed;
@@ -291,11 +292,6 @@ fn meant(id: &str, zones: &[Zone], open: &[&Zone]) -> Vec<String> {
     }
     let alike = open.iter().find(|zone| strsim::osa_distance(&zone.id, id) <= TYPO && zone.id.len() > 2 * TYPO);
     alike.map(|zone| zone.id.clone()).into_iter().collect()
-}
-
-fn create_zone(name: &str) -> String {
-    let name = shell::word(name.trim_matches('.'));
-    format!("aws route53 create-hosted-zone --name {name} --caller-reference irsactl-{name}")
 }
 
 /// The domain in which a host lies.
