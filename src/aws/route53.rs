@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Aws, found};
 use crate::error::Result;
-use crate::externaldns::registry::Record;
+use crate::externaldns::registry::{Record, normalize};
 
 pub use crate::externaldns::filter::Zone;
 
@@ -35,6 +35,14 @@ impl Aws {
     /// exactly.
     pub async fn record_sets(&self, zone_id: &str) -> Result<Vec<Value>> {
         self.sets(zone_id, |set| set).await
+    }
+
+    /// The records of a name in a hosted zone, in one call: a name has fewer than a page holds.
+    pub async fn records_at(&self, zone_id: &str, name: &str) -> Result<Vec<Record>> {
+        let request = self.route53().list_resource_record_sets().hosted_zone_id(zone_id).start_record_name(name);
+        let page = self.send("route53:ListResourceRecordSets", zone_id, request.send()).await?;
+        let records = page.resource_record_sets.into_iter().map(|set| Record::read(&record_set(set)));
+        Ok(records.filter(|record| normalize(&record.name) == name).collect())
     }
 
     /// What is kept of each record set, page by page: 300 of a zone's sets are held whole at a time.

@@ -30,12 +30,17 @@ pub(crate) async fn run(context: &Context, args: &Get) -> Result<Exit> {
     if let Some(installed) = &installed {
         warn(&context.ui, aws.region(), installed);
     }
-    let zones = selected(args, installed.as_ref(), zones)?;
+    let all = zones;
+    let zones = selected(args, installed.as_ref(), &all)?;
+    let together = match &installed {
+        Some(installed) if !args.all_zones => installed.looked_after(&all),
+        _ => all.iter().collect(),
+    };
     let wanted = Wanted { owners: args.owner.clone(), classes: args.class.clone() };
-    let all = args.all_zones || (args.zone.is_empty() && installed.is_none());
-    let mut report = Report::new(&context.ui, &viewer, wanted, all);
+    let of_all = args.all_zones || (args.zone.is_empty() && installed.is_none());
+    let mut report = Report::new(&context.ui, &viewer, wanted, of_all);
     let mut unreadable = None;
-    let mut reads = pin!(records::listed(aws, &zones, &viewer));
+    let mut reads = pin!(records::listed(aws, &context.ui, &zones, &together, &viewer));
     while let Some((zone, read)) = reads.next().await {
         let found = match read {
             Ok(found) => Some(found),
@@ -84,11 +89,11 @@ fn warn(ui: &Ui, region: &str, installed: &Installed) {
 }
 
 /// The zones that are asked for, by name.
-fn selected(args: &Get, installed: Option<&Installed>, zones: Vec<Zone>) -> Result<Vec<Zone>> {
+fn selected(args: &Get, installed: Option<&Installed>, zones: &[Zone]) -> Result<Vec<Zone>> {
     let mut selected = match installed {
-        _ if !args.zone.is_empty() => named(&args.zone, &zones)?,
-        Some(installed) if !args.all_zones => installed.looked_after(&zones).into_iter().cloned().collect(),
-        _ => zones,
+        _ if !args.zone.is_empty() => named(&args.zone, zones)?,
+        Some(installed) if !args.all_zones => installed.looked_after(zones).into_iter().cloned().collect(),
+        _ => zones.to_vec(),
     };
     let key = |zone: &Zone| (zone.name.clone(), zone.private, zone.id.clone());
     selected.sort_by_key(key);

@@ -52,6 +52,12 @@ fn within(domain: &str, filter: &str) -> bool {
     domain.strip_suffix(filter).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
+/// True for a name below a domain, which isn't the domain itself.
+pub fn is_below(name: &str, domain: &str) -> bool {
+    let (name, domain) = (clean(name), clean(domain));
+    name != domain && within(&name, &domain)
+}
+
 /// A hosted zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {

@@ -27,7 +27,8 @@ pub(super) fn seen<'v>(object: &'v Value, view: &View) -> Option<&'v Value> {
     let chosen = is(&view.gateways.namespace, "namespace") && is(&view.gateways.name, "name");
     let labelled = view.gateways.labels.matches(metadata["labels"].as_object());
     let annotations = view.annotations(object);
-    let controller = view.annotation(&annotations, "controller").is_none_or(|name| name == "dns-controller");
+    let ours = view.annotation(&annotations, "controller").is_none_or(|name| name == "dns-controller");
+    let controller = ours || !view.gateways.controlled;
     (is_gateway(object) && chosen && labelled && controller).then_some(object)
 }
 
@@ -48,8 +49,13 @@ pub(super) fn resolve(route: &Value, own: &[String], gateways: &[&Value], view: 
             add(&mut found, host, target.as_ref());
         }
     }
+    // A ListenerSet isn't read here: what it takes, and where that points to, only ExternalDNS can tell.
+    let untold = view.gateways.listener_sets && accepted(route).any(|parent| parent["kind"] == "ListenerSet");
+    if untold {
+        found = found.into_iter().map(|(host, _)| (host, Some(Vec::new()))).collect();
+    }
     let waiting = own.iter().zip(matched).filter(|(host, matched)| !matched && !host.is_empty());
-    found.extend(waiting.map(|(host, _)| ((*host).to_owned(), None)));
+    found.extend(waiting.map(|(host, _)| ((*host).to_owned(), untold.then(Vec::new))));
     found
 }
 
@@ -65,13 +71,9 @@ fn add(found: &mut Vec<(String, Target)>, host: String, target: Option<&Vec<Stri
 
 /// The listeners to which a route is attached: those of its parents that accept it.
 fn listeners<'v>(route: &'v Value, gateways: &'v [&'v Value]) -> impl Iterator<Item = (&'v Value, &'v Value)> {
-    let accepted = |parent: &&Value| {
-        let mut conditions = items(parent.get("conditions"));
-        conditions.any(|condition| condition["type"] == "Accepted" && condition["status"] == "True")
-    };
-    let parents = items(route.pointer("/status/parents")).filter(accepted).map(|parent| &parent["parentRef"]);
-    parents.filter(|parent| is_or_absent(&parent["group"], GROUP) && is_or_absent(&parent["kind"], "Gateway")).flat_map(
-        move |parent| {
+    accepted(route)
+        .filter(|parent| is_or_absent(&parent["group"], GROUP) && is_or_absent(&parent["kind"], "Gateway"))
+        .flat_map(move |parent| {
             let namespace = parent["namespace"].as_str().or_else(|| route["metadata"]["namespace"].as_str());
             let named = move |gateway: &&&Value| {
                 let metadata = &gateway["metadata"];
@@ -81,8 +83,16 @@ fn listeners<'v>(route: &'v Value, gateways: &'v [&'v Value]) -> impl Iterator<I
                 let taken = move |listener: &&Value| takes(listener, gateway, parent, route);
                 items(gateway.pointer("/spec/listeners")).filter(taken).map(move |listener| (*gateway, listener))
             })
-        },
-    )
+        })
+}
+
+/// The parents of a route that accept it.
+fn accepted(route: &Value) -> impl Iterator<Item = &Value> {
+    let accepts = |parent: &&Value| {
+        let mut conditions = items(parent.get("conditions"));
+        conditions.any(|condition| condition["type"] == "Accepted" && condition["status"] == "True")
+    };
+    items(route.pointer("/status/parents")).filter(accepts).map(|parent| &parent["parentRef"])
 }
 
 fn is_or_absent(value: &Value, wanted: &str) -> bool {
@@ -128,6 +138,7 @@ mod tests {
 
     use super::super::hosts::desired_hosts;
     use super::super::version::PREFIX;
+    use super::super::view::Gateways;
     use super::*;
 
     fn gateway(listeners: &Value) -> Value {
@@ -164,6 +175,27 @@ mod tests {
         let desired = desired_hosts(objects, view).into_iter();
         let target = |has: bool, targets: Vec<String>| if has { targets.join(",") } else { "-".to_owned() };
         desired.map(|one| format!("{} {}", one.host, target(one.has_target, one.targets))).collect()
+    }
+
+    #[test]
+    fn what_a_listener_set_takes_can_not_be_told() {
+        let mut of_set = route("HTTPRoute", &["a.example.com"], "True");
+        of_set["status"]["parents"][0]["parentRef"]["kind"] = json!("ListenerSet");
+        let objects = [gateway(&json!([listener("", "HTTP", "All")])), of_set];
+        let view = View::open(PREFIX, false);
+        assert_eq!(shown(&objects, &view), ["a.example.com -"]);
+        let gateways = Gateways { listener_sets: true, ..view.gateways.clone() };
+        assert_eq!(shown(&objects, &View { gateways, ..view }), ["a.example.com "]);
+    }
+
+    #[test]
+    fn a_gateway_of_another_controller_is_left_since_v0_23() {
+        let mut other = gateway(&json!([listener("", "HTTP", "All")]));
+        other["metadata"]["annotations"] = json!({(format!("{PREFIX}controller")): "other"});
+        let view = View::open(PREFIX, false);
+        assert!(seen(&other, &view).is_none());
+        let gateways = Gateways { controlled: false, ..view.gateways.clone() };
+        assert!(seen(&other, &View { gateways, ..view }).is_some());
     }
 
     #[test]

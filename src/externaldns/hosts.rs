@@ -10,7 +10,7 @@ use super::registry::{Class, Owned, normalize};
 use super::settings::Prefixes;
 use super::target::{Target, known, list, told};
 use super::version::{LEGACY_PREFIX, PREFIX};
-use super::view::{IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS, PUBLISH_INTERNAL, View};
+use super::view::{CREATE_PTR, IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS, PUBLISH_INTERNAL, View};
 
 /// A host that an object asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +26,8 @@ pub struct Desired {
     pub targets: Vec<String>,
     /// What tells its record apart from others of the name.
     pub set_identifier: Option<String>,
+    /// The id of the zone that its record is for; `None` for all that take it.
+    pub zone: Option<String>,
     /// The type of its record, where the object says one that isn't that of an address.
     pub record_type: Option<String>,
 }
@@ -89,13 +91,15 @@ fn below(host: &str, parent: &str) -> bool {
 
 /// True if the object behind a record may ask for it in a way that can't be read here.
 fn may_ask(owned: &Owned, seen: &BTreeMap<String, bool>, view: &View) -> bool {
-    let Some(resource) = &owned.resource else { return view.templated };
+    // The PTR record that ExternalDNS makes of an address has no object in its TXT record.
+    let mirrored = owned.record.record_type == "PTR" && view.on(CREATE_PTR);
+    let Some(resource) = &owned.resource else { return mirrored || view.inventing.is_some() };
     let kind = resource.split('/').next().unwrap_or_default().to_ascii_lowercase();
     if let Some((_, sources)) = OTHERS.iter().find(|(name, _)| *name == kind) {
         return sources.iter().any(|source| view.sources.iter().any(|wanted| wanted == source));
     }
     if KINDS.iter().any(|(.., name)| *name == kind) {
-        return seen.get(resource).is_some_and(|open| *open || view.templated);
+        return seen.get(resource).is_some_and(|open| *open || view.inventing.is_some());
     }
     view.sources.iter().any(|source| source == "unstructured")
 }
@@ -190,6 +194,7 @@ fn asked(object: &Value, annotations: &Map<String, Value>, gateways: &[&Value], 
         return endpoints.filter_map(|endpoint| of_endpoint(&resource, endpoint, view)).collect();
     }
     let set_identifier = view.annotation(annotations, "set-identifier").filter(|id| !id.is_empty());
+    let zone = view.annotation(annotations, "aws-hosted-zone-id").filter(|id| view.pins && !id.is_empty());
     let told = told(annotations, view);
     let hosts: Vec<(String, Target)> = match object["kind"].as_str() {
         Some("Ingress") => {
@@ -208,6 +213,7 @@ fn asked(object: &Value, annotations: &Map<String, Value>, gateways: &[&Value], 
             has_target: target.is_some(),
             targets: target.unwrap_or_default(),
             set_identifier: set_identifier.map(str::to_owned),
+            zone: zone.map(bare),
             record_type: None,
         })
         .collect()
@@ -222,14 +228,22 @@ fn of_endpoint(resource: &str, endpoint: &Value, view: &View) -> Option<Desired>
     }
     let address = ["A", "AAAA", "CNAME"].contains(&kind);
     let targets = items(endpoint.get("targets")).filter_map(Value::as_str).map(normalize);
+    let mut own = items(endpoint.get("providerSpecific"));
+    let zone = own.find(|property| property["name"] == "aws/hosted-zone-id").filter(|_| view.pins);
     Some(Desired {
         resource: resource.to_owned(),
         host,
         has_target: true,
         targets: targets.filter(|_| address).collect(),
         set_identifier: endpoint["setIdentifier"].as_str().filter(|id| !id.is_empty()).map(str::to_owned),
+        zone: zone.and_then(|property| property["value"].as_str()).filter(|id| !id.is_empty()).map(bare),
         record_type: (!address).then(|| kind.to_owned()),
     })
+}
+
+/// A zone's id without `/hostedzone/`.
+fn bare(id: &str) -> String {
+    id.trim().rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 fn balancer(object: &Value) -> impl Iterator<Item = String> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::args::{Installed, OWNERSHIP, ZONES};
-use super::registry::{Class, ENCRYPTED, Mapper, Record, audit, display_name, labels, normalize};
+use super::registry::{Class, ENCRYPTED, Mapper, Record, audit_beside, display_name, labels, normalize};
 use crate::shell::{self, Command};
 
 /// Route53 takes 1000 values with 32,000 characters in a change batch ("Quotas", Route53 Developer Guide), and a value
@@ -13,10 +13,10 @@ use crate::shell::{self, Command};
 const AT_ONCE: usize = 100;
 
 /// The record sets of a zone, as Route53's API words them, that are `owner`'s: the records, and the TXT records that
-/// say so.
-pub fn belonging(sets: &[Value], mapper: &Mapper, owner: &str) -> Vec<Value> {
+/// say so; `elsewhere` are those of other zones that do ([`super::apex`]).
+pub fn belonging(sets: &[Value], elsewhere: &[Record], mapper: &Mapper, owner: &str) -> Vec<Value> {
     let records: Vec<_> = sets.iter().map(Record::read).collect();
-    let own: BTreeSet<_> = audit(&records, mapper, Some(owner))
+    let own: BTreeSet<_> = audit_beside(&records, elsewhere, mapper, Some(owner))
         .into_iter()
         .filter(|found| matches!(found.class, Class::Owned | Class::OwnedLegacy))
         .map(|found| key(&found.record))
@@ -45,24 +45,29 @@ pub fn untold(region: &str, installed: &Installed) -> Option<String> {
         Some(role) => Some(format!(
             "they are in zones of another account, which it reaches through {role}; with credentials of that account, \
              this lists them: {}",
-            listing(region, installed)
+            owned(region, installed)
         )),
         None if installed.encrypts() => Some(format!(
             "its TXT records are encrypted; this lists records with such TXT records: {}",
-            listing(region, installed)
+            owned(region, installed)
         )),
         None => None,
     }
 }
 
-fn listing(region: &str, installed: &Installed) -> Command {
+fn owned(region: &str, installed: &Installed) -> Command {
     let owner = if installed.encrypts() { ENCRYPTED } else { &installed.owner_id };
+    listing(region, installed).with("--owner", owner)
+}
+
+/// Lists the records of all zones of an account, with TXT records named as an installation names them.
+pub fn listing(region: &str, installed: &Installed) -> Command {
     let affixes = [
         ("--txt-prefix", &installed.txt_prefix),
         ("--txt-suffix", &installed.txt_suffix),
         ("--txt-wildcard-replacement", &installed.wildcard_replacement),
     ];
-    let command = Command::new("irsactl get dnsrecords").with("--region", region).with("--owner", owner);
+    let command = Command::new("irsactl get dnsrecords").with("--region", region);
     let told = affixes.into_iter().filter_map(|(flag, value)| Some((flag, value.as_ref()?)));
     told.fold(command, |command, (flag, value)| command.with(flag, value))
 }
@@ -125,7 +130,7 @@ mod tests {
             set("note.example.com.", "TXT", "\"owner=me\""),
         ];
         let mapper = Mapper::new("", "", "", "0.23.0".parse().unwrap());
-        assert_eq!(belonging(&[&own[..], &others].concat(), &mapper, "me"), own);
+        assert_eq!(belonging(&[&own[..], &others].concat(), &[], &mapper, "me"), own);
         assert_eq!(title(&own[0]), "*.example.com A");
     }
 
@@ -140,7 +145,7 @@ mod tests {
         assert!(untold(&["--registry=noop", "--aws-assume-role=r"]).unwrap().ends_with("(--registry=noop)"));
         let role = untold(&["--txt-owner-id=me", "--aws-assume-role=r", "--txt-prefix=x-%{record_type}."]).unwrap();
         assert!(
-            role.ends_with("irsactl get dnsrecords --region us-west-2 --owner me --txt-prefix 'x-%{record_type}.'"),
+            role.ends_with("irsactl get dnsrecords --region us-west-2 --txt-prefix 'x-%{record_type}.' --owner me"),
             "{role}"
         );
         let encrypted = untold(&["--txt-owner-id=me", "--txt-encrypt-enabled"]).unwrap();

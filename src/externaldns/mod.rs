@@ -1,5 +1,6 @@
 //! ExternalDNS: versions, settings, manifests, and who owns which record. No network in here.
 
+pub mod apex;
 pub mod args;
 mod extra;
 pub mod filter;

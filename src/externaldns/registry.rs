@@ -50,6 +50,19 @@ impl Mapper {
         self.txt_name(&normalize(&record.name), kind)
     }
 
+    /// The names of all TXT records that may say whose a record is, in the order in which they are looked up.
+    pub fn txt_names(&self, record: &Record) -> Vec<String> {
+        let host = normalize(&record.name);
+        let untyped = || {
+            let (label, rest) = host.split_once('.').map_or((host.as_str(), None), |(label, rest)| (label, Some(rest)));
+            let affix = |affix: &str| affix.replace(TEMPLATE, "");
+            let rest = rest.map(|rest| format!(".{rest}")).unwrap_or_default();
+            format!("{}{label}{}{rest}", affix(&self.prefix), affix(&self.suffix))
+        };
+        let name = |kind: &str| if kind.is_empty() { untyped() } else { self.txt_name(&host, kind) };
+        self.lookup_types(record).into_iter().map(name).collect()
+    }
+
     /// Host and record type that a TXT record's name stands for; an empty type is the form without
     /// one, which versions up to v0.17 write. `None` for a name of another mapping.
     pub fn host(&self, txt_name: &str) -> Option<(String, &'static str)> {
@@ -93,18 +106,6 @@ impl Mapper {
         self.prefix.contains(TEMPLATE) || self.suffix.contains(TEMPLATE)
     }
 
-    /// Why ExternalDNS can't write the TXT record of a host, which leaves the host's record without
-    /// an owner.
-    pub fn problem(&self, host: &str, record_type: &str, zone: &str) -> Option<TxtProblem> {
-        let txt = self.txt_name(host, record_type);
-        if txt.split('.').next().is_some_and(|label| label.len() > 63) {
-            return Some(TxtProblem::LabelTooLong { txt });
-        }
-        let zone = normalize(zone);
-        let inside = txt == zone || txt.strip_suffix(&zone).is_some_and(|rest| rest.ends_with('.'));
-        (!inside).then_some(TxtProblem::OutsideZone { txt, zone })
-    }
-
     /// The name under which a host is looked up: a wildcard under its replacement.
     fn lookup_name(&self, host: &str) -> String {
         match host.strip_prefix("*.") {
@@ -129,21 +130,9 @@ impl Mapper {
     }
 }
 
-/// Why a TXT record can't be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TxtProblem {
-    /// Its first label has more than 63 characters.
-    LabelTooLong {
-        /// The name it would have.
-        txt: String,
-    },
-    /// It lies outside the zone, as that of a zone's apex does without a dotted prefix.
-    OutsideZone {
-        /// The name it would have.
-        txt: String,
-        /// The zone of the host.
-        zone: String,
-    },
+/// True for a TXT record's name that ExternalDNS can't write, as its first label has more than 63 characters.
+pub fn is_too_long(txt_name: &str) -> bool {
+    txt_name.split('.').next().is_some_and(|label| label.len() > 63)
 }
 
 /// A record set of Route53.
@@ -340,7 +329,14 @@ type Key<'a> = (&'a str, &'a str, Option<&'a str>);
 /// out. Where ExternalDNS itself can't tell (a TXT named `a-team` is that of `team` or an old one of
 /// `a-team`) the answer is the one it gives.
 pub fn audit(records: &[Record], mapper: &Mapper, owner: Option<&str>) -> Vec<Owned> {
+    audit_beside(records, &[], mapper, owner)
+}
+
+/// Sorts the records of a zone by owner, where TXT records of theirs lie in another zone that is read together with it,
+/// or TXT records here speak of records there: `elsewhere` are those, see [`super::apex`].
+pub fn audit_beside(records: &[Record], elsewhere: &[Record], mapper: &Mapper, owner: Option<&str>) -> Vec<Owned> {
     let records: Vec<Record> = records.iter().map(normalized).collect();
+    let elsewhere: Vec<Record> = elsewhere.iter().map(normalized).collect();
     let apex = records.iter().find(|record| record.record_type == "SOA").map(|record| record.name.clone());
     let (mut txts, mut strangers, mut rest) = (Vec::new(), Vec::new(), Vec::new());
     for record in &records {
@@ -350,7 +346,11 @@ pub fn audit(records: &[Record], mapper: &Mapper, owner: Option<&str>) -> Vec<Ow
             None => rest.push(record),
         }
     }
-    let index: BTreeMap<Key<'_>, &Txt<'_>> = txts.iter().map(|txt| (txt.key(), txt)).collect();
+    let here = txts.len();
+    txts.extend(elsewhere.iter().filter_map(|record| txt(record, mapper)));
+    // What is said here counts before what is said elsewhere.
+    let by_key = txts[here..].iter().chain(&txts[..here]).map(|txt| (txt.key(), txt));
+    let index: BTreeMap<Key<'_>, &Txt<'_>> = by_key.collect();
 
     let of_apex =
         |record: &Record| ["SOA", "NS"].contains(&record.record_type.as_str()) && Some(&record.name) == apex.as_ref();
@@ -358,13 +358,18 @@ pub fn audit(records: &[Record], mapper: &Mapper, owner: Option<&str>) -> Vec<Ow
     let bare_is_written = mapper.version.supports(Feature::LegacyTxt);
     let mut found = Vec::new();
     let (mut working, mut obsolete) = (BTreeSet::new(), BTreeSet::new());
-    for record in rest.into_iter().filter(|record| !of_apex(record)) {
+    let mut spoken_of = |record: &Record| {
         let lookups = lookup(record, mapper, &index);
         for (nth, (_, txt)) in lookups.iter().enumerate() {
             let works = nth == 0 || (bare_is_written && txt.record_type.is_empty());
             let used = if works { &mut working } else { &mut obsolete };
             used.insert(txt.key());
         }
+        lookups
+    };
+    elsewhere.iter().filter(|record| record.record_type != "TXT").for_each(|record| drop(spoken_of(record)));
+    for record in rest.into_iter().filter(|record| !of_apex(record)) {
+        let lookups = spoken_of(record);
         let said = classified(record, lookups.first().copied(), owner);
         let host = (mapper.lookup_name(&record.name), record.set_identifier.clone());
         let conflict = conflicts.get(&host).map(|owners| {
@@ -374,7 +379,7 @@ pub fn audit(records: &[Record], mapper: &Mapper, owner: Option<&str>) -> Vec<Ow
         found.push(said);
         found.extend(conflict);
     }
-    for txt in txts.iter().filter(|txt| !working.contains(&txt.key())) {
+    for txt in txts[..here].iter().filter(|txt| !working.contains(&txt.key())) {
         let class = if obsolete.contains(&txt.key()) { Class::ObsoleteTxt } else { Class::OrphanTxt };
         found.push(txt.said(class));
     }
@@ -422,6 +427,11 @@ fn txt<'a>(record: &'a Record, mapper: &Mapper) -> Option<Txt<'a>> {
         None => (Some(ENCRYPTED.to_owned()), None),
     };
     Some(Txt { record, host, record_type, owner, resource })
+}
+
+/// The host of which an ownership TXT record speaks; none for any other record.
+pub fn speaks_of(record: &Record, mapper: &Mapper) -> Option<String> {
+    txt(record, mapper).map(|txt| normalize(&txt.host))
 }
 
 /// The TXT records that speak of a record, with their place in the order of lookup.
@@ -558,21 +568,26 @@ mod tests {
     }
 
     #[test]
-    fn b19_b20_b21_apex_needs_a_dotted_prefix() {
-        let plain = mapper("", "").problem("example.com", "A", "example.com.");
-        let outside = TxtProblem::OutsideZone { txt: "a-example.com".to_owned(), zone: "example.com".to_owned() };
-        assert_eq!(plain, Some(outside));
-        assert!(mapper("", "-.%{record_type}").problem("ex.com", "A", "ex.com").is_some());
-        assert_eq!(mapper("extdns-%{record_type}.", "").problem("example.com", "AAAA", "example.com"), None);
-    }
-
-    #[test]
     fn b_labels_have_63_characters_at_most() {
         let host = |length: usize| format!("{}.example.com", "x".repeat(length));
-        let fits = |length, kind| mapper("", "").problem(&host(length), kind, "example.com").is_none();
+        let fits = |length, kind| !is_too_long(&mapper("", "").txt_name(&host(length), kind));
         for (kind, longest) in [("A", 61), ("AAAA", 58), ("CNAME", 57)] {
             assert!(fits(longest, kind) && !fits(longest + 1, kind), "{kind}");
         }
+    }
+
+    #[test]
+    fn the_names_under_which_an_owner_is_looked_for() {
+        let alias = Record {
+            name: "app.example.com.".to_owned(),
+            record_type: "A".to_owned(),
+            alias: Some("x.elb.amazonaws.com".to_owned()),
+            ..Record::default()
+        };
+        let names = |prefix: &str, tag: &str| Mapper::new(prefix, "", "", version(tag)).txt_names(&alias);
+        assert_eq!(names("", "0.23.0"), ["a-app.example.com", "cname-app.example.com", "app.example.com"]);
+        assert_eq!(names("", "0.21.0"), ["cname-app.example.com", "app.example.com"]);
+        assert_eq!(names("x-%{record_type}.", "0.21.0"), ["x-cname.app.example.com", "x-.app.example.com"]);
     }
 
     fn shown(value: &str) -> Option<String> {

@@ -193,6 +193,10 @@ pub enum Feature {
     CrdFilterBroken,
     /// Uses the inclusion regex beside an exclusion regex.
     RegexBoth,
+    /// Reads the annotation `aws-hosted-zone-id`.
+    ZonePin,
+    /// Leaves Gateways that the annotation `controller` gives to others, with their routes; before, only the route's counted.
+    GatewayController,
 }
 
 /// First version with a feature, and the first without it again. Source: release notes and code of
@@ -223,6 +227,8 @@ const FEATURES: &[(Feature, Version, Option<Version>)] = &[
     (Feature::SoftErrors, Version::new(14, 1), None),
     (Feature::CrdFilterBroken, Version::new(22, 0), Some(Version::new(23, 0))),
     (Feature::RegexBoth, Version::new(21, 0), None),
+    (Feature::ZonePin, Version::new(22, 0), None),
+    (Feature::GatewayController, Version::new(23, 0), None),
 ];
 
 /// First versions that know the load balancers of regions that opened lately.

@@ -7,15 +7,19 @@ use super::filter::DomainFilter;
 use super::objects;
 use super::selector::Selector;
 use super::settings::{Prefixes, Settings};
-use super::version::LEGACY_PREFIX;
+use super::version::{Feature, LEGACY_PREFIX, NEWEST, Version};
 
 pub(super) const PUBLISH_INTERNAL: &str = "publish-internal-services";
 pub(super) const IGNORE_ANNOTATION: &str = "ignore-hostname-annotation";
 pub(super) const IGNORE_RULES: &str = "ignore-ingress-rules-spec";
 pub(super) const IGNORE_TLS: &str = "ignore-ingress-tls-spec";
+pub(super) const CREATE_PTR: &str = "create-ptr";
 
 /// Switches that decide which hosts are seen.
-const SWITCHES: &[&str] = &[PUBLISH_INTERNAL, IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS];
+const SWITCHES: &[&str] = &[PUBLISH_INTERNAL, IGNORE_ANNOTATION, IGNORE_RULES, IGNORE_TLS, CREATE_PTR];
+
+/// Flags that make hosts of something that isn't read here: templates, and annotations of other tools.
+const INVENTING: &[&str] = &["fqdn-template", "fqdn-target-template", "compatibility"];
 
 /// What an installation looks at: the part of its settings that decides which hosts it sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +44,14 @@ pub struct View {
     pub record_types: Vec<String>,
     /// Switches that are on: `publish-internal-services`, `ignore-hostname-annotation` and the like.
     pub switches: Vec<&'static str>,
-    /// There is an `--fqdn-template`, so hosts can't be told from the objects.
-    pub templated: bool,
+    /// A flag such as `--fqdn-template` with which hosts can't be told from the objects.
+    pub inventing: Option<&'static str>,
     /// The Gateways whose routes are looked at.
     pub gateways: Gateways,
     /// Objects that an annotation gives to another controller are seen, too.
     pub any_controller: bool,
+    /// The annotation `aws-hosted-zone-id` is read.
+    pub pins: bool,
 }
 
 /// `--gateway-namespace`, `--gateway-name` and `--gateway-label-filter`.
@@ -57,15 +63,21 @@ pub struct Gateways {
     pub name: Option<String>,
     /// Their labels.
     pub labels: Selector,
+    /// The annotation `controller` is read of them.
+    pub controlled: bool,
+    /// Routes of ListenerSets, which aren't read here, are looked at.
+    pub listener_sets: bool,
 }
 
 impl Gateways {
-    fn read<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Self {
+    fn read<'a>(version: Version, text: impl Fn(&str) -> Option<&'a str>, on: impl Fn(&str) -> bool) -> Self {
         let owned = |name: &str| text(name).map(str::to_owned);
         Self {
             namespace: owned("gateway-namespace"),
             name: owned("gateway-name"),
             labels: selector(text("gateway-label-filter")),
+            controlled: version.supports(Feature::GatewayController),
+            listener_sets: on("gateway-listener-sets"),
         }
     }
 }
@@ -75,11 +87,13 @@ impl View {
     pub fn open(prefix: &str, legacy: bool) -> Self {
         let prefixes = Prefixes { prefix: prefix.to_owned(), legacy };
         let sources: Vec<_> = objects::sources().map(str::to_owned).collect();
-        Self { any_controller: true, ..Self::with(&sources, prefixes, |_| None, |_| Vec::new(), |_| false) }
+        let nothing = Self::with(NEWEST, &sources, prefixes, |_| None, |_| Vec::new(), |_| false);
+        Self { any_controller: true, ..nothing }
     }
 
     /// What these sources and flags come to; domains, classes, labels and annotations are the caller's.
     fn with<'a>(
+        version: Version,
         sources: &[String],
         prefixes: Prefixes,
         flag: impl Fn(&str) -> Option<&'a str>,
@@ -99,9 +113,10 @@ impl View {
             service_types: all("service-type-filter"),
             record_types: record_types(all("managed-record-types"), &all("exclude-record-types")),
             switches: SWITCHES.iter().copied().filter(|flag| on(flag)).collect(),
-            templated: text("fqdn-template").is_some(),
-            gateways: Gateways::read(text),
+            inventing: INVENTING.iter().copied().find(|flag| text(flag).is_some()),
+            gateways: Gateways::read(version, text, &on),
             any_controller: false,
+            pins: version.supports(Feature::ZonePin),
         }
     }
 
@@ -129,7 +144,9 @@ impl From<&Settings> for View {
             ingress_classes: settings.ingress_classes.clone(),
             annotations: selector(settings.annotation_filter.as_deref()),
             labels: selector(settings.label_filter.as_deref()),
-            ..Self::with(&settings.sources, settings.prefixes(), flag, all, |flag| settings.extra_switch(flag))
+            ..Self::with(settings.version, &settings.sources, settings.prefixes(), flag, all, |flag| {
+                settings.extra_switch(flag)
+            })
         }
     }
 }
@@ -144,7 +161,7 @@ impl From<&Installed> for View {
             ingress_classes: installed.ingress_classes.clone(),
             annotations: selector(installed.annotation_filter.as_deref()),
             labels: selector(installed.label_filter.as_deref()),
-            ..Self::with(&installed.sources, installed.prefixes(), flag, all, on)
+            ..Self::with(installed.rules(), &installed.sources, installed.prefixes(), flag, all, on)
         }
     }
 }

@@ -6,7 +6,7 @@ use futures::future::{join, join3, try_join_all};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 
-use super::records::{AT_ONCE, Viewer, seen};
+use super::records::{AT_ONCE, Viewer, beside, seen};
 use super::verify::{Observer, look};
 use crate::aws::Aws;
 use crate::error::{ErrorCode, Result};
@@ -85,11 +85,12 @@ async fn in_route53(aws: &Aws, installed: &Installed, own: &Look<Vec<Zone>>) -> 
 }
 
 async fn contents(aws: &Aws, installed: &Installed, zones: &[Zone]) -> Result<Vec<Contents>> {
-    let viewer = &Viewer::from(installed);
-    let reads = installed.looked_after(zones).into_iter().map(|zone| async move {
+    let (viewer, together) = (&Viewer::from(installed), &installed.looked_after(zones));
+    let reads = together.iter().map(|zone| async move {
         let sets = aws.record_sets(&zone.id).await?;
         let records: Vec<_> = sets.iter().map(Record::read).collect();
-        Ok(Contents { zone: zone.clone(), found: seen(&records, viewer), sets })
+        let elsewhere = beside(aws, zone, &records, together, &viewer.mapper).await?;
+        Ok(Contents { zone: Zone::clone(zone), found: seen(&records, &elsewhere, viewer), sets })
     });
     stream::iter(reads).buffered(AT_ONCE).try_collect().await
 }

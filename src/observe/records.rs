@@ -11,13 +11,14 @@ use crate::aws::eks::Cluster;
 use crate::cli::shared;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
+use crate::externaldns::apex::{inquiries, may_be_owned};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{Zone, select_zones};
 use crate::externaldns::hosts::desired_hosts;
 use crate::externaldns::leftovers::belonging;
 use crate::externaldns::owner::derived_owner_id;
 use crate::externaldns::protect::protected_changes;
-use crate::externaldns::registry::{Class, ENCRYPTED, Mapper, Owned, Record, audit, normalize};
+use crate::externaldns::registry::{Class, ENCRYPTED, Mapper, Owned, Record, audit_beside, normalize};
 use crate::externaldns::settings::{Registry, Settings};
 use crate::externaldns::view::View;
 use crate::k8s::{Kind, Kubernetes};
@@ -30,13 +31,29 @@ pub(super) const AT_ONCE: usize = 4;
 async fn audited(aws: &Aws, ui: &Ui, zones: &[&Zone], mapper: &Mapper, owner: &str) -> Result<Option<Vec<Owned>>> {
     let reads = zones.iter().map(|zone| async move {
         let records = aws.records(&zone.id).await?;
-        Ok(audit(&records, mapper, Some(owner)))
+        let elsewhere = beside(aws, zone, &records, zones, mapper).await?;
+        Ok(audit_beside(&records, &elsewhere, mapper, Some(owner)))
     });
     let found: Result<Vec<_>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await;
     match found {
         Ok(zones) => Ok(Some(zones.into_iter().flatten().collect())),
         Err(error) => unreadable(ui, error),
     }
+}
+
+/// The records of other zones, of those read `together` with this one, that tell whose its records are, or that its TXT
+/// records speak of: each is read by its name, so that no other zone is read whole for them.
+pub(super) async fn beside(
+    aws: &Aws,
+    zone: &Zone,
+    records: &[Record],
+    together: &[&Zone],
+    mapper: &Mapper,
+) -> Result<Vec<Record>> {
+    let reads = inquiries(zone, records, together, mapper).into_iter();
+    let reads = reads.map(|(id, name)| async move { aws.records_at(id, &name).await });
+    let found: Vec<_> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+    Ok(found.into_iter().flatten().filter(may_be_owned).collect())
 }
 
 fn is_own(record: &Owned, owner: &str) -> bool {
@@ -153,20 +170,30 @@ impl From<&Installed> for Viewer {
 
 /// The records of zones in the order of `zones`, each zone read whole before it is sorted by owner: a record and the TXT
 /// record that says whose it is may be at its two ends. A few zones are read ahead, so that memory is bounded by them.
+/// Where the two are in different zones of those read `together`, the one in the other zone is read by its name.
 pub(crate) fn listed<'a>(
     aws: &'a Aws,
+    ui: &'a Ui,
     zones: &'a [Zone],
+    together: &'a [&'a Zone],
     viewer: &'a Viewer,
 ) -> impl Stream<Item = (&'a Zone, Result<Vec<Owned>>)> {
-    let reads = zones.iter().map(move |zone| async move {
-        let records = aws.records(&zone.id).await;
-        (zone, records.map(|records| seen(&records, viewer)))
-    });
-    stream::iter(reads).buffered(AT_ONCE)
+    let read = move |zone: &'a Zone| async move {
+        let records = aws.records(&zone.id).await?;
+        let elsewhere = match beside(aws, zone, &records, together, &viewer.mapper).await {
+            Err(error) if error.code == ErrorCode::AccessDenied => {
+                ui.warn(&format!("zone {} ({}): who owns its apex isn't known: {error}", zone.name, zone.id));
+                Vec::new()
+            }
+            found => found?,
+        };
+        Ok(seen(&records, &elsewhere, viewer))
+    };
+    stream::iter(zones.iter().map(move |zone| async move { (zone, read(zone).await) })).buffered(AT_ONCE)
 }
 
-pub(super) fn seen(records: &[Record], viewer: &Viewer) -> Vec<Owned> {
-    let mut found = audit(records, &viewer.mapper, viewer.owner.as_deref());
+pub(super) fn seen(records: &[Record], elsewhere: &[Record], viewer: &Viewer) -> Vec<Owned> {
+    let mut found = audit_beside(records, elsewhere, &viewer.mapper, viewer.owner.as_deref());
     let own = |record: &&mut Owned| record.class == Class::Foreign && record.owner.as_deref() == Some(ENCRYPTED);
     for record in found.iter_mut().filter(|_| viewer.encrypts).filter(own) {
         record.class = Class::Owned;
@@ -246,9 +273,13 @@ pub(crate) async fn leftovers(aws: &Aws, ui: &Ui, installed: &Installed) -> Resu
 
 async fn read_leftovers(aws: &Aws, installed: &Installed) -> Result<Vec<Leftover>> {
     let zones = aws.zones().await?;
-    let reads = installed.looked_after(&zones).into_iter().map(|zone| async move {
-        let sets = belonging(&aws.record_sets(&zone.id).await?, &installed.mapper(), &installed.owner_id);
-        Ok(Leftover { zone: zone.clone(), sets })
+    let (together, mapper) = (&installed.looked_after(&zones), &installed.mapper());
+    let reads = together.iter().map(|zone| async move {
+        let sets = aws.record_sets(&zone.id).await?;
+        let records: Vec<_> = sets.iter().map(Record::read).collect();
+        let elsewhere = beside(aws, zone, &records, together, mapper).await?;
+        let sets = belonging(&sets, &elsewhere, mapper, &installed.owner_id);
+        Ok(Leftover { zone: Zone::clone(zone), sets })
     });
     let found: Result<Vec<_>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await;
     Ok(found?.into_iter().filter(|left| !left.sets.is_empty()).collect())

@@ -17,10 +17,12 @@ use super::{Check, Commands, Look, ids, unless_after};
 use crate::externaldns::args::{Installed, OWNERSHIP, ZONES};
 use crate::externaldns::filter::Zone;
 use crate::externaldns::flags;
+use crate::externaldns::leftovers::listing;
 use crate::externaldns::objects::resource_names;
 use crate::externaldns::owner;
 use crate::externaldns::registry::{Class, Owned};
 use crate::externaldns::version::NEWEST;
+use crate::iam::arn::Arn;
 use crate::shell::{Command, option};
 
 /// How many things a message names.
@@ -119,10 +121,7 @@ impl Dns {
         match (&self.records, self.installed.encrypts()) {
             (Err(why), _) => findings.push(Check::skip(id, why)),
             (_, true) => findings.push(Check::skip(id, "its TXT records are encrypted: whose they are can't be told")),
-            (Ok(records), false) => {
-                findings.extend(self.unknown_namespaces(records));
-                findings.extend(self.synced_strangers(records));
-            }
+            (Ok(records), false) => findings.extend(self.judged_owners(records)),
         }
         Check::of(id, format!("{owner_id}, which nobody else uses"), findings)
     }
@@ -136,6 +135,14 @@ impl Dns {
         let hint = if can { newer.approved() } else { self.other_owner() };
         let message = format!("owner id `{owner_id}` {why}: it doesn't know its own records");
         Some(Check::fail(ids::OWNER, message).hint(hint))
+    }
+
+    /// What the records say of who else there is. What is in a zone that isn't its own is nothing to it.
+    fn judged_owners(&self, records: &[Contents]) -> Vec<Check> {
+        if let Some(flag) = self.installed.unjudged() {
+            return vec![Check::skip(ids::OWNER, format!("which zones --{flag} selects isn't judged here"))];
+        }
+        self.unknown_namespaces(records).into_iter().chain(self.synced_strangers(records)).collect()
     }
 
     /// An id that doesn't name the cluster.
@@ -165,6 +172,13 @@ impl Dns {
             let who = format!("whether {}/{} uses it can't be told: {why}", other.namespace, other.name);
             return Some(Check::skip(ids::OWNER, who));
         };
+        if let Some(flag) = self.installed.unjudged().or_else(|| other.unjudged()) {
+            let message = format!(
+                "owner id {} is also that of {}/{}: whether they share a zone isn't judged here, with --{flag}",
+                self.installed.owner_id, other.namespace, other.name
+            );
+            return Some(Check::skip(ids::OWNER, message));
+        }
         let message = format!(
             "owner id {} is also that of {}/{}: each takes the other's records for its own",
             self.installed.owner_id, other.namespace, other.name
@@ -251,8 +265,46 @@ impl Dns {
         format!("{} {}", self.list(), option("--owner", owner))
     }
 
+    /// Lists the records as it sees them. Those of another account aren't seen by way of the cluster.
     fn list(&self) -> String {
+        if self.installed.assume_role.is_some() {
+            let command = listing(&self.commands.region, &self.installed);
+            return self.there(command.with("--txt-owner-id", &self.installed.owner_id).into());
+        }
         self.commands.get_dnsrecords(&self.installed.namespace, &self.installed.name)
+    }
+
+    /// A command, and where it has to be run: in the account of the zones.
+    fn there(&self, command: String) -> String {
+        match self.account() {
+            Some(account) => format!("in account {account}: {command}"),
+            None => command,
+        }
+    }
+
+    /// The account of the zones, where it is that of a role that is assumed for them.
+    fn account(&self) -> Option<String> {
+        let role: Arn = self.installed.assume_role.as_ref()?.parse().ok()?;
+        Some(role.account)
+    }
+
+    /// Makes a zone, a private one for the cluster's VPC where it looks after private ones only.
+    fn create_zone(&self, name: &str) -> String {
+        let name = name.trim_matches('.');
+        let create = Command::new("aws route53 create-hosted-zone")
+            .with("--name", name)
+            .with("--caller-reference", &format!("irsactl-{name}"));
+        if self.installed.zone_type.as_deref() != Some("private") {
+            return self.there(create.into());
+        }
+        if let Some(account) = self.account() {
+            return format!("in account {account}, make a private hosted zone {name}, and associate the cluster's VPC");
+        }
+        let Commands { cluster, region } = &self.commands;
+        let vpc = Command::new("aws eks describe-cluster").with("--name", cluster).with("--region", region);
+        let vpc = vpc.word("--query").word("cluster.resourcesVpcConfig.vpcId").word("--output").word("text");
+        let create = create.with("--hosted-zone-config", "PrivateZone=true");
+        format!("{create} --vpc VPCRegion={region},VPCId=\"$({vpc})\"")
     }
 
     /// Follows a host until it works.

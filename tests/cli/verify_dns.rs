@@ -217,3 +217,96 @@ fn a_name_is_followed_to_where_it_is_lost() {
     let hint = follow("app.example.com", &["--ingress-class=nginx leaves it out, as it has no class"]);
     assert!(hint.starts_with("kubectl patch ingress web --namespace default --type merge"), "{hint}");
 }
+
+#[test]
+fn the_apex_of_a_zone_is_owned_by_a_txt_record_in_the_zone_above() {
+    let sandbox = Sandbox::lease();
+    let owner = healthy(&sandbox);
+    let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
+    wait(route53.create_hosted_zone().name("dev.example.com").caller_reference("2").send()).unwrap();
+    sandbox.create_ingress("dev", "dev.example.com");
+    sandbox.run(&format!("{VERIFY} --hostname dev.example.com --wait --strict --timeout 60s")).ok();
+    let run = holds(&sandbox);
+    assert!(run.stdout.contains("2 hosts, all with records of ours"), "{}", run.stdout);
+
+    let listed = |flags: &str| {
+        let document = sandbox.run(&format!("get dnsrecords {flags} -o json")).ok().json();
+        let zones = document["zones"].as_array().unwrap().iter();
+        let records = zones.flat_map(|zone| zone["records"].as_array().unwrap().clone());
+        records.map(|record| format!("{} {} {}", record["name"], record["type"], record["class"])).collect::<Vec<_>>()
+    };
+    let own = [r#""dev.example.com" "A" "owned""#, r#""dev.example.com" "AAAA" "owned""#];
+    assert_eq!(listed("--cluster eksdemo1 --class unowned --class orphan-txt"), NOTHING);
+    assert_eq!(listed(&format!("--zone dev.example.com --txt-owner-id {owner}")), own);
+    assert_eq!(listed(&format!("--zone example.com --txt-owner-id {owner} --class orphan-txt")), NOTHING);
+    sandbox.run("uninstall external-dns --cluster eksdemo1").shows(&["dev.example.com A\n", "a-dev.example.com TXT\n"]);
+
+    sandbox.delete(&format!("{INGRESSES}/dev"));
+    let hint = warned(&sandbox, "records", &["nothing asks any more for dev.example.com A of ingress/default/dev"]);
+    let (records, txts) = hint.split_once('\n').unwrap();
+    assert!(records.matches(r#""Name":"dev.example.com.""#).count() == 2, "{hint}");
+    sandbox.follow(txts);
+    assert_eq!(listed("--cluster eksdemo1 --class unowned").len(), 2);
+}
+
+#[test]
+fn filters_and_what_others_share_are_mended_by_the_hint() {
+    let sandbox = Sandbox::lease();
+    healthy(&sandbox);
+    let argued = |without: &str, with: &[&str]| {
+        let mut containers = sandbox.object(DEPLOYMENT)["spec"]["template"]["spec"]["containers"].clone();
+        let args = containers[0]["args"].as_array_mut().unwrap();
+        args.retain(|arg| !arg.as_str().unwrap().starts_with(without));
+        args.extend(with.iter().map(|arg| json!(arg)));
+        sandbox.patch(DEPLOYMENT, &json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+    };
+    let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
+    wait(route53.create_hosted_zone().name("sub.example.com").caller_reference("2").send()).unwrap();
+
+    // A wrong id isn't mended by all zones.
+    argued("--zone-id-filter", &["--zone-id-filter=Z0000000000"]);
+    let hint = broken(&sandbox, "zones", &["--zone-id-filter=Z0000000000: there is no such zone; there is "]);
+    assert_eq!(hint, "");
+    argued("--zone-id-filter", &["--zone-id-filter=Z0421873X5K9QJ2VH7RW,Z0000000000"]);
+    let hint = broken(&sandbox, "zones", &["one id with a comma in it"]);
+    assert!(hint.contains("--zone-id-filter Z0421873X5K9QJ2VH7RW --approve"), "{hint}");
+    sandbox.follow(&hint);
+    holds(&sandbox);
+
+    argued("--aws-zone-type", &["--aws-zone-type=private"]);
+    let hint = broken(&sandbox, "zones", &["--aws-zone-type=private leaves example.com (Z0421873X5K9QJ2VH7RW) out"]);
+    assert!(hint.contains("--aws-zone-type public"), "{hint}");
+    sandbox.follow(&hint);
+    holds(&sandbox);
+
+    // Pointing elsewhere, until the next synchronisation.
+    let elsewhere =
+        json!({"Name": "app.example.com", "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.9"}]});
+    sandbox.run(&format!("{INSTALL} --zone-id-filter Z0421873X5K9QJ2VH7RW --aws-zone-type public --replicas 0")).ok();
+    change(&sandbox, &json!({"Changes": [{"Action": "UPSERT", "ResourceRecordSet": elsewhere}]}));
+    let run = sandbox.run(VERIFY).exits(4);
+    let said = "follows from deployment (pointing elsewhere: app.example.com A → 192.0.2.9, not k8s-";
+    assert!(run.stdout.contains(said), "{}", run.stdout);
+    sandbox.run(&format!("{INSTALL} --zone-id-filter Z0421873X5K9QJ2VH7RW --aws-zone-type public --replicas 1")).ok();
+    holds(&sandbox);
+
+    // Records of others where records are deleted.
+    let theirs = [record("shop.example.com", "A", "192.0.2.1"), txt("a-shop.example.com", "other", "ingress/shop/web")];
+    create(&sandbox, &theirs);
+    sandbox.run(&format!("{INSTALL} --zone-id-filter Z0421873X5K9QJ2VH7RW --aws-zone-type public --policy sync")).ok();
+    holds_but(&sandbox, "owner", "--policy=sync deletes in zones that it shares with other (1 record)");
+    let hint = warned(&sandbox, "owner", &["shares with other"]);
+    sandbox.follow(&hint);
+    holds(&sandbox);
+}
+
+/// Everything holds but for a warning, once pods that were replaced have come up.
+#[track_caller]
+fn holds_but(sandbox: &Sandbox, id: &str, part: &str) {
+    until("one link deserves a look", || {
+        let run = sandbox.run(VERIFY);
+        let found = with_status(&run, "warn");
+        let right = |check: &Value| check["id"] == id && check["message"].as_str().unwrap().contains(part);
+        (run.code == 0 && found.iter().all(right) && found.len() == 1).then_some(())
+    });
+}

@@ -123,7 +123,7 @@ impl Dns {
         let unread = keys.find(|key| !read.contains(key) && own.is_some_and(|own| own.contains_key(key)));
         if let Some(key) = unread {
             let message = format!("{} asks for {} under {key}, which isn't read", one.resource, one.host);
-            return Check { hint: self.reading(&key), ..Check::fail(id, message) };
+            return Check { hint: self.reading(&key, &one.resource), ..Check::fail(id, message) };
         }
         let ignoring: Vec<_> =
             self.installed.arguments.names().filter(|name| name.starts_with("ignore-")).map(str::to_owned).collect();
@@ -136,7 +136,11 @@ impl Dns {
     fn excluded(&self, one: &Desired, object: &Value, why: &Excluded) -> Check {
         let installed = &self.installed;
         let install = || Command::new(&self.install);
-        let change = |verb: &str, what: &str| Some(kubectl(verb, &one.resource)?.word(what).into());
+        let change = |verb: &str, what: &str| {
+            let command = kubectl(verb, &one.resource)?.word(what);
+            // kubectl refuses to change what has another value.
+            Some(if what.ends_with('-') { command } else { command.word("--overwrite") }.into())
+        };
         let own = || object["metadata"]["namespace"].as_str().unwrap_or("default");
         let (said, hint) = match why {
             Excluded::Kind => ("no source reads it".to_owned(), None),
@@ -229,13 +233,16 @@ impl Dns {
             key.ends_with("/hostname") && hosts.map(|one| normalize(one.trim())).any(|one| one == host)
         };
         let asks = |object: &Value| {
-            let key = object["metadata"]["annotations"].as_object()?.iter().find(says)?.0.clone();
-            Some((resource(object)?, key))
+            let own = object["metadata"]["annotations"].as_object()?;
+            Some((resource(object)?, own.iter().find(says)?.0.clone(), own.clone()))
         };
-        let (name, key) = objects.iter().find_map(asks)?;
+        let (name, key, own) = objects.iter().find_map(asks)?;
         let instead = self.installed.prefixes().keys("hostname").into_iter().next()?;
         let message = format!("{name} asks for {host} under {key}, which isn't read: {instead} is");
-        let hint = kubectl("annotate", &name).map(|it| it.word(&format!("{instead}={host}")).into());
+        let before = own.get(&instead).and_then(Value::as_str).filter(|hosts| !hosts.is_empty());
+        let hosts = before.map_or_else(|| host.to_owned(), |hosts| format!("{hosts},{host}"));
+        let hint = kubectl("annotate", &name).map(|it| it.word(&format!("{instead}={hosts}")));
+        let hint = hint.map(|it| if before.is_some() { it.word("--overwrite") } else { it }.into());
         Some(Check { hint, ..Check::fail(ids::HOSTNAME, message) })
     }
 
@@ -256,8 +263,10 @@ impl Dns {
             })
             .collect();
         let there = if there.is_empty() { String::new() } else { format!("; its zone has {}", listed(there)) };
-        if View::from(&self.installed).templated {
-            let why = format!("no object names {host}, and which names --fqdn-template makes isn't judged here{there}");
+        let listeners = View::from(&self.installed).gateways.listener_sets.then(|| "ListenerSets".to_owned());
+        if let Some(unlooked) = self.unlooked().or(listeners) {
+            let near = near.first().map(|one| format!(", {} asks for {}", one.resource, one.host)).unwrap_or_default();
+            let why = format!("no object that is looked at asks for {host}{near}; hosts of {unlooked} aren't{there}");
             return Check::skip(ids::HOSTNAME, why);
         }
         if !self.unread.is_empty() {
@@ -304,7 +313,7 @@ fn equality(filter: &str) -> Option<String> {
 }
 
 /// A `kubectl` command about an object, `kind/namespace/name` as in TXT records.
-fn kubectl(verb: &str, resource: &str) -> Option<Command> {
+pub(super) fn kubectl(verb: &str, resource: &str) -> Option<Command> {
     let mut parts = resource.splitn(3, '/');
     let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
     let kind = if kind == "crd" { "dnsendpoint" } else { kind };

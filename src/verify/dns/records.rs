@@ -5,21 +5,23 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::hostname::kubectl;
 use super::{Check, Contents, Dns, counted, ids, listed, namespace, shown};
 use crate::externaldns::args::Installed;
-use crate::externaldns::filter::{Zone, suitable_zones};
+use crate::externaldns::filter::{Zone, is_below, suitable_zones};
 use crate::externaldns::hosts::{Desired, Unread, desired_hosts, unread_annotations, vanishing};
 use crate::externaldns::leftovers::{change, commands};
-use crate::externaldns::objects::is_readable;
-use crate::externaldns::registry::{Class, Owned, Record, TxtProblem, normalize, txt_value};
-use crate::externaldns::settings::APEX_TXT_PREFIX;
+use crate::externaldns::objects::{is_readable, resource};
+use crate::externaldns::registry::{Class, Owned, Record, is_too_long, normalize, txt_value};
+use crate::externaldns::settings::{APEX_TXT_PREFIX, Prefixes};
 use crate::externaldns::version::{Feature, LEGACY_PREFIX, PREFIX};
 use crate::externaldns::view::View;
 use crate::shell::Command;
 use crate::verify::{Look, Status};
 
 /// Flags that make records point to something else than what the objects say.
-const RETARGETING: &[&str] = &["default-targets", "target-net-filter", "exclude-target-net"];
+const RETARGETING: &[&str] =
+    &["default-targets", "target-net-filter", "exclude-target-net", "target-template", "fqdn-target-template"];
 
 /// Flags that leave record types out.
 const TYPE_FLAGS: &[&str] = &["managed-record-types", "exclude-record-types"];
@@ -33,11 +35,17 @@ pub(super) struct Wanted {
     pub(super) host: String,
     set_identifier: Option<String>,
     record_type: Option<String>,
+    /// The id of the zone that it is for; `None` for all that take it.
+    zone: Option<String>,
     /// The objects that ask for it.
     pub(super) resources: Vec<String>,
     pub(super) has_target: bool,
     /// What it may point to; none of them where that can't be told.
     pub(super) targets: BTreeSet<String>,
+    /// True where the record is an A record, not a CNAME.
+    is_address: bool,
+    /// Types of records that are its own or in its way.
+    types: Vec<String>,
 }
 
 /// What is wrong with a record that is asked for, in the order of what to look at first.
@@ -129,6 +137,11 @@ impl Dns {
             troubles.entry(found.trouble).or_default().push(found);
         }
         let mut findings: Vec<_> = troubles.into_iter().map(|(trouble, found)| grouped(id, trouble, found)).collect();
+        if let Some(unlooked) = self.unlooked().filter(|_| host.is_none() || wanted.is_empty()) {
+            let judged = if wanted.is_empty() { String::new() } else { format!("{}; ", self.summary(&wanted)) };
+            let judged = if findings.is_empty() { judged } else { String::new() };
+            findings.push(Check::skip(id, format!("{judged}hosts of {unlooked} aren't looked at here")));
+        }
         if host.is_none() {
             if self.unread.is_empty() {
                 findings.extend(self.stale(objects, records));
@@ -146,7 +159,41 @@ impl Dns {
     pub(super) fn wanted(&self) -> Look<Vec<Wanted>> {
         let view = View::from(&self.installed);
         let desired = desired_hosts(self.objects.as_ref().map_err(Clone::clone)?, &view);
-        Ok(merged(desired))
+        let mut all = merged(desired);
+        for wanted in &mut all {
+            wanted.is_address = self.is_address(wanted);
+            wanted.types = self.types(wanted, &view);
+        }
+        Ok(all)
+    }
+
+    fn is_address(&self, wanted: &Wanted) -> bool {
+        let prefers_cname = self.installed.arguments.bool("aws-prefer-cname") == Some(true);
+        let is = |target: &String| {
+            target.parse::<IpAddr>().is_ok() || (target.ends_with(".amazonaws.com") && !prefers_cname)
+        };
+        wanted.targets.iter().any(is)
+    }
+
+    /// The types of records that matter for a host. An AAAA record of others beside an A record doesn't, where none is
+    /// wanted, nor the one that versions before v0.16 make without a TXT record of its own.
+    fn types(&self, wanted: &Wanted, view: &View) -> Vec<String> {
+        if let Some(kind) = &wanted.record_type {
+            return vec![kind.clone()];
+        }
+        let addresses: Vec<_> = wanted.targets.iter().map(|target| target.parse::<IpAddr>().ok()).collect();
+        let all = |is: fn(&IpAddr) -> bool| {
+            !addresses.is_empty() && addresses.iter().all(|address| address.as_ref().is_some_and(is))
+        };
+        let is_alias = wanted.is_address && !addresses.iter().any(Option::is_some);
+        let untold = is_alias && !self.installed.rules().supports(Feature::AaaaAlias);
+        let no_aaaa = untold || all(IpAddr::is_ipv4) || !view.record_types.iter().any(|kind| kind == "AAAA");
+        let left_out = |kind: &str| match kind {
+            "AAAA" => no_aaaa,
+            "A" => all(IpAddr::is_ipv6),
+            _ => false,
+        };
+        ["A", "AAAA", "CNAME"].into_iter().filter(|kind| !left_out(kind)).map(str::to_owned).collect()
     }
 
     fn summary(&self, wanted: &[Wanted]) -> String {
@@ -166,13 +213,15 @@ impl Dns {
         if !waiting.is_empty() {
             parts.push(format!("no load balancer address yet for {}", listed(waiting)));
         }
-        let sources = self.installed.sources.iter().filter(|source| !is_readable(source)).cloned();
-        let template = View::from(&self.installed).templated.then(|| "--fqdn-template".to_owned());
-        let unread: Vec<_> = sources.chain(template).collect();
-        if !unread.is_empty() {
-            parts.push(format!("hosts of {} aren't looked at here", listed(unread)));
-        }
         parts.join("; ")
+    }
+
+    /// The sources and flags whose hosts can't be read here, if there are any.
+    pub(super) fn unlooked(&self) -> Option<String> {
+        let sources = self.installed.sources.iter().filter(|source| !is_readable(source)).cloned();
+        let invented = View::from(&self.installed).inventing.map(|flag| format!("--{flag}"));
+        let all: Vec<_> = sources.chain(invented).collect();
+        (!all.is_empty()).then(|| listed(all))
     }
 
     /// What is wrong with a record that is asked for, in the zones that it goes to.
@@ -182,6 +231,18 @@ impl Dns {
         if suitable.is_empty() {
             return if self.is_of_others(&wanted.host) { Vec::new() } else { vec![self.without_zone(wanted)] };
         }
+        let is_meant = |zone: &&&Zone| wanted.zone.as_ref().is_none_or(|id| *id == zone.id);
+        if let (None, Some(id)) = (suitable.iter().find(is_meant), &wanted.zone) {
+            let zones = self.zones.as_deref().unwrap_or_default();
+            if zones.iter().any(|zone| zone.id == *id && self.is_looked_after_by_another(zone, zones)) {
+                return Vec::new();
+            }
+            let text = format!("{} of {} (zone {id}", wanted.host, listed(wanted.resources.clone()));
+            let text =
+                format!("{text}, which its annotation aws-hosted-zone-id names, isn't among those that take it)");
+            return vec![Found::new(Trouble::Homeless, text)];
+        }
+        let suitable: Vec<_> = suitable.iter().filter(is_meant).collect();
         let contents = records.iter().filter(|contents| suitable.iter().any(|zone| zone.id == contents.zone.id));
         contents.flat_map(|contents| self.troubles_in(wanted, contents)).collect()
     }
@@ -227,7 +288,7 @@ impl Dns {
             let owner = first.owner.as_deref().unwrap_or("others");
             let text = format!("{host} (a left-over TXT record would make its record {owner}'s)");
             let sets = contents.sets_of(strangers.iter().map(|owned| &owned.record));
-            return Found::new(Trouble::Missing, text).hint(change(&contents.zone.id, "DELETE", &sets));
+            return Found::new(Trouble::Missing, text).hint(self.there(change(&contents.zone.id, "DELETE", &sets)));
         }
         if let Some((flag, kind)) = self.unmanaged(wanted) {
             let text = format!("{host} of {} (--{flag} leaves {kind} out)", listed(wanted.resources.clone()));
@@ -253,7 +314,7 @@ impl Dns {
                 Some(IpAddr::V6(_)) => "AAAA",
                 Some(IpAddr::V4(_)) => "A",
                 None if wanted.targets.is_empty() => return None,
-                None if wanted.is_alias() => "A",
+                None if wanted.is_address => "A",
                 None => "CNAME",
             })
         };
@@ -335,26 +396,38 @@ impl Dns {
     /// points it to where it should. One of a type that doesn't fit has to go.
     fn unowned(&self, record: &Record, elsewhere: Option<&str>, contents: &Contents, wanted: &Wanted) -> Found {
         let (title, zone) = (title(record), &contents.zone);
-        match self.installed.mapper().problem(&record.name, &record.record_type, &zone.name) {
-            Some(TxtProblem::OutsideZone { txt, .. }) => {
-                let trouble = if elsewhere.is_some() { Trouble::Elsewhere } else { Trouble::OutsideZone };
-                let text = format!("{title} ({txt} isn't in {})", zone.name);
-                return self.with_dotted_prefix(Found::new(trouble, text));
-            }
-            Some(TxtProblem::LabelTooLong { txt }) => {
-                return Found::new(Trouble::LongLabel, format!("{title} ({txt})"));
-            }
-            None => {}
+        let mapper = self.installed.mapper();
+        let txt = mapper.txt_of(record);
+        if is_too_long(&txt) {
+            return Found::new(Trouble::LongLabel, format!("{title} ({txt})"));
+        }
+        let homes = self.homes(&txt, zone);
+        if homes.is_empty() {
+            let trouble = if elsewhere.is_some() { Trouble::Elsewhere } else { Trouble::OutsideZone };
+            let text = format!("{title} ({txt} isn't in {})", zone.name);
+            return self.with_dotted_prefix(Found::new(trouble, text));
         }
         let sets = contents.sets_of([record]);
         let at = elsewhere.map(|at| format!(" → {at}")).unwrap_or_default();
-        if record.record_type == "CNAME" && wanted.is_alias() && elsewhere.is_some() {
+        if record.record_type == "CNAME" && wanted.is_address && elsewhere.is_some() {
             let text = format!("{title}{at} (an alias can't replace it: it has to be deleted)");
-            return Found::new(Trouble::Unowned, text).hint(change(&zone.id, "DELETE", &sets));
+            return Found::new(Trouble::Unowned, text).hint(self.there(change(&zone.id, "DELETE", &sets)));
         }
         let text = format!("{title}{at} (a TXT record makes it ours without an interruption)");
         let txts: Vec<_> = sets.iter().map(|set| self.adopting(set, record, wanted)).collect();
-        Found::new(Trouble::Unowned, text).hint(change(&zone.id, "CREATE", &txts))
+        let hints: Vec<_> = homes.into_iter().map(|home| change(&home.id, "CREATE", &txts)).collect();
+        Found::new(Trouble::Unowned, text).hint(self.there(hints.join("\n")))
+    }
+
+    /// The zones to which ExternalDNS writes the TXT record of a record in `zone`: that zone, or those above it for a TXT
+    /// record that isn't in it.
+    fn homes(&self, txt: &str, zone: &Zone) -> Vec<&Zone> {
+        let zones = self.zones.as_deref().unwrap_or_default();
+        let homes = suitable_zones(txt, &self.installed.looked_after(zones));
+        if homes.iter().any(|home| home.id == zone.id) {
+            return homes.into_iter().filter(|home| home.id == zone.id).collect();
+        }
+        homes
     }
 
     /// The TXT record that makes a record set ours, with its identifier and routing.
@@ -397,9 +470,11 @@ impl Dns {
         }
         let view = View::from(&self.installed);
         let desired = desired_hosts(objects, &view);
+        let told = self.installed.sources.iter().all(|source| is_readable(source));
         let is_here = |owned: &&Owned| {
             let known = |name: &str| self.namespaces.as_ref().is_ok_and(|all| !all.contains(name));
-            !namespace(owned).is_some_and(known) && !desired.iter().any(|one| one.host == owned.record.name)
+            let by_whom = told || owned.resource.is_some();
+            by_whom && !namespace(owned).is_some_and(known) && !desired.iter().any(|one| one.host == owned.record.name)
         };
         let mut findings = Vec::new();
         for contents in records {
@@ -419,7 +494,7 @@ impl Dns {
             });
             let names: Vec<_> = names.collect();
             let message = format!("nothing asks any more for {}", listed(names));
-            findings.extend((!gone.is_empty()).then(|| removable(message, contents, &gone)));
+            findings.extend((!gone.is_empty()).then(|| self.removable(message, contents, &gone, records)));
         }
         findings.dedup();
         findings
@@ -446,10 +521,27 @@ impl Dns {
                 .collect();
             if self.installed.registry == "txt" && !useless.is_empty() {
                 let names = listed(useless.iter().map(|owned| owned.record.name.clone()));
-                findings.push(removable(format!("{what}: {names} in {}", shown(&contents.zone)), contents, &useless));
+                findings.push(self.removable(
+                    format!("{what}: {names} in {}", shown(&contents.zone)),
+                    contents,
+                    &useless,
+                    records,
+                ));
             }
         }
         findings
+    }
+
+    /// A warning about records that may go, with their TXT records, which may be in a zone above.
+    fn removable(&self, message: String, contents: &Contents, gone: &[&Owned], all: &[Contents]) -> Check {
+        let sets = contents.sets_with_txts(gone);
+        let here: Vec<_> = sets.iter().map(Record::read).map(|record| normalize(&record.name)).collect();
+        let outside: Vec<_> = txts(gone).into_iter().filter(|txt| !here.contains(&txt.name)).collect();
+        let above = all.iter().filter(|other| is_below(&contents.zone.name, &other.zone.name));
+        let there = above.map(|other| (&other.zone.id, other.sets_of(&outside))).filter(|(_, sets)| !sets.is_empty());
+        let deletions = [(&contents.zone.id, sets)].into_iter().chain(there);
+        let hints: Vec<_> = deletions.flat_map(|(id, sets)| deletion(id, &sets)).collect();
+        Check::warn(ids::RECORDS, message).hint(self.there(hints.join("\n")))
     }
 
     /// Annotations of ExternalDNS that neither this nor another installation reads.
@@ -458,8 +550,9 @@ impl Dns {
         let read: Vec<String> = others.flat_map(|other| other.prefixes().keys("")).collect();
         let lost = |unread: &Unread| !read.iter().any(|prefix| unread.key.starts_with(prefix.as_str()));
         let found: Vec<_> = unread_annotations(objects, &self.installed.prefixes()).into_iter().filter(lost).collect();
-        let first = found.first()?;
-        let hint = self.reading(&first.key).filter(|_| first.instead.is_none());
+        found.first()?;
+        let mended = found.iter().find(|unread| unread.instead.is_none());
+        let hint = mended.and_then(|unread| self.reading(&unread.key, &unread.resource));
         let texts = found.iter().map(|unread| match &unread.instead {
             Some(instead) => format!("{} of {} ({instead} says something else)", unread.key, unread.resource),
             None => format!("{} of {}", unread.key, unread.resource),
@@ -468,19 +561,42 @@ impl Dns {
         Some(Check { hint, ..Check::warn(ids::RECORDS, message) })
     }
 
-    /// What makes it read an annotation under another prefix.
-    pub(super) fn reading(&self, key: &str) -> Option<String> {
-        let version = self.installed.rules();
-        let command = Command::new(&self.install).without("--annotation-prefix").without("--legacy-annotations");
-        let command = if version.supports(Feature::LegacyAnnotations) {
-            command.with("--annotation-prefix", PREFIX).word("--legacy-annotations=true")
-        } else if version.supports(Feature::AnnotationPrefix) {
-            let prefix = if key.starts_with(LEGACY_PREFIX) { LEGACY_PREFIX } else { PREFIX };
-            command.with("--annotation-prefix", prefix)
-        } else {
-            return None;
-        };
+    /// What makes it read an annotation under another prefix: the flags, unless annotations that it reads would be lost
+    /// by them or the version has none, and then the annotation under a prefix that it reads.
+    pub(super) fn reading(&self, key: &str, name: &str) -> Option<String> {
+        let (installed, version) = (&self.installed, self.installed.rules());
+        let both = version.supports(Feature::LegacyAnnotations);
+        let prefix = if both || !key.starts_with(LEGACY_PREFIX) { PREFIX } else { LEGACY_PREFIX };
+        let wanted = Prefixes { prefix: prefix.to_owned(), legacy: both };
+        let objects = self.objects.as_deref().unwrap_or_default();
+        let read = installed.prefixes().keys("");
+        let is_read = |unread: &Unread| read.iter().any(|prefix| unread.key.starts_with(prefix.as_str()));
+        let is_own = ![PREFIX, LEGACY_PREFIX].contains(&installed.annotation_prefix.as_str());
+        let loses = is_own || unread_annotations(objects, &wanted).iter().any(is_read);
+        if loses || !version.supports(Feature::AnnotationPrefix) {
+            return self.rewritten(key, name);
+        }
+        let command = Command::new(&self.install).without("--legacy-annotations").set("--annotation-prefix", [prefix]);
+        let command = if both { command.word("--legacy-annotations=true") } else { command };
         Some(command.approved())
+    }
+
+    /// Says of an object what an annotation of it says under the prefix that is read.
+    fn rewritten(&self, key: &str, name: &str) -> Option<String> {
+        let objects = self.objects.as_deref().unwrap_or_default();
+        let object = objects.iter().find(|object| resource(object).as_deref() == Some(name))?;
+        let own = object["metadata"]["annotations"].as_object()?;
+        let said = own.get(key)?.as_str()?;
+        let short = [PREFIX, LEGACY_PREFIX].into_iter().find_map(|prefix| key.strip_prefix(prefix))?;
+        let read = self.installed.prefixes().keys(short).into_iter().next()?;
+        let command = kubectl("annotate", name)?;
+        match own.get(&read).and_then(Value::as_str) {
+            None => Some(command.word(&format!("{read}={said}")).into()),
+            Some(hosts) if short.ends_with("hostname") => {
+                Some(command.word(&format!("{read}={hosts},{said}")).word("--overwrite").into())
+            }
+            Some(_) => None,
+        }
     }
 }
 
@@ -508,15 +624,8 @@ impl Wanted {
 
     /// True for a record of this name and set, of a type in question.
     fn is(&self, record: &Record) -> bool {
-        let address = ["A", "AAAA", "CNAME"].contains(&record.record_type.as_str());
-        let of_type = self.record_type.as_ref().map_or(address, |kind| *kind == record.record_type);
-        record.name == self.host && record.set_identifier == self.set_identifier && of_type
-    }
-
-    /// True where the record is an A record, not a CNAME.
-    fn is_alias(&self) -> bool {
-        let is = |target: &String| target.ends_with(".amazonaws.com") || target.parse::<IpAddr>().is_ok();
-        self.targets.iter().any(is)
+        let same = record.name == self.host && record.set_identifier == self.set_identifier;
+        same && self.types.contains(&record.record_type)
     }
 }
 
@@ -529,25 +638,25 @@ impl Contents {
         self.sets.iter().filter(|set| keys.contains(&key(&Record::read(set)))).cloned().collect()
     }
 
-    /// The record sets of these records and of the TXT records that say whose they are.
+    /// The record sets of these records and of the TXT records that say whose they are, as far as they are here.
     fn sets_with_txts(&self, owned: &[&Owned]) -> Vec<Value> {
-        let txt = |owned: &&&Owned| {
-            let name = owned.txt.clone()?;
-            let set_identifier = owned.record.set_identifier.clone();
-            Some(Record { name, record_type: "TXT".to_owned(), set_identifier, ..Record::default() })
-        };
-        let txts: Vec<_> = owned.iter().filter_map(|owned| txt(&owned)).collect();
-        self.sets_of(owned.iter().map(|owned| &owned.record).chain(&txts))
+        self.sets_of(owned.iter().map(|owned| &owned.record).chain(&txts(owned)))
     }
 }
 
-/// A warning about records that may go.
-fn removable(message: String, contents: &Contents, gone: &[&Owned]) -> Check {
-    let sets = contents.sets_with_txts(gone);
-    let one_line = sets.len() <= 4;
-    let id = &contents.zone.id;
-    let hint = if one_line { change(id, "DELETE", &sets) } else { commands(id, &sets).join("\n") };
-    Check::warn(ids::RECORDS, message).hint(hint)
+/// The TXT records that say whose records are, by name and identifier.
+fn txts(owned: &[&Owned]) -> Vec<Record> {
+    let txt = |owned: &&Owned| {
+        let name = owned.txt.clone()?;
+        let set_identifier = owned.record.set_identifier.clone();
+        Some(Record { name, record_type: "TXT".to_owned(), set_identifier, ..Record::default() })
+    };
+    owned.iter().filter_map(txt).collect()
+}
+
+/// The commands that delete a few record sets in one line, or many with a line for each.
+fn deletion(zone_id: &str, sets: &[Value]) -> Vec<String> {
+    if sets.len() <= 4 { vec![change(zone_id, "DELETE", sets)] } else { commands(zone_id, sets) }
 }
 
 fn merged(desired: BTreeSet<Desired>) -> Vec<Wanted> {
@@ -559,8 +668,8 @@ fn merged(desired: BTreeSet<Desired>) -> Vec<Wanted> {
             one.targets.clear();
         }
         let same = |known: &&mut Wanted| {
-            (&known.host, &known.set_identifier, &known.record_type)
-                == (&one.host, &one.set_identifier, &one.record_type)
+            (&known.host, &known.set_identifier, &known.record_type, &known.zone)
+                == (&one.host, &one.set_identifier, &one.record_type, &one.zone)
         };
         match wanted.iter_mut().find(same) {
             Some(known) => {
@@ -572,9 +681,11 @@ fn merged(desired: BTreeSet<Desired>) -> Vec<Wanted> {
                 host: one.host,
                 set_identifier: one.set_identifier,
                 record_type: one.record_type,
+                zone: one.zone,
                 resources: vec![one.resource],
                 has_target: one.has_target,
                 targets: one.targets.into_iter().collect(),
+                ..Wanted::default()
             }),
         }
     }

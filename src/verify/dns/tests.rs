@@ -1,7 +1,9 @@
 use serde_json::json;
 
 use super::*;
-use crate::externaldns::registry::{Record, audit};
+use crate::externaldns::apex::inquiries;
+use crate::externaldns::filter::suitable_zones;
+use crate::externaldns::registry::{Record, audit_beside, normalize};
 use crate::externaldns::version::{LEGACY_PREFIX, PREFIX};
 use crate::verify::Status;
 
@@ -103,13 +105,22 @@ impl Scene {
 
     fn dns(&self) -> Dns {
         let installed = installed("external-dns", self.version, &self.args);
-        let records: Vec<Record> = self.sets.iter().map(Record::read).collect();
+        let (mapper, all) = (installed.mapper(), self.zones.iter().collect::<Vec<_>>());
+        let of_zone = |zone: &Zone| {
+            let records = self.sets.iter().map(|set| (Record::read(set), set.clone()));
+            let here = |record: &Record| suitable_zones(&normalize(&record.name), &all).contains(&zone);
+            records.filter(|(record, _)| here(record)).unzip::<_, _, Vec<_>, Vec<_>>()
+        };
         let contents = |zone: &Zone| {
-            let of_zone = |name: &str| crate::externaldns::registry::normalize(name).ends_with(&zone.name);
-            let (records, sets): (Vec<_>, Vec<_>) =
-                records.iter().cloned().zip(self.sets.clone()).filter(|(record, _)| of_zone(&record.name)).unzip();
+            let (records, sets) = of_zone(zone);
+            let elsewhere = inquiries(zone, &records, &installed.looked_after(&self.zones), &mapper);
+            let elsewhere = elsewhere.into_iter().flat_map(|(id, name)| {
+                let (there, _) = of_zone(self.zones.iter().find(|zone| zone.id == id).unwrap());
+                there.into_iter().filter(move |record| normalize(&record.name) == name)
+            });
+            let elsewhere: Vec<_> = elsewhere.collect();
             let owner = Some(installed.owner_id.as_str());
-            Contents { zone: zone.clone(), found: audit(&records, &installed.mapper(), owner), sets }
+            Contents { zone: zone.clone(), found: audit_beside(&records, &elsewhere, &mapper, owner), sets }
         };
         let flags: Vec<_> = self.args.iter().filter(|arg| !arg.starts_with("--provider")).cloned().collect();
         Dns {
@@ -194,6 +205,12 @@ fn zones_that_the_filters_leave_out() {
     let filter = "--domain-filter";
     let fail = (ids::ZONES, Status::Fail);
     let warn = (ids::ZONES, Status::Warn);
+    let corp = |it: &mut Scene| it.zones.push(zone("Z2", "corp.example.com", true));
+    let many = || {
+        let all = ["Z1111111111 a.example.com", "Z2222222222 b.example.com", "Z1 example.org"];
+        let all = all.map(|zone_of| zone_of.split_once(' ').unwrap());
+        scene().with(|it| it.zones = all.map(|(id, name)| zone(id, name, false)).to_vec())
+    };
     verify(vec![
         (
             "no zone at all",
@@ -259,6 +276,48 @@ fn zones_that_the_filters_leave_out() {
             "--zone-id-filter Z1 --approve",
         ),
         (
+            "unknown id among many",
+            many().args("", &["--zone-id-filter=Z0123456789"]),
+            fail,
+            &["Z0123456789: there is no such zone; there is a.example.com (Z1111111111), b.example.com (Z2222222222)"],
+            "",
+        ),
+        (
+            "a slip of the finger in an id",
+            many().args("", &["--zone-id-filter=Z1111111112"]),
+            fail,
+            &["Z1111111112: there is no such zone"],
+            "--zone-id-filter Z1111111111 --approve",
+        ),
+        (
+            "ids with a comma",
+            many().args("", &["--zone-id-filter=Z1111111111,Z2222222222"]),
+            fail,
+            &["one id with a comma in it"],
+            "--zone-id-filter Z1111111111 --zone-id-filter Z2222222222 --approve",
+        ),
+        (
+            "ids of other domains",
+            many().args(filter, &["--domain-filter=example.com", "--zone-id-filter=Z1"]),
+            fail,
+            &["the zones of --zone-id-filter are not those of --domain-filter; without it, there is a.example.com"],
+            "",
+        ),
+        (
+            "several excluded",
+            many().args("", &["--exclude-domains=example.com"]),
+            fail,
+            &["--exclude-domains=example.com leaves no zone; without it, there is a.example.com"],
+            "",
+        ),
+        (
+            "a filter that only a zone of the other type matches, beside one that works",
+            scene().args("", &["--aws-zone-type=public", "--domain-filter=corp.example.com"]).with(corp),
+            warn,
+            &["--aws-zone-type=public leaves corp.example.com (Z2, private) out"],
+            "",
+        ),
+        (
             "one unknown id",
             scene().args("", &["--zone-id-filter=Z9", "--zone-id-filter=Z1"]),
             warn,
@@ -285,7 +344,36 @@ fn zones_that_the_filters_leave_out() {
         ),
     ]);
     let tags = scene().args("", &["--aws-zone-tags=team=a"]).dns().checks(None);
-    assert_eq!(tags.iter().map(|check| check.status).collect::<Vec<_>>(), [Status::Skip, Status::Pass, Status::Skip]);
+    assert_eq!(tags.iter().map(|check| check.status).collect::<Vec<_>>(), [Status::Skip; 3]);
+}
+
+#[test]
+fn what_tags_or_regular_expressions_tell_apart_is_not_judged() {
+    let twin = installed("twin", "v0.23.0", &["--txt-owner-id=c1", "--aws-zone-tags=team=b"].map(str::to_owned));
+    for flag in ["--aws-zone-tags=team=a", "--regex-domain-filter=^example"] {
+        let scene = Scene::healthy().args("--policy", &["--policy=sync", flag]).with(|it| {
+            it.zones.push(zone("Z2", "example.com", false));
+            it.sets.extend(made("shop.example.com", "c2", "ingress/shop/web"));
+            it.sets.extend(made("x.example.com", "c1", "ingress/elsewhere/x"));
+            it.others.push(twin.clone());
+        });
+        let checks = scene.dns().checks(None);
+        assert!(checks.iter().all(|check| check.status == Status::Skip && check.hint.is_none()), "{checks:#?}");
+    }
+    // The one with tags is the other, which may look after other zones.
+    let other = Scene::healthy().with(|it| it.others.push(twin)).dns().checks(None);
+    assert_eq!(other[1].status, Status::Skip, "{other:#?}");
+}
+
+#[test]
+fn a_filter_for_the_zone_of_another_installation_is_no_finding() {
+    let private = ["--aws-zone-type=private", "--txt-owner-id=c2"].map(str::to_owned);
+    let scene = Scene::healthy().args("", &["--aws-zone-type=public", "--domain-filter=corp.example.com"]).with(|it| {
+        it.zones.push(zone("Z2", "corp.example.com", true));
+        it.others.push(installed("private", "v0.23.0", &private));
+    });
+    let checks = scene.dns().checks(None);
+    assert_eq!(checks[0], Check::pass(ids::ZONES, "example.com (Z1)"));
 }
 
 #[test]
@@ -403,9 +491,16 @@ fn records_that_are_not_as_the_objects_ask() {
     let only = |sets: Vec<Value>| scene().with(|it| it.sets = sets);
     let app = "app.example.com";
     let long = "x".repeat(62) + ".example.com";
+    let nearly = "x".repeat(58) + ".example.com";
     let waits = "--namespace external-dns --name external-dns --hostname app.example.com --wait";
     let of_balancer = |at: &str| vec![alias(app, "A", at), txt("a-app.example.com", "c1", "ingress/default/web")];
     let prefixed = |key: &str| service("s", &json!({"type": "ClusterIP"}), &[(key, "s.example.com")]);
+    let named = |name: &str, key: &str| {
+        let host = format!("{name}.example.com");
+        let mut object = service(name, &json!({"type": "LoadBalancer"}), &[(key, &host)]);
+        object["status"] = json!({"loadBalancer": {"ingress": [{"hostname": BALANCER}]}});
+        object
+    };
     verify(vec![
         ("no record", only(vec![]), fail, &["no record for app.example.com of ingress/default/web"], waits),
         (
@@ -499,6 +594,18 @@ fn records_that_are_not_as_the_objects_ask() {
             "",
         ),
         (
+            "long label of an older version",
+            scene().with(|it| {
+                it.version = "v0.21.0";
+                it.args.retain(|arg| !arg.starts_with("--enable-legacy"));
+                it.objects = vec![ingress("l", &nearly)];
+                it.sets = vec![alias(&nearly, "A", BALANCER)];
+            }),
+            warn,
+            &["too long", "cname-xxx"],
+            "",
+        ),
+        (
             "disputed",
             scene().with(|it| it.sets.push(txt(app, "c2", "ingress/shop/web"))),
             warn,
@@ -545,6 +652,28 @@ fn records_that_are_not_as_the_objects_ask() {
             warn,
             &["hostname of service/default/s"],
             "--annotation-prefix external-dns.kubernetes.io/ --approve",
+        ),
+        (
+            "either prefix, of which v0.21 reads one",
+            scene().args("--enable-legacy", &[]).with(|it| {
+                it.version = "v0.21.0";
+                it.objects =
+                    vec![named("s", &format!("{PREFIX}hostname")), named("t", &format!("{LEGACY_PREFIX}hostname"))];
+                it.sets =
+                    vec![alias("t.example.com", "A", BALANCER), txt("cname-t.example.com", "c1", "service/default/t")];
+            }),
+            warn,
+            &["hostname of service/default/s"],
+            "kubectl annotate service s --namespace default external-dns.alpha.kubernetes.io/hostname=s.example.com",
+        ),
+        (
+            "a prefix of its own",
+            scene().args("--enable-legacy", &["--annotation-prefix=dns.example.io/"]).with(|it| {
+                it.objects.push(prefixed(&format!("{LEGACY_PREFIX}hostname")));
+            }),
+            warn,
+            &["hostname of service/default/s"],
+            "kubectl annotate service s --namespace default dns.example.io/hostname=s.example.com",
         ),
         (
             "no pods",
@@ -686,7 +815,7 @@ fn a_name_is_followed_to_where_it_is_lost() {
             scene().args("", &["--label-filter=dns=yes"]),
             app,
             &["--label-filter=dns=yes leaves it out"],
-            "kubectl label ingress web --namespace default dns=yes",
+            "kubectl label ingress web --namespace default dns=yes --overwrite",
         ),
         (
             "annotations",
@@ -856,9 +985,202 @@ fn the_records_of_an_object_that_a_filter_leaves_out_are_no_leftovers() {
 }
 
 #[test]
-fn names_that_a_template_makes_are_not_judged() {
+fn names_of_what_is_not_looked_at_are_not_judged() {
     let templated = Scene::healthy().args("", &["--fqdn-template={{.Name}}.t.example.com"]);
     assert_eq!(follow(&templated.dns(), "web.t.example.com").status, Status::Skip);
+    let beside = Scene::healthy().args("", &["--source=istio-gateway"]);
+    let said = "no object that is looked at asks for ap.example.com, ingress/default/web asks for app.example.com; \
+                hosts of istio-gateway aren't";
+    assert_eq!(follow(&beside.dns(), "ap.example.com"), Check::skip("hostname", said));
+}
+
+#[test]
+fn hosts_that_can_not_be_read_are_skipped_and_no_pass() {
+    let records = |scene: &Scene| scene.dns().checks(None).pop().unwrap();
+    let only = Scene::healthy().args("--source", &["--source=istio-gateway"]).with(|it| {
+        it.objects.clear();
+        it.sets.clear();
+    });
+    assert_eq!(records(&only), Check::skip("records", "hosts of istio-gateway aren't looked at here"));
+    let beside = Scene::healthy().args("", &["--source=node"]);
+    let said = "1 host, with records of ours; hosts of node aren't looked at here";
+    assert_eq!(records(&beside), Check::skip("records", said));
+    // A host that can be read is judged all the same.
+    assert_eq!(beside.dns().checks(Some("app.example.com"))[2].status, Status::Pass);
+    assert_eq!(records(&beside.with(|it| it.sets.clear())).status, Status::Fail);
+}
+
+#[test]
+fn commands_about_zones_of_another_account_say_where_they_run() {
+    let role = "--aws-assume-role=arn:aws:iam::444455556666:role/dns";
+    let scene = || Scene::healthy().args("", &[role, "--txt-prefix=x-%{record_type}."]);
+    let renamed = |scene: Scene, owner: &'static str| {
+        scene.with(|it| {
+            it.sets[2] = txt("x-a.app.example.com", owner, "ingress/default/web");
+            it.sets[3] = txt("x-aaaa.app.example.com", owner, "ingress/default/web");
+        })
+    };
+    let hint = |scene: Scene| scene.broken().hint.unwrap();
+    assert_eq!(
+        hint(renamed(scene(), "c2")),
+        "in account 444455556666: irsactl get dnsrecords --region us-east-1 --txt-prefix 'x-%{record_type}.' \
+         --txt-owner-id c1 --owner c2"
+    );
+    let gone = renamed(scene(), "c1").with(|it| it.objects.clear());
+    assert!(hint(gone).starts_with("in account 444455556666: aws route53 change-resource-record-sets"));
+    let no_zone = |scene: Scene| hint(scene.with(|it| it.zones.clear()));
+    assert!(no_zone(scene()).starts_with("in account 444455556666: aws route53 create-hosted-zone --name example.com"));
+    let private = no_zone(Scene::healthy().args("", &["--aws-zone-type=private"]));
+    assert!(
+        private.ends_with(
+            "--hosted-zone-config PrivateZone=true --vpc VPCRegion=us-east-1,VPCId=\"$(aws eks describe-cluster --name \
+             eksdemo1 --region us-east-1 --query cluster.resourcesVpcConfig.vpcId --output text)\""
+        ),
+        "{private}"
+    );
+}
+
+#[test]
+fn a_host_that_is_pinned_to_a_zone_has_its_record_there_alone() {
+    let pinned = |version: &'static str, id: &str| {
+        let scene = Scene::healthy().args("--enable-legacy", &[]);
+        let annotations = json!({(format!("{PREFIX}aws-hosted-zone-id")): id});
+        scene.with(|it| {
+            it.version = version;
+            it.args.push(format!("--annotation-prefix={PREFIX}"));
+            it.zones.push(zone("Z2", "app.example.com", true));
+            it.objects[0]["metadata"]["annotations"] = annotations;
+        })
+    };
+    // The scene has a record in each zone; that of the private one is taken away.
+    let records = |scene: &Scene| {
+        let mut dns = scene.dns();
+        dns.records.as_mut().unwrap()[1].found.retain(|owned| owned.record.name != "app.example.com");
+        dns.check_records(None)
+    };
+    assert_eq!(records(&pinned("v0.22.0", "/hostedzone/Z1")).status, Status::Pass);
+    assert!(records(&pinned("v0.22.0", "Z2")).message.contains("no record for app.example.com"));
+    assert!(records(&pinned("v0.21.0", "Z1")).message.contains("no record for app.example.com"));
+    let unknown = records(&pinned("v0.22.0", "Z9"));
+    assert_eq!(unknown.status, Status::Fail);
+    assert!(unknown.message.contains("zone Z9, which its annotation aws-hosted-zone-id names"), "{unknown:#?}");
+    let other = installed("second", "v0.23.0", &["--txt-owner-id=c2".to_owned()]);
+    let scene = pinned("v0.22.0", "Z2").args("", &["--aws-zone-type=public"]).with(|it| it.others.push(other));
+    assert_eq!(scene.dns().check_records(None).status, Status::Pass);
+}
+
+#[test]
+fn a_cname_is_what_is_wanted_where_cnames_are_preferred() {
+    let unowned = |args: &[&str]| {
+        let scene = Scene::healthy().args("", args);
+        scene.with(|it| it.sets = vec![set("app.example.com", "CNAME", "old.example.net")]).broken()
+    };
+    let adopted = unowned(&["--aws-prefer-cname"]);
+    assert!(adopted.message.contains("a TXT record makes it ours without an interruption"), "{adopted:#?}");
+    let hint = adopted.hint.unwrap();
+    assert!(hint.contains("CREATE") && hint.contains("cname-app.example.com") && !hint.contains("DELETE"), "{hint}");
+    assert!(unowned(&[]).hint.unwrap().contains("DELETE"));
+}
+
+#[test]
+fn an_aaaa_record_of_others_is_only_in_the_way_of_one_that_is_wanted() {
+    let without_txt = |kind: &'static str| {
+        move |it: &mut Scene| it.sets.retain(|set| set["Name"] != format!("{kind}-app.example.com."))
+    };
+    let alone = without_txt("aaaa");
+    let of_addresses = |it: &mut Scene| {
+        it.objects[0]["status"]["loadBalancer"]["ingress"] = json!([{"ip": "192.0.2.1"}]);
+        it.sets = vec![
+            set("app.example.com", "A", "192.0.2.1"),
+            set("app.example.com", "AAAA", "2001:db8::1"),
+            txt("a-app.example.com", "c1", "ingress/default/web"),
+        ];
+    };
+    let of_version = |version: &'static str| {
+        Scene::healthy().args("--enable-legacy", &[]).with(alone).with(|it| {
+            it.version = version;
+            it.sets.push(txt("cname-app.example.com", "c1", "ingress/default/web"));
+            it.sets.retain(|set| set["Name"] != "a-app.example.com.");
+        })
+    };
+    let healthy = [
+        Scene::healthy().with(alone).args("", &["--exclude-record-types=AAAA"]),
+        Scene::healthy().with(of_addresses),
+        of_version("v0.15.0"),
+    ];
+    for scene in healthy {
+        let checks = scene.dns().checks(None);
+        assert!(checks.iter().all(|check| check.status == Status::Pass), "{checks:#?}");
+    }
+    for scene in [Scene::healthy().with(alone), of_version("v0.16.0")] {
+        let check = scene.broken();
+        assert!(check.message.contains("records of nobody, which it leaves alone: app.example.com AAAA"), "{check:#?}");
+    }
+}
+
+#[test]
+fn the_apex_of_a_zone_is_owned_by_a_txt_record_in_the_zone_above() {
+    let dev = "dev.example.com";
+    let scene = Scene::healthy().with(|it| {
+        it.zones.push(zone("Z2", dev, false));
+        it.objects.push(ingress("dev", dev));
+        it.sets.extend(made(dev, "c1", "ingress/default/dev"));
+    });
+    let checks = scene.dns().checks(None);
+    assert!(checks.iter().all(|check| check.status == Status::Pass), "{checks:#?}");
+    assert_eq!(follow(&scene.dns(), dev).status, Status::Pass);
+
+    // What nothing asks for goes with its TXT records.
+    let gone = scene.clone().with(|it| drop(it.objects.pop())).broken();
+    let hint = gone.hint.clone().unwrap();
+    let (records, txts) = hint.split_once('\n').unwrap();
+    assert!(records.contains("--hosted-zone-id Z2") && records.matches("DELETE").count() == 2, "{gone:#?}");
+    assert!(txts.contains("--hosted-zone-id Z1") && txts.matches("a-dev.example.com").count() == 2, "{gone:#?}");
+
+    // One of nobody becomes ours by a TXT record above.
+    let unowned = scene.clone().with(|it| it.sets.retain(|set| set["Name"] != "a-dev.example.com.")).broken();
+    assert!(unowned.message.contains("records of nobody, which it leaves alone: dev.example.com A"), "{unowned:#?}");
+    assert!(unowned.hint.unwrap().contains("--hosted-zone-id Z1"));
+    // Without the zone above, there is nowhere to write it.
+    let alone = scene.args("--domain-filter", &["--domain-filter=dev.example.com"]).dns().checks(None).pop().unwrap();
+    assert!(alone.message.contains("a-dev.example.com isn't in dev.example.com"), "{alone:#?}");
+}
+
+#[test]
+fn records_are_no_leftovers_where_it_can_not_be_told_what_asks() {
+    let unlabelled = |name: &str| set(name, "TXT", "\"heritage=external-dns,external-dns/owner=c1\"");
+    let named = || service("s", &json!({"type": "LoadBalancer"}), &[("domainName", "s.example.com")]);
+    let of_service = |it: &mut Scene| {
+        it.objects.push(named());
+        it.sets.extend(made("s.example.com", "c1", "service/default/s"));
+    };
+    let ptr = |it: &mut Scene| {
+        it.zones.push(zone("Z2", "2.0.192.in-addr.arpa", false));
+        it.sets.push(set("1.2.0.192.in-addr.arpa", "PTR", "app.example.com"));
+        it.sets.push(unlabelled("ptr-1.2.0.192.in-addr.arpa"));
+    };
+    let ptrs = ["--create-ptr", "--managed-record-types=PTR", "--domain-filter=in-addr.arpa"];
+    let types = ["--managed-record-types=A", "--managed-record-types=AAAA"];
+    let healthy = Scene::healthy();
+    let scenes = [
+        healthy.clone().args("", &ptrs).args("", &types).with(ptr),
+        healthy.clone().args("", &["--compatibility=molecule"]).with(of_service),
+        healthy.clone().args("", &["--fqdn-target-template={{.Name}}.example.com:192.0.2.1"]).with(of_service),
+        healthy.clone().args("", &["--target-template={{.Name}}.example.net"]).with(|it| {
+            it.sets[0] = alias("app.example.com", "A", "web.example.net");
+        }),
+        healthy.clone().args("", &["--source=node"]).with(|it| {
+            it.sets.extend([set("n.example.com", "A", "192.0.2.1"), unlabelled("a-n.example.com")]);
+        }),
+    ];
+    for scene in scenes {
+        let checks = scene.dns().checks(None);
+        assert!(checks.iter().all(|check| check.hint.is_none() && check.status < Status::Warn), "{checks:#?}");
+    }
+    // Without the flag, nothing makes them.
+    let check = healthy.clone().args("", &ptrs[1..]).args("", &types).with(ptr).broken();
+    assert!(check.message.contains("nothing asks any more for 1.2.0.192.in-addr.arpa PTR"), "{check:#?}");
+    assert!(healthy.with(of_service).broken().message.contains("s.example.com A of service/default/s"));
 }
 
 #[test]

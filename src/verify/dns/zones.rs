@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Check, Dns, ids, listed, shown};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{DomainFilter, Zone, suitable_zones, twins};
-use crate::shell::{self, Command};
+use crate::shell::Command;
 
 /// What may be a slip of the finger.
 const TYPO: usize = 2;
@@ -36,16 +36,24 @@ impl Dns {
         };
         let selected = self.installed.looked_after(zones);
         let mut findings = Vec::new();
-        findings.extend(self.unmatched_domains(zones, &selected));
         findings.extend(self.unmatched_ids(zones, &selected));
-        if selected.is_empty() && !findings.iter().any(Check::fails) {
-            findings.push(self.no_zone(zones));
+        // With a regular expression, ExternalDNS doesn't read the other domain filters.
+        if !self.has_regex() {
+            findings.extend(self.unmatched_domains(zones, &selected));
+            if selected.is_empty() && !findings.iter().any(Check::fails) {
+                findings.push(self.no_zone(zones));
+            }
         }
-        findings.extend(self.twins(&selected));
-        if let Some(flag) = self.installed.unjudged() {
-            findings.push(Check::skip(id, format!("which zones --{flag} selects isn't judged here")));
+        match self.installed.unjudged() {
+            None => findings.extend(self.twins(&selected)),
+            Some(flag) => findings.push(Check::skip(id, format!("which zones --{flag} selects isn't judged here"))),
         }
         Check::of(id, listed(selected.into_iter().map(shown)), findings)
+    }
+
+    fn has_regex(&self) -> bool {
+        let given = |flag: &&str| !self.installed.arguments.all(flag).is_empty();
+        ["regex-domain-filter", "regex-domain-exclusion"].iter().any(given)
     }
 
     /// Domain filters that find no zone.
@@ -53,25 +61,28 @@ impl Dns {
         let filters = &self.installed.domain_filters;
         let unmatched = |filter: &'f String| Some((filter, self.unmatched(filter, zones, selected)?));
         let found: Vec<(&String, Unmatched)> = filters.iter().filter_map(unmatched).collect();
-        let mend = |found: &(&String, Unmatched)| match &found.1.mend {
-            Mend::Create => Some(create_zone(found.0)),
-            Mend::Type => Some(self.with_other_type()),
+        let first = found.first()?;
+        let hint = match &first.1.mend {
+            Mend::Create => Some(self.create_zone(first.0)),
+            // Where other filters find zones, their records would be given up.
+            Mend::Type => selected.is_empty().then(|| self.with_other_type()),
             Mend::Command(command) => Some(command.clone()),
-            Mend::Domains(_) => None,
+            Mend::Domains(_) => Some(self.with_domains(&found)),
         };
+        let check = if selected.is_empty() { Check::fail } else { Check::warn };
+        let check = check(ids::ZONES, listed(found.into_iter().map(|(_, unmatched)| unmatched.why)));
+        Some(Check { hint, ..check })
+    }
+
+    /// Other domains in the place of those that find no zone.
+    fn with_domains(&self, found: &[(&String, Unmatched)]) -> String {
+        let filters = &self.installed.domain_filters;
         let corrected = filters.iter().flat_map(|filter| match found.iter().find(|(wrong, _)| *wrong == filter) {
             Some((_, Unmatched { mend: Mend::Domains(instead), .. })) => instead.clone(),
             _ => vec![filter.clone()],
         });
         let corrected: BTreeSet<_> = corrected.collect();
-        let correct = || {
-            let values = corrected.iter().map(String::as_str);
-            Command::new(&self.install).set("--domain-filter", values).approved()
-        };
-        let (first, by_type) = (found.first()?, found.iter().any(|(_, it)| matches!(it.mend, Mend::Type)));
-        let hint = mend(first).unwrap_or_else(correct);
-        let check = if selected.is_empty() || by_type { Check::fail } else { Check::warn };
-        Some(check(ids::ZONES, listed(found.into_iter().map(|(_, unmatched)| unmatched.why))).hint(hint))
+        Command::new(&self.install).set("--domain-filter", corrected.iter().map(String::as_str)).approved()
     }
 
     fn unmatched(&self, filter: &str, zones: &[Zone], selected: &[&Zone]) -> Option<Unmatched> {
@@ -89,6 +100,14 @@ impl Dns {
             return unmatched(why, Mend::Domains(parts));
         }
         if let Some(zone) = zones.iter().find(|zone| matches(zone)) {
+            if !selected.is_empty() && self.is_looked_after_by_another(zone, zones) {
+                return None;
+            }
+            let excluded = |zone: &Zone| !DomainFilter::new(&[], &self.installed.exclude_domains).matches(&zone.name);
+            if selected.is_empty() && !zones.iter().any(|zone| matches(zone) && self.has_id(zone) && !excluded(zone)) {
+                // It isn't this filter that is wrong.
+                return None;
+            }
             let kind = self.installed.zone_type.as_deref().filter(|kind| zone.private != (*kind == "private"));
             return match kind {
                 Some(kind) if self.has_id(zone) => {
@@ -116,6 +135,12 @@ impl Dns {
         unmatched(format!("{flag} matches no zone: {known}"), mend)
     }
 
+    /// True for a zone that another installation of the cluster looks after.
+    pub(super) fn is_looked_after_by_another(&self, zone: &Zone, zones: &[Zone]) -> bool {
+        let others = self.others.iter().flatten().filter(|other| other.unjudged().is_none());
+        others.flat_map(|other| other.looked_after(zones)).any(|known| known.id == zone.id)
+    }
+
     fn has_id(&self, zone: &Zone) -> bool {
         let ids = &self.installed.zone_id_filters;
         ids.is_empty() || ids.contains(&zone.id)
@@ -126,29 +151,41 @@ impl Dns {
         Command::new(&self.install).set("--aws-zone-type", [other]).approved()
     }
 
-    /// Zone ids that don't exist.
+    /// Zone ids that don't exist. What mends them never opens zones that nobody named.
     fn unmatched_ids(&self, zones: &[Zone], selected: &[&Zone]) -> Option<Check> {
         let ids = &self.installed.zone_id_filters;
-        let (known, unknown): (Vec<_>, Vec<_>) =
-            ids.iter().map(String::as_str).partition(|id| zones.iter().any(|zone| zone.id == *id));
+        let is_known = |id: &str| zones.iter().any(|zone| zone.id == id);
+        let unknown: Vec<_> = ids.iter().filter(|id| !is_known(id)).collect();
         if unknown.is_empty() {
             return None;
         }
         let without = Installed { zone_id_filters: Vec::new(), ..self.installed.clone() };
         let open = without.looked_after(zones);
-        let instead = open.first().filter(|_| open.len() == 1).map(|zone| zone.id.as_str());
-        let corrected: Vec<_> = if known.is_empty() { instead.into_iter().collect() } else { known };
-        let hint = Command::new(&self.install).set("--zone-id-filter", corrected).approved();
+        let mut corrected: Vec<_> = ids.iter().flat_map(|id| meant(id, zones, &open)).collect();
+        if let ([], [only]) = (corrected.as_slice(), open.as_slice()) {
+            corrected.push(only.id.clone());
+        }
+        let why = |id: &&String| {
+            let comma = " is one id with a comma in it, which no zone has";
+            format!("--zone-id-filter={id}{}", if id.contains(',') { comma } else { ": there is no such zone" })
+        };
+        let why = listed(unknown.iter().map(why));
         let check = if selected.is_empty() { Check::fail } else { Check::warn };
-        let unknown = listed(unknown.into_iter().map(|id| format!("--zone-id-filter={id}")));
-        Some(check(ids::ZONES, format!("{unknown}: there is no such zone")).hint(hint))
+        if corrected.is_empty() {
+            let there = if open.is_empty() { zones.iter().collect() } else { open };
+            let there = if there.is_empty() { "none".to_owned() } else { listed(there.into_iter().map(shown)) };
+            return Some(check(ids::ZONES, format!("{why}; there is {there}")));
+        }
+        let command = Command::new(&self.install).set("--zone-id-filter", corrected.iter().map(String::as_str));
+        Some(check(ids::ZONES, why).hint(command.approved()))
     }
 
     /// Nothing is left, though each filter finds something, or there is none.
     fn no_zone(&self, zones: &[Zone]) -> Check {
         let Installed { zone_type, exclude_domains, .. } = &self.installed;
         if zones.is_empty() {
-            return Check::fail(ids::ZONES, "the account has no hosted zone").hint(create_zone(&self.some_domain()));
+            return Check::fail(ids::ZONES, "the account has no hosted zone")
+                .hint(self.create_zone(&self.some_domain()));
         }
         let any_type = Installed { zone_type: None, ..self.installed.clone() };
         let left = any_type.looked_after(zones);
@@ -158,13 +195,18 @@ impl Dns {
             return Check::fail(ids::ZONES, message).hint(self.with_other_type());
         }
         let all_domains = Installed { exclude_domains: Vec::new(), ..self.installed.clone() };
-        if !all_domains.looked_after(zones).is_empty() {
+        let left = all_domains.looked_after(zones);
+        if !left.is_empty() {
             let excluded = listed(exclude_domains.iter().map(|domain| format!("--exclude-domains={domain}")));
-            let hint = Command::new(&self.install).without("--exclude-domains").approved();
-            return Check::fail(ids::ZONES, format!("{excluded} leaves no zone")).hint(hint);
+            let command = Command::new(&self.install).without("--exclude-domains");
+            return one_of(format!("{excluded} leaves no zone"), &left, |_| command);
         }
+        let any_id = Installed { zone_id_filters: Vec::new(), ..self.installed.clone() };
+        let left = any_id.looked_after(zones);
         let message = "the filters leave no zone: the zones of --zone-id-filter are not those of --domain-filter";
-        Check::fail(ids::ZONES, message).hint(Command::new(&self.install).without("--zone-id-filter").approved())
+        one_of(message.to_owned(), &left, |zone| {
+            Command::new(&self.install).set("--zone-id-filter", [zone.id.as_str()])
+        })
     }
 
     /// Zones of one name, which all get every record.
@@ -199,7 +241,7 @@ impl Dns {
         let zones = self.zones.as_deref().unwrap_or_default();
         let all: Vec<_> = zones.iter().collect();
         let Some(zone) = suitable_zones(host, &all).into_iter().next_back() else {
-            return (format!("no hosted zone of the account takes {host}"), create_zone(parent(host)));
+            return (format!("no hosted zone of the account takes {host}"), self.create_zone(parent(host)));
         };
         let command = Command::new(&self.install);
         let Installed { zone_type, zone_id_filters, domain_filters, exclude_domains, .. } = &self.installed;
@@ -213,7 +255,9 @@ impl Dns {
                 ("--zone-id-filter", command.set("--zone-id-filter", ids))
             }
             _ if !DomainFilter::new(&[], exclude_domains).matches(&zone.name) => {
-                ("--exclude-domains", command.without("--exclude-domains"))
+                let spares = |domain: &&String| DomainFilter::new(&[], &[(*domain).clone()]).matches(&zone.name);
+                let others = exclude_domains.iter().filter(spares).map(String::as_str);
+                ("--exclude-domains", command.set("--exclude-domains", others))
             }
             _ => {
                 let domains = domain_filters.iter().chain([&zone.name]).map(String::as_str);
@@ -224,9 +268,30 @@ impl Dns {
     }
 }
 
-fn create_zone(name: &str) -> String {
-    let name = shell::word(name.trim_matches('.'));
-    format!("aws route53 create-hosted-zone --name {name} --caller-reference irsactl-{name}")
+/// Zones that a filter leaves out: with a command that takes the one in, without one where there are several, for which
+/// of them are meant is the user's to say.
+fn one_of(message: String, left: &[&Zone], command: impl FnOnce(&Zone) -> Command) -> Check {
+    match left {
+        [zone] => Check::fail(ids::ZONES, message).hint(command(zone).approved()),
+        [] => Check::fail(ids::ZONES, message),
+        zones => {
+            let zones = listed(zones.iter().map(|zone| shown(zone)));
+            Check::fail(ids::ZONES, format!("{message}; without it, there is {zones}"))
+        }
+    }
+}
+
+/// The zones that an id of `--zone-id-filter` may be about: one of this id, each of a list with commas, or one of those
+/// that nothing else leaves out with an id like it.
+fn meant(id: &str, zones: &[Zone], open: &[&Zone]) -> Vec<String> {
+    let bare = |part: &str| part.trim().rsplit('/').next().unwrap_or_default().to_owned();
+    let known = |part: &String| zones.iter().any(|zone| zone.id == *part);
+    let listed: Vec<_> = id.split(',').map(bare).filter(known).collect();
+    if !listed.is_empty() {
+        return listed;
+    }
+    let alike = open.iter().find(|zone| strsim::osa_distance(&zone.id, id) <= TYPO && zone.id.len() > 2 * TYPO);
+    alike.map(|zone| zone.id.clone()).into_iter().collect()
 }
 
 /// The domain in which a host lies.
