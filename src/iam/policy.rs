@@ -116,9 +116,14 @@ impl PolicyDocument {
     /// The document with more statements.
     #[must_use]
     pub fn and(&self, more: Vec<Value>) -> Self {
-        let all = statements(&self.0).into_iter().cloned().chain(more).collect();
+        self.with_statements(statements(&self.0).into_iter().cloned().chain(more).collect())
+    }
+
+    /// The document with these statements and no others.
+    #[must_use]
+    pub fn with_statements(&self, statements: Vec<Value>) -> Self {
         let mut document = self.0.as_object().cloned().unwrap_or_default();
-        document.insert("Statement".to_owned(), Value::Array(all));
+        document.insert("Statement".to_owned(), Value::Array(statements));
         Self(Value::Object(document))
     }
 

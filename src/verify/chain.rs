@@ -12,7 +12,7 @@ use crate::aws::eks::Association;
 use crate::aws::iam::{Provider, Role};
 use crate::iam::arn::{Arn, Partition};
 use crate::iam::policy::{Need, PolicyDocument, assume_role_trust, external_dns};
-use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
+use crate::iam::trust::{AUDIENCE, Issuer, Verdict, verdict};
 use crate::k8s::is_ending;
 use crate::plan::externaldns::injected_role;
 use crate::plan::iamserviceaccount::{
@@ -213,19 +213,14 @@ impl Irsa {
             Ok(None) => return Check::skip(id, self.no_role()),
             Err(why) => return Check::skip(id, why),
         };
-        let mend = || {
-            let subject = Subject::exact(&self.namespace, &self.name);
-            let document = trust_policy(&self.issuer, &self.partition, &self.account, Some(&subject)).to_json();
-            self.repair().unwrap_or_else(|| set_trust(&found.name, &document))
-        };
         match verdict(&found.trust, &self.issuer, &self.provider_arn(), &self.namespace, &self.name) {
             Verdict::Refuses { reasons } => {
                 let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
                 let message = format!("role {} doesn't trust {}: {}", found.name, self.full(), reasons.join("; "));
-                Check::fail(id, message).hint(mend())
+                Check::fail(id, message).hint(self.trust(found))
             }
             Verdict::Allows { warnings, unrestricted: true } => {
-                Check::fail(id, format!("role {}: {}", found.name, warnings.join("; "))).hint(mend())
+                Check::fail(id, format!("role {}: {}", found.name, warnings.join("; "))).hint(self.restrict(found))
             }
             Verdict::Allows { warnings, .. } if !warnings.is_empty() => {
                 Check::warn(id, format!("role {}: {}", found.name, warnings.join("; ")))

@@ -1,5 +1,6 @@
 //! `verify`: every link from the issuer to the role, broken one by one; it names that one, and its hint mends it.
 
+use irsactl::iam::policy::PolicyDocument;
 use serde_json::{Value, json};
 
 use crate::support::aws::{NewStack, S3, name_of, role_arn, wait};
@@ -668,7 +669,14 @@ fn roles_that_no_stack_made() {
         sandbox.run(&format!("{verify} --wait --timeout 60s --strict")).ok();
     };
     annotate(arn);
+    let trusts = || {
+        let role = wait(sandbox.iam().get_role().role_name("made-by-hand").send()).unwrap().role.unwrap();
+        let document = PolicyDocument::from_encoded(&role.assume_role_policy_document.unwrap()).unwrap();
+        document.0["Statement"].as_array().unwrap().clone()
+    };
+    let others = trusts();
     mends("trust-policy", "aws iam update-assume-role-policy --role-name made-by-hand ");
+    assert_eq!(trusts()[..others.len()], others, "whoever else uses the role still may");
     annotate(&format!("{arn} "));
     mends("service-account", "irsactl create iamserviceaccount ");
     annotate(&arn.replace("arn:aws:", "arn:aws-cn:"));

@@ -6,6 +6,7 @@ use super::{Irsa, needs};
 use crate::aws::iam::Role;
 use crate::iam::arn::Arn;
 use crate::iam::policy::{PolicyDocument, is_denied};
+use crate::iam::trust::{Subject, trust_policy, trusting};
 use crate::iam::wellknown::WellKnown;
 use crate::plan::iamserviceaccount::is_ours;
 use crate::shell::Command;
@@ -66,6 +67,30 @@ impl Irsa {
             }
         };
         self.repair().or_else(|| self.make.clone()).unwrap_or_else(new)
+    }
+
+    /// What the role has to trust.
+    fn wanted_trust(&self, account: &str) -> PolicyDocument {
+        let subject = Subject::exact(&self.namespace, &self.name);
+        trust_policy(&self.issuer, &self.partition, account, Some(&subject))
+    }
+
+    /// Has the role trust the ServiceAccount, and still everybody else who uses it.
+    pub(super) fn trust(&self, role: &Role) -> String {
+        self.repair().or_else(|| self.trusting(role)).unwrap_or_else(|| show_trust(&role.name))
+    }
+
+    /// Has the role trust the ServiceAccount in place of all of the cluster.
+    pub(super) fn restrict(&self, role: &Role) -> String {
+        let unused = format!("where no other ServiceAccount of the cluster uses role {}", role.name);
+        let restricted = || self.trusting(role).map(|command| format!("{unused}: {command}"));
+        self.repair().or_else(restricted).unwrap_or_else(|| show_trust(&role.name))
+    }
+
+    fn trusting(&self, role: &Role) -> Option<String> {
+        let (provider, who) = (self.provider_arn(), (self.namespace.as_str(), self.name.as_str()));
+        let document = trusting(&role.trust, &self.issuer, &provider, who, &self.wanted_trust(&self.account))?;
+        Some(set_trust(&role.name, &document.to_json()))
     }
 
     /// Allows what is lacking: by what the stack says where that is missing or irsactl looks after it, else beside it.
@@ -135,6 +160,11 @@ pub(super) fn put_policy(role: &str, name: &str, document: &PolicyDocument) -> C
 /// Sets whom a role trusts.
 pub(super) fn set_trust(role: &str, document: &str) -> String {
     of_role("update-assume-role-policy", role).with("--policy-document", document).into()
+}
+
+/// Shows whom a role trusts, and whom it refuses.
+fn show_trust(role: &str) -> String {
+    of_role("get-role", role).with("--query", "Role.AssumeRolePolicyDocument").into()
 }
 
 /// Shows what may deny something.
