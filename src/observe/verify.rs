@@ -11,7 +11,7 @@ use crate::aws::eks::Cluster;
 use crate::aws::iam::Role;
 use crate::cli::policy::SHARED_POLICY;
 use crate::error::{Error, ErrorCode, Result};
-use crate::externaldns::args::Installed;
+use crate::externaldns::args::{Arguments, Installed};
 use crate::externaldns::rbac::{self, Rule};
 use crate::externaldns::reproduce::{RoleFacts, role_words};
 use crate::externaldns::settings::Settings;
@@ -366,7 +366,7 @@ impl Observer<'_> {
             Err(why) => return (Ok(Err(why.clone())), Ok(Err(why.clone()))),
         };
         let settings = settings(self.aws.region(), installed);
-        let reviews = reviews(&rbac::rules(&settings), installed.arguments.get("namespace"));
+        let reviews = reviews(&rbac::rules(&settings), &installed.arguments);
         let (namespace, account) = (installed.namespace.as_str(), installed.service_account.as_str());
         join(
             self.in_cluster(async |kubernetes| kubernetes.service_account_can(namespace, account, &reviews).await),
@@ -420,7 +420,7 @@ fn settings(region: &str, installed: &Installed) -> Settings {
     settings
 }
 
-fn reviews(rules: &[Rule], namespace: Option<&str>) -> Vec<Review> {
+fn reviews(rules: &[Rule], arguments: &Arguments) -> Vec<Review> {
     let mut reviews = Vec::new();
     for rule in rules {
         for resource in &rule.resources {
@@ -429,7 +429,7 @@ fn reviews(rules: &[Rule], namespace: Option<&str>) -> Vec<Review> {
                     verb: (*verb).to_owned(),
                     group: rule.group.clone(),
                     resource: resource.clone(),
-                    namespace: namespace.filter(|_| *resource != "nodes").map(str::to_owned),
+                    namespace: rule.namespace(resource, arguments).map(str::to_owned),
                     ..Review::default()
                 });
             }
