@@ -22,7 +22,7 @@ use crate::k8s::{Kind, Kubernetes, Review, is_ending, is_named};
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, annotation};
 use crate::stack::tags;
 use crate::verify::chain::{Hop, Irsa, Live};
-use crate::verify::permissions::{Holder, Lack, Policies, judged};
+use crate::verify::permissions::{Demand, Holder, Lack, Policies, judged};
 use crate::verify::workload::Workload;
 use crate::verify::{Commands, Look};
 
@@ -47,7 +47,7 @@ pub(crate) struct Observer<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Needs {
     /// Permissions.
-    pub(crate) permissions: Vec<Need>,
+    pub(crate) permissions: Demand,
     /// A role that is assumed with the first.
     pub(crate) second: Option<Hop>,
     /// List the hosted zones with the role.
@@ -141,6 +141,7 @@ impl Observer<'_> {
             service_account: object?,
             association: look(association)?,
             role: Ok(None),
+            demand: needs.permissions.clone(),
             lacking: Ok(Vec::new()),
             unread: None,
             policies: None,
@@ -153,7 +154,7 @@ impl Observer<'_> {
         let role_arn = irsa.role_arn();
         let (twins, role, pods, live) = join4(
             self.twins(&irsa),
-            self.role(role_arn.as_deref(), &needs.permissions),
+            self.role(role_arn.as_deref(), &needs.permissions.all()),
             self.in_cluster(async |kubernetes| {
                 kubernetes.list(&Kind::POD, Some(namespace), None, Some(&selector)).await
             }),
@@ -436,15 +437,6 @@ fn reviews(rules: &[Rule], arguments: &Arguments) -> Vec<Review> {
         }
     }
     reviews
-}
-
-/// What ExternalDNS needs of AWS: the zones that it manages, or the role that it assumes for them.
-pub(crate) fn needs(cluster: &Cluster, installed: Option<&Installed>, zones: &[String]) -> Vec<Need> {
-    if let Some(second) = installed.and_then(|installed| installed.assume_role.as_deref()) {
-        return vec![Need::new("sts:AssumeRole", second)];
-    }
-    let tags = installed.is_some_and(|installed| !installed.arguments.all("aws-zone-tags").is_empty());
-    crate::iam::policy::external_dns_needs(&cluster.partition, zones, tags)
 }
 
 /// Pauses between looks with `--wait`.
