@@ -252,8 +252,8 @@ impl Irsa {
             (Ok(None), _) => return Check::skip(id, self.no_role()),
             (Err(why), _) | (_, Err(why)) => return Check::skip(id, why),
         };
-        let (lacking, unsure): (Vec<_>, Vec<_>) =
-            lacking.iter().partition(|lack| self.demand.certain.contains(&lack.need));
+        let (unsure, lacking): (Vec<_>, Vec<_>) =
+            lacking.iter().partition(|lack| self.demand.possible.contains(&lack.need));
         let mut reasons: Vec<&Why> = Vec::new();
         for lack in lacking.iter().filter(|lack| lack.why != Why::Conditional) {
             if !reasons.contains(&&lack.why) {

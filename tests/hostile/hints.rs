@@ -17,7 +17,7 @@ use irsactl::plan::Plan;
 use irsactl::plan::externaldns::guards;
 use irsactl::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT};
 use irsactl::verify::chain::{Hop, Irsa, Live};
-use irsactl::verify::permissions::{Holder, Lack, Why};
+use irsactl::verify::permissions::{Demand, Holder, Lack, Why};
 use irsactl::verify::{Commands, ids};
 
 use crate::inputs::text;
@@ -139,6 +139,7 @@ fn irsa(role_arn: &str) -> Irsa {
         service_account: Ok(Some(account)),
         association: Ok(None),
         role: Ok(Some(role)),
+        demand: Demand::default(),
         lacking: Ok(Vec::new()),
         unread: None,
         policies: None,
