@@ -341,6 +341,14 @@ fn has_condition(statement: &Value) -> bool {
     statement.get("Condition").is_some_and(|condition| condition.as_object().is_none_or(|keys| !keys.is_empty()))
 }
 
+/// Whether a statement allows an action, on whatever resource and under whatever condition.
+pub(crate) fn allows_action(statement: &Value, action: &str) -> bool {
+    let action = action.to_lowercase();
+    let covers = |pattern: &str| covers(&pattern.to_lowercase(), &action);
+    let touches = |pattern: &str| intersects(&pattern.to_lowercase(), &action);
+    effect(statement) == Some("Allow") && selects_all(statement, "Action", &covers, &touches)
+}
+
 fn allows(statement: &Value, need: &Need) -> bool {
     effect(statement) == Some("Allow") && selects(statement, need, selects_all)
 }

@@ -192,13 +192,14 @@ impl Observer<'_> {
         let mut seen = Seen::of(look(role)?);
         let Ok(Some(role)) = &seen.role else { return Ok(seen) };
         let simulated = look(simulated)?.map(|refusals| refusals.into_iter().map(Lack::from).collect::<Vec<_>>());
-        if simulated.as_ref().is_ok_and(Vec::is_empty) {
+        if needs.is_empty() {
             return Ok(seen);
         }
-        seen.unread = simulated.as_ref().err().cloned();
         let policies = look(self.policies(role).await)?;
-        seen.unread = seen.unread.or_else(|| policies.as_ref().err().cloned());
-        seen.lacking = judged(simulated, policies.as_ref().map(|all| all.lacking(needs)).map_err(Clone::clone));
+        if !simulated.as_ref().is_ok_and(Vec::is_empty) {
+            seen.unread = simulated.as_ref().err().or(policies.as_ref().err()).cloned();
+            seen.lacking = judged(simulated, policies.as_ref().map(|all| all.lacking(needs)).map_err(Clone::clone));
+        }
         seen.policies = policies.ok();
         Ok(seen)
     }

@@ -270,8 +270,28 @@ impl Irsa {
             let message = format!("whether it needs {} can't be told: {}", named(&unsure), self.demand.why);
             findings.push(Check::skip(id, message));
         }
+        findings.extend(self.policies.as_ref().and_then(|all| self.without_txt(all)));
+        let boundless: Vec<_> = self.policies.iter().flat_map(Policies::boundless).map(ToString::to_string).collect();
+        if !boundless.is_empty() {
+            let message = format!("{} allows all of Route53 (route53:* on *)", boundless.join(" and "));
+            findings.push(Check::warn(id, message));
+        }
         let by_whom = self.unread.as_ref().map(|why| format!(", by its policies alone: {why}")).unwrap_or_default();
         Check::of(id, format!("the role may do what the pods need{by_whom}"), findings)
+    }
+
+    /// Hosts that it may have records of, and not the TXT records that belong to them.
+    fn without_txt(&self, policies: &Policies) -> Option<Check> {
+        let mapper = self.demand.registry.as_ref()?;
+        let hosts = policies.without_txt(mapper);
+        let first = hosts.first()?;
+        let message = format!(
+            "the role may change records of {} by name, and not the TXT records beside them, such as {}: each change \
+             of them is refused",
+            hosts.join(", "),
+            mapper.txt_name(first, "A")
+        );
+        Some(Check::fail(ids::PERMISSIONS, message))
     }
 
     /// Permissions that are lacking for one reason.

@@ -1,5 +1,6 @@
 //! What the policies of a role don't grant, and what is in the way.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::{Value, json};
@@ -8,9 +9,14 @@ use super::Look;
 use crate::aws::iam::Refusal;
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::Zone;
+use crate::externaldns::registry::Mapper;
 use crate::externaldns::version::Feature;
 use crate::iam::arn::Partition;
-use crate::iam::policy::{Access, Need, ON_RECORDS, PolicyDocument, access, is_denied, list_zones, on_zones};
+use crate::iam::policy::statements as iam_statements;
+use crate::iam::policy::{
+    Access, Need, ON_RECORDS, PolicyDocument, access, allows_action, is_denied, list, list_zones, on_zones,
+};
+use crate::iam::wildcard::matches;
 
 /// What a role has to allow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +27,8 @@ pub struct Demand {
     pub possible: Vec<Need>,
     /// Why that can't be told.
     pub why: String,
+    /// How the records are named that say whose the others are, where the role makes them.
+    pub registry: Option<Mapper>,
 }
 
 impl Demand {
@@ -37,6 +45,12 @@ impl Demand {
     /// What an ExternalDNS calls: on the zones that it looks after, of those that could be listed, or the role that it
     /// assumes for them.
     pub fn of(partition: &Partition, installed: Option<&Installed>, zones: &Look<Vec<Zone>>) -> Self {
+        let registers = |it: &&Installed| it.registry == "txt" && it.assume_role.is_none();
+        let registry = installed.filter(registers).map(Installed::mapper);
+        Self { registry, ..Self::calls(partition, installed, zones) }
+    }
+
+    fn calls(partition: &Partition, installed: Option<&Installed>, zones: &Look<Vec<Zone>>) -> Self {
         let everywhere = ["*".to_owned()];
         let Some(installed) = installed else {
             let possible = [on_zones(partition, &ON_RECORDS, &everywhere), vec![list_zones()]].concat();
@@ -60,7 +74,7 @@ impl Demand {
                 let ids = ids(candidates(installed, zones));
                 let why = format!("which zones --{flag} selects isn't looked at");
                 let certain = [on(surely, &ids), vec![list_zones()]].concat();
-                Self { certain, possible: on(perhaps, &ids), why }
+                Self { certain, possible: on(perhaps, &ids), why, registry: None }
             }
             (Err(_), None) if installed.zone_id_filters.len() == 1 => {
                 Self::certain([on(&calls, &installed.zone_id_filters), vec![list_zones()]].concat())
@@ -68,7 +82,8 @@ impl Demand {
             (Err(why), _) => {
                 let ids = &installed.zone_id_filters;
                 let possible = on(&calls, if ids.is_empty() { &everywhere } else { ids });
-                Self { certain: vec![list_zones()], possible, why: format!("which zones there are isn't known: {why}") }
+                let why = format!("which zones there are isn't known: {why}");
+                Self { certain: vec![list_zones()], possible, why, registry: None }
             }
         }
     }
@@ -168,6 +183,30 @@ impl Policies {
         needs.iter().filter_map(lack).collect()
     }
 
+    /// The policies that allow all of Route53, domains and zones included.
+    pub fn boundless(&self) -> impl Iterator<Item = &Holder> {
+        let all = Need::new("route53:*", "*");
+        let boundless = move |document: &PolicyDocument| access(&[document], &all) == Access::Granted;
+        self.held.iter().filter(move |(_, document)| boundless(document)).map(|(holder, _)| holder)
+    }
+
+    /// Hosts whose records may be changed by their exact names, and not the TXT records beside them: a batch is refused as
+    /// a whole ("Using IAM policy conditions for fine-grained access control", Amazon Route 53 Developer Guide).
+    pub fn without_txt(&self, mapper: &Mapper) -> Vec<String> {
+        let statements = self.held.iter().flat_map(|(_, document)| iam_statements(&document.0));
+        let changes = |it: &&Value| allows_action(it, ON_RECORDS[0]);
+        let names: Option<Vec<Vec<&str>>> = statements.filter(changes).map(names_allowed).collect();
+        // One statement without such a condition is enough.
+        let names: BTreeSet<&str> = names.unwrap_or_default().into_iter().flatten().collect();
+        let txt = |host: &str| ["A", "AAAA", "CNAME"].map(|kind| mapper.txt_name(host, kind));
+        let exact = |name: &&str| !name.contains(['*', '?', '\\']);
+        let registered = |host: &str| txt(host).iter().any(|txt| names.iter().any(|name| matches(name, txt)));
+        let is_txt =
+            |name: &str| names.iter().filter(|it| exact(it)).any(|host| txt(host).iter().any(|txt| txt == name));
+        let hosts = names.iter().copied().filter(exact).filter(|name| !is_txt(name) && !registered(name));
+        hosts.map(str::to_owned).collect()
+    }
+
     fn judge(&self, need: &Need) -> Option<Why> {
         let documents: Vec<_> = self.held.iter().map(|(_, document)| document).collect();
         let own = access(&documents, need);
@@ -181,6 +220,27 @@ impl Policies {
             _ => (own == Access::Conditional).then_some(Why::Conditional),
         }
     }
+}
+
+/// Which names of records a change may hold, in lower case and without the final dot.
+const RECORD_NAMES: &str = "route53:ChangeResourceRecordSetsNormalizedRecordNames";
+
+/// The names that a statement allows; none where it doesn't say so one by one.
+fn names_allowed(statement: &Value) -> Option<Vec<&str>> {
+    let operators = statement.get("Condition")?.as_object()?.iter();
+    let by_name = operators.filter_map(|(operator, keys)| {
+        let keys = keys.as_object()?.iter();
+        let values = keys.filter(|(key, _)| key.eq_ignore_ascii_case(RECORD_NAMES)).map(|(_, values)| values);
+        Some(values.map(move |values| (operator.as_str(), values)))
+    });
+    let mut names = Vec::new();
+    for (operator, values) in by_name.flatten() {
+        if operator.contains("Not") || !operator.contains("String") {
+            return None;
+        }
+        names.extend(list(values).into_iter().filter_map(Value::as_str));
+    }
+    (!names.is_empty()).then_some(names)
 }
 
 /// What IAM's simulator finds missing, explained by the documents; these alone judge where the simulator may not be asked.
@@ -349,5 +409,53 @@ mod tests {
         let two = ["--zone-id-filter=Z1", "--zone-id-filter=Z2", "--domain-filter=a.com"];
         let (certain, possible, _) = demanded("v0.23.0", &two, &refused);
         assert_eq!((certain.as_slice(), possible.len()), (&[ZONES.to_owned()][..], 4));
+    }
+
+    #[test]
+    fn m26_all_of_route53_is_more_than_is_needed() {
+        let held = |document: Value| Policies {
+            held: vec![(inline("p"), PolicyDocument(json!({"Statement": document})))],
+            boundary: None,
+        };
+        let boundless = |action: &str, resource: &str| {
+            let statement = json!({"Effect": "Allow", "Action": action, "Resource": resource});
+            held(statement).boundless().count() == 1
+        };
+        assert!(boundless("route53:*", "*") && boundless("*", "*"));
+        assert!(!boundless("route53:*", "arn:aws:route53:::hostedzone/*"));
+        assert!(!boundless("route53:List*", "*"));
+    }
+
+    #[test]
+    fn m24_exact_names_need_the_names_of_their_txt_records() {
+        let without = |prefix: &str, operator: &str, names: &[&str]| {
+            let condition = json!({operator: {"route53:ChangeResourceRecordSetsNormalizedRecordNames": names}});
+            let statement =
+                json!({"Effect": "Allow", "Action": "route53:Change*", "Resource": "*", "Condition": condition});
+            let document = PolicyDocument(json!({"Statement": [statement]}));
+            let policies = Policies { held: vec![(inline("p"), document)], boundary: None };
+            policies.without_txt(&Mapper::new(prefix, "", "", "0.23.0".parse().unwrap()))
+        };
+        let equals = "ForAllValues:StringEquals";
+        assert_eq!(without("", equals, &["app.example.com", "a-app.example.com"]), [""; 0]);
+        assert_eq!(
+            without("", equals, &["app.example.com", "web.example.com"]),
+            ["app.example.com", "web.example.com"]
+        );
+        let both = ["app.example.com", "x-a-app.example.com"];
+        assert_eq!(without("x-", equals, &both), [""; 0]);
+        assert_eq!(without("", equals, &both).len(), 2, "named for another prefix");
+        let like = "ForAllValues:StringLike";
+        assert_eq!(without("", like, &["app.example.com", "*-app.example.com"]), [""; 0]);
+        assert_eq!(without("", like, &["*.example.com"]), [""; 0]);
+        assert_eq!(without("", like, &["team.example.com", "*.team.example.com"]), ["team.example.com"], "an apex");
+        assert_eq!(without("", "ForAllValues:StringNotEquals", &["app.example.com"]), [""; 0]);
+
+        let open = policy("Allow", "route53:ChangeResourceRecordSets");
+        let exact = json!({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*",
+            "Condition": {equals: {"route53:ChangeResourceRecordSetsNormalizedRecordNames": "app.example.com"}}}]});
+        let held = vec![(inline("exact"), PolicyDocument(exact)), (inline("open"), open)];
+        let policies = Policies { held, boundary: None };
+        assert_eq!(policies.without_txt(&Mapper::new("", "", "", "0.23.0".parse().unwrap())), [""; 0]);
     }
 }

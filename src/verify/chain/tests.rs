@@ -107,6 +107,7 @@ fn what_is_lacking_is_allowed_whole_and_beside_what_is_held() {
         certain: vec![need("route53:ListHostedZones"), need("route53:ListResourceRecordSets")],
         possible: vec![need("route53:ChangeResourceRecordSets")],
         why: "which zones isn't looked at".to_owned(),
+        registry: None,
     };
     let held = |name: &str| (Holder::Inline(name.to_owned()), PolicyDocument(json!({"Statement": []})));
     let judged = |names: &[&str], lacking: Vec<Need>| {
