@@ -59,13 +59,13 @@ struct Seen {
     role: Look<Option<Role>>,
     lacking: Look<Vec<Lack>>,
     unread: Option<String>,
-    policies: Option<Policies>,
+    policies: Look<Policies>,
 }
 
 impl Seen {
     fn of(role: Look<Option<Role>>) -> Self {
         let lacking = role.as_ref().map(|_| Vec::new()).map_err(Clone::clone);
-        Self { role, lacking, unread: None, policies: None }
+        Self { role, lacking, unread: None, policies: Ok(Policies::default()) }
     }
 }
 
@@ -144,7 +144,7 @@ impl Observer<'_> {
             demand: needs.permissions.clone(),
             lacking: Ok(Vec::new()),
             unread: None,
-            policies: None,
+            policies: Ok(Policies::default()),
             install: None,
             make: None,
             pods: Ok(Vec::new()),
@@ -200,7 +200,7 @@ impl Observer<'_> {
             seen.unread = simulated.as_ref().err().or(policies.as_ref().err()).cloned();
             seen.lacking = judged(simulated, policies.as_ref().map(|all| all.lacking(needs)).map_err(Clone::clone));
         }
-        seen.policies = policies.ok();
+        seen.policies = policies;
         Ok(seen)
     }
 

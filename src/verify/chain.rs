@@ -55,8 +55,8 @@ pub struct Irsa {
     pub lacking: Look<Vec<Lack>>,
     /// Why IAM's simulator couldn't be asked, or its policies not be read.
     pub unread: Option<String>,
-    /// Its policies, where it lacks permissions and they can be read.
-    pub policies: Option<Policies>,
+    /// Its policies, where permissions are needed of it.
+    pub policies: Look<Policies>,
     /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
     pub install: Option<String>,
     /// The command that makes the role, where there is none.
@@ -270,13 +270,17 @@ impl Irsa {
             let message = format!("whether it needs {} can't be told: {}", named(&unsure), self.demand.why);
             findings.push(Check::skip(id, message));
         }
-        findings.extend(self.policies.as_ref().and_then(|all| self.without_txt(all)));
+        findings.extend(self.policies.as_ref().ok().and_then(|all| self.without_txt(all)));
         let boundless: Vec<_> = self.policies.iter().flat_map(Policies::boundless).map(ToString::to_string).collect();
         if !boundless.is_empty() {
             let message = format!("{} allows all of Route53 (route53:* on *)", boundless.join(" and "));
             findings.push(Check::warn(id, message));
         }
-        let by_whom = self.unread.as_ref().map(|why| format!(", by its policies alone: {why}")).unwrap_or_default();
+        let by_whom = match (&self.unread, &self.policies) {
+            (Some(why), _) => format!(", by its policies alone: {why}"),
+            (None, Err(why)) => format!("; whether that is more than they need can't be read: {why}"),
+            (None, Ok(_)) => String::new(),
+        };
         Check::of(id, format!("the role may do what the pods need{by_whom}"), findings)
     }
 

@@ -17,7 +17,7 @@ use irsactl::plan::Plan;
 use irsactl::plan::externaldns::guards;
 use irsactl::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT};
 use irsactl::verify::chain::{Hop, Irsa, Live};
-use irsactl::verify::permissions::{Demand, Holder, Lack, Why};
+use irsactl::verify::permissions::{Demand, Holder, Lack, Policies, Why};
 use irsactl::verify::{Commands, ids};
 
 use crate::inputs::text;
@@ -142,7 +142,7 @@ fn irsa(role_arn: &str) -> Irsa {
         demand: Demand::default(),
         lacking: Ok(Vec::new()),
         unread: None,
-        policies: None,
+        policies: Ok(Policies::default()),
         install: None,
         make: None,
         pods: Ok(Vec::<Value>::new()),

@@ -141,7 +141,10 @@ impl Irsa {
     pub(super) fn widen(&self, role: &Role, lacking: &[&Lack]) -> String {
         let own = role.boundary.as_deref().filter(|arn| arn.contains(&format!(":{}:", self.account)));
         let denies = |document: &PolicyDocument| needs(lacking).any(|need| is_denied(&[document], need));
-        match (own, self.policies.as_ref().and_then(|all| all.boundary.as_ref()).filter(|document| !denies(document))) {
+        match (
+            own,
+            self.policies.as_ref().ok().and_then(|all| all.boundary.as_ref()).filter(|document| !denies(document)),
+        ) {
             (Some(arn), Some(document)) => Command::new("aws iam create-policy-version")
                 .with("--policy-arn", arn)
                 .word("--set-as-default")

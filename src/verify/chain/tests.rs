@@ -45,7 +45,7 @@ fn irsa(role_arn: &str) -> Irsa {
         demand: Demand::default(),
         lacking: Ok(Vec::new()),
         unread: None,
-        policies: None,
+        policies: Ok(Policies::default()),
         install: None,
         make: None,
         pods: Ok(Vec::new()),
@@ -113,7 +113,7 @@ fn what_is_lacking_is_allowed_whole_and_beside_what_is_held() {
     let judged = |names: &[&str], lacking: Vec<Need>| {
         let policies = Policies { held: names.iter().map(|name| held(name)).collect(), boundary: None };
         let lacking = Ok(lacking.into_iter().map(lack).collect());
-        check(&Irsa { demand: demand.clone(), lacking, policies: Some(policies), ..irsa(ROLE) }, ids::PERMISSIONS)
+        check(&Irsa { demand: demand.clone(), lacking, policies: Ok(policies), ..irsa(ROLE) }, ids::PERMISSIONS)
     };
     let found = judged(&["external-dns"], vec![demand.certain[1].clone(), demand.possible[0].clone()]);
     assert_eq!(found.status, Status::Fail);
