@@ -9,13 +9,14 @@ use crate::aws::Aws;
 use crate::cli::verify::ExternalDns;
 use crate::context::Context;
 use crate::error::Result;
-use crate::externaldns::args::{Installed, ZONES};
+use crate::externaldns::args::Installed;
 use crate::k8s::{Kind, is_named};
 use crate::observe::dns;
-use crate::observe::verify::{Needs, Observer, look, needs};
+use crate::observe::verify::{Needs, Observer, look};
 use crate::shell::Command;
 use crate::verify::chain::Hop;
 use crate::verify::dns::{Dns, without_installation};
+use crate::verify::permissions::Demand;
 use crate::verify::{Look, Report};
 
 /// Walks the chain from the cluster's issuer to the records.
@@ -34,13 +35,9 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     report.extend([verify::cluster(context, &observer, unread).await]);
     let deployment = deployments.iter().flatten().find(|it| is_named(it, &args.namespace, &args.name));
     let installed = deployment.and_then(Installed::from_deployment);
-    let ids = match (&installed, &zones) {
-        (Some(installed), Ok(zones)) => installed.looked_after(zones).iter().map(|zone| zone.id.clone()).collect(),
-        _ => Vec::new(),
-    };
     let account = installed.as_ref().map_or(args.name.clone(), |installed| installed.service_account.clone());
     let wanted = Needs {
-        permissions: needs(&observer.cluster, installed.as_ref(), &ids),
+        permissions: Demand::of(&observer.cluster.partition, installed.as_ref(), &zones),
         second: installed.as_ref().and_then(second),
         zones: installed.as_ref().and_then(|installed| installed.unknown(&["aws-assume-role"])).is_none(),
     };
@@ -58,12 +55,6 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     workload.has_account = irsa.exists();
     workload.role = observer.role_words(&irsa, &workload).await?;
     irsa.deployment = workload.deployment.as_ref().ok().cloned().flatten();
-    if workload.installed.is_none() && irsa.lacking.as_ref().is_ok_and(|lacking| !lacking.is_empty()) {
-        irsa.lacking = Err("for which zones it needs them, only the Deployment tells".to_owned());
-    }
-    if let Some(why) = installed.as_ref().and_then(|installed| installed.unknown(ZONES)) {
-        irsa.lacking = irsa.lacking.and_then(|lacking| if lacking.is_empty() { Ok(lacking) } else { Err(why) });
-    }
     if workload.is_ours() {
         irsa.install = workload.mends_role(irsa.stack.as_ref().is_ok_and(Option::is_some));
         irsa.make = Some(workload.install());

@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::args::Arguments;
 use super::settings::Settings;
 use super::sources::{Source, TRAEFIK, find};
 use super::version::{Feature, Version};
 
+const GATEWAY: &str = "gateway.networking.k8s.io";
 const READ: &[&str] = &["get", "watch", "list"];
 const WATCH: &[&str] = &["list", "watch"];
 
@@ -23,6 +25,17 @@ pub struct Rule {
 impl Rule {
     fn new(group: &str, resources: &[&str], verbs: &'static [&'static str]) -> Self {
         Self { group: group.to_owned(), resources: resources.iter().map(|&name| name.to_owned()).collect(), verbs }
+    }
+
+    /// The namespace in which ExternalDNS lists a resource of the rule, where it isn't all of them: `--namespace` doesn't
+    /// count for what has no namespace, nor for Gateways, which have a flag of their own, and ListenerSets.
+    pub fn namespace<'a>(&self, resource: &str, arguments: &'a Arguments) -> Option<&'a str> {
+        let namespace = match (self.group.as_str(), resource) {
+            ("", "nodes" | "namespaces") | (GATEWAY, "listenersets") => None,
+            (GATEWAY, "gateways") => arguments.get("gateway-namespace"),
+            _ => arguments.get("namespace"),
+        };
+        namespace.filter(|name| !name.is_empty())
     }
 
     /// As it stands in a ClusterRole.
@@ -45,7 +58,7 @@ const BUILT_IN: &[(&str, &str, &[&str])] = &[
 /// The rules of the ClusterRole: what the sources need in this version, and nothing else.
 pub fn rules(settings: &Settings) -> Vec<Rule> {
     let sources: Vec<_> = settings.sources.iter().filter_map(|name| find(name)).collect();
-    let mut needed: Vec<&str> = sources.iter().flat_map(|source| built_in(source, settings)).copied().collect();
+    let mut needed: Vec<&str> = sources.iter().flat_map(|source| built_in(source, settings)).collect();
     if !settings.version.supports(Feature::EndpointSlices) {
         needed.iter_mut().filter(|name| **name == "endpointslices").for_each(|name| *name = "endpoints");
     }
@@ -66,7 +79,7 @@ pub fn rules(settings: &Settings) -> Vec<Rule> {
                 add(&mut rules, Rule::new(group, &[resource], READ));
             }),
             name if name.starts_with("gateway-") && settings.extra_switch("gateway-listener-sets") => {
-                add(&mut rules, Rule::new("gateway.networking.k8s.io", &["listenersets"], READ));
+                add(&mut rules, Rule::new(GATEWAY, &["listenersets"], READ));
             }
             _ => {}
         }
@@ -77,14 +90,17 @@ pub fn rules(settings: &Settings) -> Vec<Rule> {
     rules
 }
 
-/// Services of type LoadBalancer name their targets themselves, without pods and nodes.
-fn built_in(source: &Source, settings: &Settings) -> &'static [&'static str] {
+/// What the source reads of the built-in resources. Of Services, only those of type NodePort need nodes, and only they and
+/// those of type ClusterIP need pods and endpoints.
+fn built_in(source: &Source, settings: &Settings) -> Vec<&'static str> {
     let types = settings.extra_all("service-type-filter");
-    let balancers_only = !types.is_empty() && types.iter().all(|name| *name == "LoadBalancer");
-    if source.name == "service" && balancers_only && settings.version.supports(Feature::ServiceTypeTrims) {
-        return &["services"];
-    }
-    source.built_in
+    let trimmed = source.name == "service" && !types.is_empty() && settings.version.supports(Feature::ServiceTypeTrims);
+    let needed = |name: &&str| match *name {
+        "nodes" => types.contains(&"NodePort"),
+        "pods" | "endpointslices" => types.contains(&"NodePort") || types.contains(&"ClusterIP"),
+        _ => true,
+    };
+    source.built_in.iter().copied().filter(|name| !trimmed || needed(name)).collect()
 }
 
 /// The old group of Traefik is read up to v0.18 unless switched off, later only if switched on.
@@ -250,13 +266,52 @@ mod tests {
     }
 
     #[test]
-    fn load_balancers_alone_need_no_pods() {
-        let mut settings = settings(&["service"], "0.19.0");
+    fn what_services_need_follows_from_their_types() {
+        let read = |version: &str, types: &[&str]| {
+            let mut settings = settings(&["service"], version);
+            settings.extra_args = types.iter().map(|name| format!("--service-type-filter={name}")).collect();
+            let resources = rules(&settings).into_iter().flat_map(|rule| rule.resources);
+            resources.collect::<Vec<_>>().join(" ")
+        };
+        let all = "nodes pods services endpointslices";
+        for (types, resources) in [
+            (&[][..], all),
+            (&["LoadBalancer"], "services"),
+            (&["ExternalName"], "services"),
+            (&["LoadBalancer", "ClusterIP"], "pods services endpointslices"),
+            (&["NodePort"], all),
+        ] {
+            assert_eq!(read("0.19.0", types), resources, "{types:?}");
+            assert_eq!(read("0.18.0", types), all, "{types:?}");
+        }
+        let mut settings = settings(&["service", "node"], "0.23.0");
         settings.extra_args =
-            vec!["--service-type-filter=LoadBalancer".to_owned(), "--events-emit=RecordReady".to_owned()];
-        assert_eq!(shown(&settings), ["/services get,watch,list", "events.k8s.io/events create"]);
-        settings.version = "0.18.0".parse().unwrap();
-        assert_eq!(shown(&settings).len(), 5);
+            ["--service-type-filter=LoadBalancer", "--events-emit=RecordReady"].map(str::to_owned).into();
+        let with_nodes = ["/nodes list,watch", "/services get,watch,list", "events.k8s.io/events create"];
+        assert_eq!(shown(&settings), with_nodes, "another source needs them");
+    }
+
+    #[test]
+    fn gateways_have_a_namespace_of_their_own() {
+        let within = |arguments: &[&str], group: &str, resource: &str| {
+            let arguments: Vec<_> = arguments.iter().map(|&text| text.to_owned()).collect();
+            let arguments = Arguments::parse(&arguments, &[]);
+            Rule::new(group, &[resource], READ).namespace(resource, &arguments).map(str::to_owned)
+        };
+        let both = ["--namespace=web", "--gateway-namespace=infra"];
+        for (group, resource, namespace) in [
+            (GATEWAY, "gateways", Some("infra")),
+            (GATEWAY, "httproutes", Some("web")),
+            (GATEWAY, "listenersets", None),
+            ("networking.istio.io", "gateways", Some("web")),
+            ("", "services", Some("web")),
+            ("", "nodes", None),
+            ("", "namespaces", None),
+        ] {
+            assert_eq!(within(&both, group, resource).as_deref(), namespace, "{group}/{resource}");
+        }
+        assert_eq!(within(&["--namespace=web"], GATEWAY, "gateways"), None, "all Gateways are read");
+        assert_eq!(within(&["--namespace="], "", "services"), None);
     }
 
     #[test]

@@ -116,9 +116,14 @@ impl PolicyDocument {
     /// The document with more statements.
     #[must_use]
     pub fn and(&self, more: Vec<Value>) -> Self {
-        let all = statements(&self.0).into_iter().cloned().chain(more).collect();
+        self.with_statements(statements(&self.0).into_iter().cloned().chain(more).collect())
+    }
+
+    /// The document with these statements and no others.
+    #[must_use]
+    pub fn with_statements(&self, statements: Vec<Value>) -> Self {
         let mut document = self.0.as_object().cloned().unwrap_or_default();
-        document.insert("Statement".to_owned(), Value::Array(all));
+        document.insert("Statement".to_owned(), Value::Array(statements));
         Self(Value::Object(document))
     }
 
@@ -336,6 +341,14 @@ fn has_condition(statement: &Value) -> bool {
     statement.get("Condition").is_some_and(|condition| condition.as_object().is_none_or(|keys| !keys.is_empty()))
 }
 
+/// Whether a statement allows an action, on whatever resource and under whatever condition.
+pub(crate) fn allows_action(statement: &Value, action: &str) -> bool {
+    let action = action.to_lowercase();
+    let covers = |pattern: &str| covers(&pattern.to_lowercase(), &action);
+    let touches = |pattern: &str| intersects(&pattern.to_lowercase(), &action);
+    effect(statement) == Some("Allow") && selects_all(statement, "Action", &covers, &touches)
+}
+
 fn allows(statement: &Value, need: &Need) -> bool {
     effect(statement) == Some("Allow") && selects(statement, need, selects_all)
 }
@@ -438,13 +451,27 @@ pub fn external_dns(partition: &Partition, zone_ids: &[String]) -> PolicyDocumen
 /// `zone_ids`; `zone_tags`: also those of `--aws-zone-tags` (v0.16 and later).
 pub fn external_dns_needs(partition: &Partition, zone_ids: &[String], zone_tags: bool) -> Vec<Need> {
     let all = ["*".to_owned()];
-    let zones = zone_arns(partition, if zone_ids.is_empty() { &all } else { zone_ids });
-    let mut actions = vec!["route53:ChangeResourceRecordSets", "route53:ListResourceRecordSets"];
+    let zones = if zone_ids.is_empty() { &all } else { zone_ids };
+    let mut needs = on_zones(partition, &ON_RECORDS, zones);
     if zone_tags {
-        actions.push("route53:ListTagsForResources");
+        needs.extend(on_zones(partition, &["route53:ListTagsForResources"], zones));
     }
-    let on_zones = actions.into_iter().flat_map(|action| zones.iter().map(move |zone| Need::new(action, zone)));
-    on_zones.chain([Need::new("route53:ListHostedZones", "*")]).collect()
+    needs.push(list_zones());
+    needs
+}
+
+/// What ExternalDNS calls on every zone that it looks after.
+pub const ON_RECORDS: [&str; 2] = ["route53:ChangeResourceRecordSets", "route53:ListResourceRecordSets"];
+
+/// How ExternalDNS learns which zones there are; the call takes no zone.
+pub fn list_zones() -> Need {
+    Need::new("route53:ListHostedZones", "*")
+}
+
+/// Calls on exactly these zones (bare ids, or `*` for all).
+pub fn on_zones(partition: &Partition, actions: &[&str], zone_ids: &[String]) -> Vec<Need> {
+    let zones = zone_arns(partition, zone_ids);
+    actions.iter().flat_map(|action| zones.iter().map(move |zone| Need::new(*action, zone))).collect()
 }
 
 fn zone_arns(partition: &Partition, zone_ids: &[String]) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use super::arn::Partition;
-use super::policy::{PolicyDocument, list, statements};
+use super::policy::{PolicyDocument, canonical_element, list, statements};
 use super::wildcard::{is_all, matches};
 
 /// The audience of tokens for AWS, in every partition.
@@ -253,8 +253,7 @@ fn provider_explanation(found: &str, needed: &str) -> Option<String> {
 /// anything but the token's `aud` and `sub` (network, organisation, tags) can't be judged here
 /// and become warnings.
 pub fn verdict(document: &PolicyDocument, issuer: &Issuer, provider_arn: &str, namespace: &str, name: &str) -> Verdict {
-    let request =
-        Request { prefix: issuer.host_path(), provider: provider_arn, sub: subject(namespace, name), namespace };
+    let request = Request::new(issuer, provider_arn, namespace, name);
     let statements = statements(&document.0);
     let mut warnings = Vec::new();
     let mut nearest: Option<Vec<Mismatch>> = None;
@@ -263,7 +262,7 @@ pub fn verdict(document: &PolicyDocument, issuer: &Issuer, provider_arn: &str, n
         let mismatches = request.mismatches(statement);
         if mismatches.is_empty() {
             allowed = true;
-            unrestricted |= request.selecting(&clauses(statement), "sub").next().is_none();
+            unrestricted |= request.is_unrestricted(statement);
             warnings.extend(request.warnings(statement));
         } else if nearest.as_ref().is_none_or(|best| mismatches.len() < best.len()) {
             nearest = Some(mismatches);
@@ -298,6 +297,30 @@ pub fn verdict(document: &PolicyDocument, issuer: &Issuer, provider_arn: &str, n
     } else {
         Verdict::Refuses { reasons: denials }
     }
+}
+
+/// The trust policy with the statements of `wanted`, which trust `namespace`/`name`, in place of those that trust every
+/// ServiceAccount of the cluster. What else is in it stays: others may use the role.
+///
+/// None where more statements don't help: a Deny refuses the ServiceAccount, or what trusts all trusts others as well.
+pub fn trusting(
+    document: &PolicyDocument,
+    issuer: &Issuer,
+    provider_arn: &str,
+    (namespace, name): (&str, &str),
+    wanted: &PolicyDocument,
+) -> Option<PolicyDocument> {
+    let request = Request::new(issuer, provider_arn, namespace, name);
+    let denies = |it: &&Value| it["Effect"] == "Deny" && request.denied_by(it) == Truth::Yes;
+    let open =
+        |it: &&Value| it["Effect"] == "Allow" && request.mismatches(it).is_empty() && request.is_unrestricted(it);
+    let (open, kept): (Vec<_>, Vec<_>) = statements(&document.0).into_iter().partition(open);
+    let only_here =
+        |it: &Value| canonical_element("Principal", &it["Principal"]) == json!({"Federated": [provider_arn]});
+    if kept.iter().any(denies) || !open.into_iter().all(only_here) {
+        return None;
+    }
+    Some(document.with_statements(kept.into_iter().chain(statements(&wanted.0)).cloned().collect()))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -355,7 +378,16 @@ enum Claim<'a> {
     Unknown,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    fn new(issuer: &Issuer, provider: &'a str, namespace: &'a str, name: &str) -> Self {
+        Self { prefix: issuer.host_path(), provider, sub: subject(namespace, name), namespace }
+    }
+
+    /// Whether a statement that fits lets every subject in.
+    fn is_unrestricted(&self, statement: &Value) -> bool {
+        self.selecting(&clauses(statement), "sub").next().is_none()
+    }
+
     fn mismatches(&self, statement: &Value) -> Vec<Mismatch> {
         let mut found = Vec::new();
         let principal_fits = self.principal_fits(statement);
@@ -873,5 +905,42 @@ mod tests {
             Verdict::Allows { warnings: vec![], unrestricted: false }
         );
         assert!(!verdict(&policy, &issuer, PROVIDER, "default", "other").allows());
+    }
+
+    #[test]
+    fn what_trusts_others_stays_when_one_more_is_trusted() {
+        let issuer = Issuer::parse(&format!("https://{ABC}")).unwrap();
+        let wanted =
+            trust_policy(&issuer, &Partition::aws(), "111122223333", Some(&Subject::exact("default", "external-dns")));
+        let mended = |statements: &[Value]| {
+            let found = PolicyDocument(json!({"Version": "2012-10-17", "Statement": statements}));
+            let mended = trusting(&found, &issuer, PROVIDER, ("default", "external-dns"), &wanted)?;
+            assert_eq!(
+                verdict(&mended, &issuer, PROVIDER, "default", "external-dns"),
+                Verdict::Allows { warnings: Vec::new(), unrestricted: false }
+            );
+            Some(statements_of(&mended))
+        };
+        let own = wanted.0["Statement"][0].clone();
+        let statement = |effect: &str, principal: Value, condition: Value| json!({"Effect": effect, "Principal": principal, "Action": ACTION, "Condition": condition});
+        let here = || json!({"Federated": PROVIDER});
+        let other =
+            statement("Allow", json!({"Federated": "arn:aws:iam::111122223333:oidc-provider/other"}), json!({}));
+        let sub = |name: &str| json!({"StringEquals": {format!("{ABC}:sub"): name}});
+        let neighbour = statement("Allow", here(), sub("system:serviceaccount:web:uploads"));
+        let ec2 = json!({"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"});
+        assert_eq!(
+            mended(&[other.clone(), neighbour.clone(), ec2.clone()]),
+            Some(vec![other.clone(), neighbour.clone(), ec2.clone(), own.clone()])
+        );
+        let everyone = statement("Allow", here(), json!({}));
+        assert_eq!(mended(&[everyone, neighbour.clone()]), Some(vec![neighbour, own]));
+        let two = json!({"Federated": [PROVIDER, "arn:aws:iam::111122223333:oidc-provider/other"]});
+        assert_eq!(mended(&[statement("Allow", two, json!({}))]), None, "another cluster uses it");
+        assert_eq!(mended(&[other, statement("Deny", here(), sub(SUB))]), None);
+    }
+
+    fn statements_of(document: &PolicyDocument) -> Vec<Value> {
+        statements(&document.0).into_iter().cloned().collect()
     }
 }

@@ -11,7 +11,7 @@ use crate::aws::eks::Cluster;
 use crate::aws::iam::Role;
 use crate::cli::policy::SHARED_POLICY;
 use crate::error::{Error, ErrorCode, Result};
-use crate::externaldns::args::Installed;
+use crate::externaldns::args::{Arguments, Installed};
 use crate::externaldns::rbac::{self, Rule};
 use crate::externaldns::reproduce::{RoleFacts, role_words};
 use crate::externaldns::settings::Settings;
@@ -22,7 +22,7 @@ use crate::k8s::{Kind, Kubernetes, Review, has_ended, is_named};
 use crate::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, annotation};
 use crate::stack::tags;
 use crate::verify::chain::{Hop, Irsa, Live};
-use crate::verify::permissions::{Holder, Lack, Policies, judged};
+use crate::verify::permissions::{Demand, Holder, Lack, Policies, judged};
 use crate::verify::workload::{Workload, current};
 use crate::verify::{Commands, Look};
 
@@ -47,7 +47,7 @@ pub(crate) struct Observer<'a> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Needs {
     /// Permissions.
-    pub(crate) permissions: Vec<Need>,
+    pub(crate) permissions: Demand,
     /// A role that is assumed with the first.
     pub(crate) second: Option<Hop>,
     /// List the hosted zones with the role.
@@ -59,13 +59,13 @@ struct Seen {
     role: Look<Option<Role>>,
     lacking: Look<Vec<Lack>>,
     unread: Option<String>,
-    policies: Option<Policies>,
+    policies: Look<Policies>,
 }
 
 impl Seen {
     fn of(role: Look<Option<Role>>) -> Self {
         let lacking = role.as_ref().map(|_| Vec::new()).map_err(Clone::clone);
-        Self { role, lacking, unread: None, policies: None }
+        Self { role, lacking, unread: None, policies: Ok(Policies::default()) }
     }
 }
 
@@ -141,9 +141,10 @@ impl Observer<'_> {
             service_account: object?,
             association: look(association)?,
             role: Ok(None),
+            demand: needs.permissions.clone(),
             lacking: Ok(Vec::new()),
             unread: None,
-            policies: None,
+            policies: Ok(Policies::default()),
             install: None,
             make: None,
             pods: Ok(Vec::new()),
@@ -153,7 +154,7 @@ impl Observer<'_> {
         let role_arn = irsa.role_arn();
         let (twins, role, pods, live) = join4(
             self.twins(&irsa),
-            self.role(role_arn.as_deref(), &needs.permissions),
+            self.role(role_arn.as_deref(), &needs.permissions.all()),
             self.in_cluster(async |kubernetes| {
                 kubernetes.list(&Kind::POD, Some(namespace), None, Some(&selector)).await
             }),
@@ -190,14 +191,15 @@ impl Observer<'_> {
         let mut seen = Seen::of(look(role)?);
         let Ok(Some(role)) = &seen.role else { return Ok(seen) };
         let simulated = look(simulated)?.map(|refusals| refusals.into_iter().map(Lack::from).collect::<Vec<_>>());
-        if simulated.as_ref().is_ok_and(Vec::is_empty) {
+        if needs.is_empty() {
             return Ok(seen);
         }
-        seen.unread = simulated.as_ref().err().cloned();
         let policies = look(self.policies(role).await)?;
-        seen.unread = seen.unread.or_else(|| policies.as_ref().err().cloned());
-        seen.lacking = judged(simulated, policies.as_ref().map(|all| all.lacking(needs)).map_err(Clone::clone));
-        seen.policies = policies.ok();
+        if !simulated.as_ref().is_ok_and(Vec::is_empty) {
+            seen.unread = simulated.as_ref().err().or(policies.as_ref().err()).cloned();
+            seen.lacking = judged(simulated, policies.as_ref().map(|all| all.lacking(needs)).map_err(Clone::clone));
+        }
+        seen.policies = policies;
         Ok(seen)
     }
 
@@ -365,7 +367,7 @@ impl Observer<'_> {
             Err(why) => return (Ok(Err(why.clone())), Ok(Err(why.clone()))),
         };
         let settings = settings(self.aws.region(), installed);
-        let reviews = reviews(&rbac::rules(&settings), installed.arguments.get("namespace"));
+        let reviews = reviews(&rbac::rules(&settings), &installed.arguments);
         let (namespace, account) = (installed.namespace.as_str(), installed.service_account.as_str());
         join(
             self.in_cluster(async |kubernetes| kubernetes.service_account_can(namespace, account, &reviews).await),
@@ -418,7 +420,7 @@ fn settings(region: &str, installed: &Installed) -> Settings {
     settings
 }
 
-fn reviews(rules: &[Rule], namespace: Option<&str>) -> Vec<Review> {
+fn reviews(rules: &[Rule], arguments: &Arguments) -> Vec<Review> {
     let mut reviews = Vec::new();
     for rule in rules {
         for resource in &rule.resources {
@@ -427,22 +429,13 @@ fn reviews(rules: &[Rule], namespace: Option<&str>) -> Vec<Review> {
                     verb: (*verb).to_owned(),
                     group: rule.group.clone(),
                     resource: resource.clone(),
-                    namespace: namespace.filter(|_| *resource != "nodes").map(str::to_owned),
+                    namespace: rule.namespace(resource, arguments).map(str::to_owned),
                     ..Review::default()
                 });
             }
         }
     }
     reviews
-}
-
-/// What ExternalDNS needs of AWS: the zones that it manages, or the role that it assumes for them.
-pub(crate) fn needs(cluster: &Cluster, installed: Option<&Installed>, zones: &[String]) -> Vec<Need> {
-    if let Some(second) = installed.and_then(|installed| installed.assume_role.as_deref()) {
-        return vec![Need::new("sts:AssumeRole", second)];
-    }
-    let tags = installed.is_some_and(|installed| !installed.arguments.all("aws-zone-tags").is_empty());
-    crate::iam::policy::external_dns_needs(&cluster.partition, zones, tags)
 }
 
 /// Pauses between looks with `--wait`.

@@ -1,20 +1,22 @@
 //! The links from the issuer to the role that a pod assumes: what every user of IRSA needs.
 
 mod mends;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 
-use mends::{list_policies, of_role, put_policy, set_trust};
+use mends::{allow_listing, list_policies, of_role, set_trust};
 
-use super::permissions::{Lack, Policies, Why};
-use super::{Check, Commands, Look, ids, unless_after};
+use super::permissions::{Demand, Lack, Policies, Why};
+use super::{Check, Commands, Look, Status, ids, unless_after};
 use crate::aws::eks::Association;
 use crate::aws::iam::{Provider, Role};
+use crate::externaldns::args::Installed;
 use crate::iam::arn::{Arn, Partition};
-use crate::iam::policy::{Need, PolicyDocument, assume_role_trust, external_dns};
-use crate::iam::trust::{AUDIENCE, Issuer, Subject, Verdict, trust_policy, verdict};
+use crate::iam::policy::{Need, PolicyDocument, assume_role_trust};
+use crate::iam::trust::{AUDIENCE, Issuer, Verdict, verdict};
 use crate::k8s::is_ending;
-use crate::plan::externaldns::injected_role;
 use crate::plan::iamserviceaccount::{
     AUDIENCE_ANNOTATION, ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, wrong_audience,
 };
@@ -47,19 +49,21 @@ pub struct Irsa {
     pub association: Look<Option<Association>>,
     /// The role, where one is known and in the cluster's account.
     pub role: Look<Option<Role>>,
-    /// The permissions that the pods need and the role lacks.
+    /// The permissions that the pods need.
+    pub demand: Demand,
+    /// Those that the role lacks.
     pub lacking: Look<Vec<Lack>>,
     /// Why IAM's simulator couldn't be asked, or its policies not be read.
     pub unread: Option<String>,
-    /// Its policies, where it lacks permissions and they can be read.
-    pub policies: Option<Policies>,
+    /// Its policies, where permissions are needed of it.
+    pub policies: Look<Policies>,
     /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
     pub install: Option<String>,
     /// The command that makes the role, where there is none.
     pub make: Option<String>,
     /// The pods of the ServiceAccount.
     pub pods: Look<Vec<Value>>,
-    /// The Deployment whose pods they are, where that is known.
+    /// The Deployment of ExternalDNS, where it is one that is verified.
     pub deployment: Option<Value>,
     /// A token exchanged at STS.
     pub live: Live,
@@ -138,6 +142,13 @@ impl Irsa {
         self.made().or_else(|| self.named()).map(|arn| arn.trim().to_owned())
     }
 
+    /// The role, where it is in another account: its OIDC provider has to be there, too ("Cross-account IAM permissions",
+    /// Amazon EKS User Guide).
+    fn far_role(&self) -> Option<Arn> {
+        let arn: Arn = self.role_arn()?.parse().ok()?;
+        (arn.account != self.account && arn.partition == self.partition.as_str()).then_some(arn)
+    }
+
     /// All links, in their order.
     pub fn checks(&self) -> Vec<Check> {
         let provider = self.check_provider();
@@ -148,12 +159,17 @@ impl Irsa {
         let association = self.check_association();
         let injection = unless_after(self.check_injection(), &[&role, &account, &association]);
         let live = unless_after(self.check_live(), &[&role, &provider, &trust, &account, &permissions]);
-        let live = self.unexplained(live);
+        let live = self.unexplained(live, &[&provider, &role, &trust], &permissions);
         vec![provider, role, trust, permissions, account, association, injection, live]
     }
 
     fn check_provider(&self) -> Check {
         let id = ids::OIDC_PROVIDER;
+        if let Some(role) = self.far_role() {
+            let why =
+                format!("role {role} takes tokens by a provider of its own account, whose IAM can't be read from here");
+            return Check::skip(id, why);
+        }
         let found = match &self.provider {
             Ok(found) => found,
             Err(why) => return Check::skip(id, why),
@@ -213,19 +229,14 @@ impl Irsa {
             Ok(None) => return Check::skip(id, self.no_role()),
             Err(why) => return Check::skip(id, why),
         };
-        let mend = || {
-            let subject = Subject::exact(&self.namespace, &self.name);
-            let document = trust_policy(&self.issuer, &self.partition, &self.account, Some(&subject)).to_json();
-            self.repair().unwrap_or_else(|| set_trust(&found.name, &document))
-        };
         match verdict(&found.trust, &self.issuer, &self.provider_arn(), &self.namespace, &self.name) {
             Verdict::Refuses { reasons } => {
                 let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
                 let message = format!("role {} doesn't trust {}: {}", found.name, self.full(), reasons.join("; "));
-                Check::fail(id, message).hint(mend())
+                Check::fail(id, message).hint(self.trust(found))
             }
             Verdict::Allows { warnings, unrestricted: true } => {
-                Check::fail(id, format!("role {}: {}", found.name, warnings.join("; "))).hint(mend())
+                Check::fail(id, format!("role {}: {}", found.name, warnings.join("; "))).hint(self.restrict(found))
             }
             Verdict::Allows { warnings, .. } if !warnings.is_empty() => {
                 Check::warn(id, format!("role {}: {}", found.name, warnings.join("; ")))
@@ -241,27 +252,57 @@ impl Irsa {
             (Ok(None), _) => return Check::skip(id, self.no_role()),
             (Err(why), _) | (_, Err(why)) => return Check::skip(id, why),
         };
+        let (unsure, lacking): (Vec<_>, Vec<_>) =
+            lacking.iter().partition(|lack| self.demand.possible.contains(&lack.need));
         let mut reasons: Vec<&Why> = Vec::new();
         for lack in lacking.iter().filter(|lack| lack.why != Why::Conditional) {
             if !reasons.contains(&&lack.why) {
                 reasons.push(&lack.why);
             }
         }
-        let of = |why: &Why| lacking.iter().filter(|lack| lack.why == *why).collect::<Vec<_>>();
+        let of = |why: &Why| lacking.iter().copied().filter(|lack| lack.why == *why).collect::<Vec<_>>();
         let mut findings: Vec<_> = reasons.into_iter().map(|why| self.lacks(found, why, &of(why))).collect();
-        let unsure = of(&Why::Conditional);
-        if !unsure.is_empty() {
-            findings.push(Check::warn(id, format!("only under conditions: {}", named(&unsure))));
+        let conditional = of(&Why::Conditional);
+        if !conditional.is_empty() {
+            findings.push(Check::warn(id, format!("only under conditions: {}", named(&conditional))));
         }
-        let by_whom = self.unread.as_ref().map(|why| format!(", by its policies alone: {why}")).unwrap_or_default();
+        if !unsure.is_empty() {
+            let message = format!("whether it needs {} can't be told: {}", named(&unsure), self.demand.why);
+            findings.push(Check::skip(id, message));
+        }
+        findings.extend(self.policies.as_ref().ok().and_then(|all| self.without_txt(all)));
+        let boundless: Vec<_> = self.policies.iter().flat_map(Policies::boundless).map(ToString::to_string).collect();
+        if !boundless.is_empty() {
+            let message = format!("{} allows all of Route53 (route53:* on *)", boundless.join(" and "));
+            findings.push(Check::warn(id, message));
+        }
+        let by_whom = match (&self.unread, &self.policies) {
+            (Some(why), _) => format!(", by its policies alone: {why}"),
+            (None, Err(why)) => format!("; whether that is more than they need can't be read: {why}"),
+            (None, Ok(_)) => String::new(),
+        };
         Check::of(id, format!("the role may do what the pods need{by_whom}"), findings)
+    }
+
+    /// Hosts that it may have records of, and not the TXT records that belong to them.
+    fn without_txt(&self, policies: &Policies) -> Option<Check> {
+        let mapper = self.demand.registry.as_ref()?;
+        let hosts = policies.without_txt(mapper);
+        let first = hosts.first()?;
+        let message = format!(
+            "the role may change records of {} by name, and not the TXT records beside them, such as {}: each change \
+             of them is refused",
+            hosts.join(", "),
+            mapper.txt_name(first, "A")
+        );
+        Some(Check::fail(ids::PERMISSIONS, message))
     }
 
     /// Permissions that are lacking for one reason.
     fn lacks(&self, role: &Role, why: &Why, lacking: &[&Lack]) -> Check {
         let boundary = role.boundary.as_deref().unwrap_or_default();
         let (because, hint) = match why {
-            Why::Missing | Why::Conditional => (String::new(), self.allow(&role.name, lacking)),
+            Why::Missing | Why::Conditional => (String::new(), self.allow(&role.name)),
             Why::Denied(None) => (": a statement denies it".to_owned(), list_policies(&role.name)),
             Why::Denied(Some(holder)) => (format!(": {holder} denies it"), self.undo(&role.name, holder)),
             Why::Boundary => {
@@ -302,7 +343,8 @@ impl Irsa {
             let message = format!("{full}: {AUDIENCE_ANNOTATION} is {audience}, and STS takes {AUDIENCE} only");
             let mend = Command::new("kubectl annotate serviceaccount").word(&self.name);
             let mend = mend.with("--namespace", &self.namespace).word(&format!("{AUDIENCE_ANNOTATION}-"));
-            return Check::fail(id, message).hint(match self.restart() {
+            let pods = self.pods.iter().flatten().filter(|pod| !is_ending(pod));
+            return Check::fail(id, message).hint(match self.restart(pods) {
                 Some(restart) => format!("{mend} && {restart}"),
                 None => mend.into(),
             });
@@ -360,12 +402,14 @@ impl Irsa {
         if let Some(check) = self.deployment.as_ref().and_then(|deployment| self.check_template(deployment, &role)) {
             return check;
         }
-        let running: Vec<_> = pods.iter().filter(|pod| !is_ending(pod)).collect();
+        let own = self.deployment.as_ref().and_then(Installed::from_deployment).map(|installed| installed.container);
+        let alive = pods.iter().filter(|pod| !is_ending(pod)).map(|pod| (pod, users(pod, own.as_deref())));
+        let running: Vec<_> = alive.filter(|(_, users)| !users.is_empty()).collect();
         if running.is_empty() {
             return Check::pass(id, "no pod runs with this ServiceAccount");
         }
-        let with_keys = running.iter().filter(|pod| containers(pod).any(has_keys));
-        let with_keys: Vec<_> = with_keys.map(|pod| describe(pod)).collect();
+        let with_keys = running.iter().filter(|(_, users)| users.iter().copied().any(has_keys));
+        let with_keys: Vec<_> = with_keys.map(|(pod, users)| describe(pod, users)).collect();
         if !with_keys.is_empty() {
             let message = format!(
                 "{} with keys of their own in {}: SDKs take them, not the role",
@@ -374,73 +418,63 @@ impl Irsa {
             );
             return Check::fail(id, message);
         }
-        let without = running.iter().filter(|pod| injected_role(pod) != Some(role.as_str()));
-        let without: Vec<_> = without.map(|pod| describe(pod)).collect();
+        let has_role = |users: &[&Value]| users.iter().any(|it| value_of(it, ROLE_VARIABLE) == Some(role.as_str()));
+        let without: Vec<_> = running.iter().filter(|(_, users)| !has_role(users)).collect();
         if without.is_empty() {
             return Check::pass(id, format!("{} of {} pods have the role", running.len(), running.len()));
         }
+        let names: Vec<_> = without.iter().map(|(pod, users)| describe(pod, users)).collect();
         let message = format!(
             "{} without the role: older than the annotation, or the pod identity webhook was down when they started",
-            without.join(", ")
+            names.join(", ")
         );
-        let check = Check::fail(id, message);
-        match self.restart() {
-            Some(command) => check.hint(command),
-            None => check,
-        }
+        Check { hint: self.restart(without.into_iter().map(|(pod, _)| *pod)), ..Check::fail(id, message) }
     }
 
-    /// What the Deployment says itself comes before the webhook, and before the role ("Pod identity webhook", "Standardized
-    /// credential providers").
+    /// What the Deployment says itself of ExternalDNS's container comes before the webhook, and before the role ("Pod
+    /// identity webhook", "Standardized credential providers").
     fn check_template(&self, deployment: &Value, role: &str) -> Option<Check> {
-        let name = deployment["metadata"]["name"].as_str()?;
+        let Installed { name, container: own, .. } = Installed::from_deployment(deployment)?;
         let template = &deployment["spec"]["template"];
+        let container = containers(template).find(|it| it["name"] == own.as_str())?;
         let unset = |variables: &[&str]| {
             let command = self.kubectl("set env").word(&format!("deployment/{name}"));
+            let command = command.word(&format!("--containers={own}"));
             variables.iter().fold(command, |command, variable| command.word(&format!("{variable}-")))
         };
-        if containers(template).any(has_keys) {
+        if has_keys(container) {
             let message = format!(
                 "Deployment {} sets {}: ExternalDNS takes these keys, not the role",
-                self.full_of(name),
+                self.full_of(&name),
                 KEYS.join(" and ")
             );
             return Some(Check::fail(ids::INJECTION, message).hint(unset(&KEYS)));
         }
-        if let Some(other) = containers(template).find_map(|it| value_of(it, "AWS_ROLE_ARN")).filter(|it| *it != role) {
+        if let Some(other) = value_of(container, ROLE_VARIABLE).filter(|it| *it != role) {
             let message = format!(
-                "Deployment {} sets AWS_ROLE_ARN to {other}, which the webhook leaves alone",
-                self.full_of(name)
+                "Deployment {} sets {ROLE_VARIABLE} to {other}, which the webhook leaves alone",
+                self.full_of(&name)
             );
-            return Some(Check::fail(ids::INJECTION, message).hint(unset(&["AWS_ROLE_ARN"])));
+            return Some(Check::fail(ids::INJECTION, message).hint(unset(&[ROLE_VARIABLE])));
         }
-        let skipped = template["metadata"]["annotations"][SKIP_CONTAINERS].as_str()?;
-        let skips = |it: &Value| skipped.split(',').any(|word| it["name"] == word.trim());
-        containers(template).any(skips).then(|| {
-            let message = format!(
-                "the pods of Deployment {} have {SKIP_CONTAINERS}={skipped}: no role for them",
-                self.full_of(name)
-            );
-            let patch =
-                serde_json::json!({"spec": {"template": {"metadata": {"annotations": {SKIP_CONTAINERS: null}}}}});
-            let command = self.kubectl("patch deployment").word(name).with("--patch", &patch.to_string());
-            Check::fail(ids::INJECTION, message).hint(command)
-        })
+        let skipped = skipped(template);
+        if !skipped.contains(&own.as_str()) {
+            return None;
+        }
+        let message = format!(
+            "the pods of Deployment {} have {SKIP_CONTAINERS}={}: no role for {own}",
+            self.full_of(&name),
+            skipped.join(",")
+        );
+        let rest: Vec<_> = skipped.into_iter().filter(|name| *name != own).collect();
+        let rest = if rest.is_empty() { Value::Null } else { rest.join(",").into() };
+        let patch = serde_json::json!({"spec": {"template": {"metadata": {"annotations": {SKIP_CONTAINERS: rest}}}}});
+        let command = self.kubectl("patch deployment").word(&name).with("--patch", &patch.to_string());
+        Some(Check::fail(ids::INJECTION, message).hint(command))
     }
 
     fn full_of(&self, name: &str) -> String {
         format!("{}/{name}", self.namespace)
-    }
-
-    fn kubectl(&self, verb: &str) -> Command {
-        let command = Command::new("kubectl").with("--namespace", &self.namespace);
-        verb.split(' ').fold(command, Command::word)
-    }
-
-    /// What restarts the pods.
-    fn restart(&self) -> Option<Command> {
-        let name = self.deployment.as_ref()?["metadata"]["name"].as_str()?;
-        Some(self.kubectl("rollout restart").word(&format!("deployment/{name}")))
     }
 
     /// Why no role is known.
@@ -461,18 +495,27 @@ impl Irsa {
             Live::HopRefused { hop, said, trust } => self.check_hop(hop, said, trust),
             Live::ZonesRefused { hop: Some(hop), said } => {
                 let message = format!("STS gives the pods {}, which may not list hosted zones: {said}", hop.role);
-                let document = external_dns(&self.partition, &[]);
-                Check::fail(id, message).hint(self.at(&hop.role, put_policy(hop.role.name(), &self.name, &document)))
+                Check::fail(id, message).hint(self.at(&hop.role, allow_listing(hop.role.name())))
             }
             Live::Refused(said) | Live::ZonesRefused { said, .. } => Check::fail(id, format!("AWS refuses: {said}")),
         }
     }
 
-    /// Where no link before it is broken, the organisation refuses it.
-    fn unexplained(&self, live: Check) -> Check {
-        let refused = matches!(self.live, Live::Refused(_) | Live::ZonesRefused { hop: None, .. });
-        if !refused || !live.fails() {
+    /// Where every link before it holds, the organisation refuses it.
+    fn unexplained(&self, live: Check, trusted: &[&Check], permissions: &Check) -> Check {
+        let refused: &[&[&Check]] = match &self.live {
+            Live::Refused(_) => &[trusted],
+            Live::ZonesRefused { hop: None, .. } => &[trusted, &[permissions]],
+            _ => return live,
+        };
+        if !live.fails() {
             return live;
+        }
+        let unknown = refused.iter().copied().flatten().filter(|check| check.status != Status::Pass);
+        let unknown: Vec<_> = unknown.map(|check| check.id).collect();
+        if !unknown.is_empty() {
+            let message = format!("{}; what of {} isn't known may be the reason", live.message, unknown.join(", "));
+            return Check { message, hint: self.mend_far(), ..live };
         }
         let message = format!(
             "every link looks intact, and {}; look for a service or resource control policy of the organisation (SCP, \
@@ -514,12 +557,31 @@ impl Irsa {
 /// What the AWS SDKs take before a role ("Standardized credential providers").
 const KEYS: [&str; 2] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 
+/// What the pod identity webhook sets.
+const ROLE_VARIABLE: &str = "AWS_ROLE_ARN";
+
 /// Containers that the pod identity webhook leaves alone.
 const SKIP_CONTAINERS: &str = "eks.amazonaws.com/skip-containers";
 
 /// The containers of a pod or a pod template.
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     pod["spec"]["containers"].as_array().into_iter().flatten()
+}
+
+/// What the webhook is told to leave alone in a pod or a pod template.
+fn skipped(pod: &Value) -> Vec<&str> {
+    let names = pod["metadata"]["annotations"][SKIP_CONTAINERS].as_str().unwrap_or_default();
+    names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+}
+
+/// The containers of a pod that need the role: ExternalDNS's own, where that is known; else those that the webhook isn't
+/// told to leave alone.
+fn users<'p>(pod: &'p Value, own: Option<&str>) -> Vec<&'p Value> {
+    if let Some(container) = own.and_then(|own| containers(pod).find(|it| it["name"] == own)) {
+        return vec![container];
+    }
+    let skipped = skipped(pod);
+    containers(pod).filter(|it| !it["name"].as_str().is_some_and(|name| skipped.contains(&name))).collect()
 }
 
 fn variable<'v>(container: &'v Value, name: &str) -> Option<&'v Value> {
@@ -543,9 +605,9 @@ fn named(lacking: &[&Lack]) -> String {
     texts.join(", ")
 }
 
-fn describe(pod: &Value) -> String {
+fn describe(pod: &Value, users: &[&Value]) -> String {
     let name = pod["metadata"]["name"].as_str().unwrap_or("a pod");
-    match injected_role(pod) {
+    match users.iter().find_map(|it| value_of(it, ROLE_VARIABLE)) {
         Some(other) => format!("pod {name} (it has {other})"),
         None => format!("pod {name}"),
     }

@@ -1,5 +1,6 @@
 //! `verify`: every link from the issuer to the role, broken one by one; it names that one, and its hint mends it.
 
+use irsactl::iam::policy::PolicyDocument;
 use serde_json::{Value, json};
 
 use crate::support::aws::{NewStack, S3, name_of, role_arn, wait};
@@ -94,8 +95,12 @@ impl Dns {
     }
 
     fn put_inline(&self, statement: &Value) {
+        self.put_policy(self.role(), "audit", statement);
+    }
+
+    fn put_policy(&self, role: &str, name: &str, statement: &Value) {
         let document = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
-        let request = self.iam().put_role_policy().role_name(self.role()).policy_name("audit");
+        let request = self.iam().put_role_policy().role_name(role).policy_name(name);
         wait(request.policy_document(document).send()).unwrap();
     }
 
@@ -361,6 +366,8 @@ fn what_the_pods_got() {
         dns.control("/webhook", &json!({"enabled": false}));
         dns.restart();
         dns.control("/webhook", &json!({"enabled": true}));
+        let found = failures(&dns.run("verify iamserviceaccount --cluster eksdemo1 -o json").exits(4));
+        assert_eq!(found, [(String::new(), "injection".to_owned(), restart.to_owned())]);
     });
     dns.broken("injection", &["older than the annotation"], restart, || {
         dns.annotate(&Value::Null);
@@ -411,7 +418,13 @@ fn the_second_role() {
         wait(dns.iam().delete_role_policy().role_name(dns.role()).policy_name(format!("{STACK}-Policy1")).send())
             .unwrap();
     });
+    let put_records = || {
+        let records = json!({"Effect": "Allow", "Resource": "arn:aws:route53:::hostedzone/*",
+            "Action": ["route53:ChangeResourceRecordSets", "route53:ListResourceRecordSets"]});
+        dns.put_policy("zones", "records", &records);
+    };
     let detach = || {
+        put_records();
         let policy = "arn:aws:iam::aws:policy/AmazonRoute53FullAccess";
         wait(dns.iam().detach_role_policy().role_name("zones").policy_arn(policy).send()).unwrap();
     };
@@ -421,11 +434,11 @@ fn the_second_role() {
         "aws iam put-role-policy --role-name zones ",
         detach,
     );
-    wait(dns.iam().delete_role_policy().role_name("zones").policy_name("external-dns").send()).unwrap();
-    wait(dns.iam().delete_role().role_name("zones").send()).unwrap();
+    delete_role(&dns, "zones");
     let create = dns.finding("assume-role", "fail", &[zones, "there is no such role"]);
     assert!(create.starts_with("aws iam create-role --role-name zones "), "{create}");
     dns.follow(&create);
+    put_records();
     let put = dns.finding("assume-role", "fail", &[zones, "may not list hosted zones"]);
     dns.follow(&put);
     dns.works("the second role");
@@ -668,7 +681,14 @@ fn roles_that_no_stack_made() {
         sandbox.run(&format!("{verify} --wait --timeout 60s --strict")).ok();
     };
     annotate(arn);
+    let trusts = || {
+        let role = wait(sandbox.iam().get_role().role_name("made-by-hand").send()).unwrap().role.unwrap();
+        let document = PolicyDocument::from_encoded(&role.assume_role_policy_document.unwrap()).unwrap();
+        document.0["Statement"].as_array().unwrap().clone()
+    };
+    let others = trusts();
     mends("trust-policy", "aws iam update-assume-role-policy --role-name made-by-hand ");
+    assert_eq!(trusts()[..others.len()], others, "whoever else uses the role still may");
     annotate(&format!("{arn} "));
     mends("service-account", "irsactl create iamserviceaccount ");
     annotate(&arn.replace("arn:aws:", "arn:aws-cn:"));
@@ -697,4 +717,58 @@ fn an_external_dns_that_others_installed() {
             &json!([{"Effect": "Allow", "Action": "route53:*", "Resource": "arn:aws:route53:::hostedzone/*"}]),
         );
     });
+    // A policy of the name that comes to mind stays what it is.
+    let change = json!({"Effect": "Allow", "Action": "route53:ChangeResourceRecordSets", "Resource": "*"});
+    dns.broken("permissions", &["route53:ListResourceRecordSets on"], "aws iam put-role-policy ", || {
+        let request = dns.iam().delete_role_policy().role_name(dns.role()).policy_name("irsactl-external-dns");
+        wait(request.send()).unwrap();
+        dns.put_policy(dns.role(), "external-dns", &change);
+        dns.set_policy(&json!([{"Effect": "Allow", "Action": "route53:ListHostedZones", "Resource": "*"}]));
+    });
+    let kept = dns.iam().get_role_policy().role_name(dns.role()).policy_name("external-dns");
+    let kept = PolicyDocument::from_encoded(&wait(kept.send()).unwrap().policy_document).unwrap();
+    assert_eq!(kept.0["Statement"], json!([change]));
+}
+
+#[test]
+fn rights_on_zones_that_can_not_be_told_are_no_fault() {
+    let dns = Dns::install("--least-privilege");
+    let permissions = |statement: &Value| {
+        dns.put_inline(statement);
+        let run = dns.run(&format!("{VERIFY} -o json"));
+        let checks = run.json()["checks"].as_array().unwrap().clone();
+        let check = checks.into_iter().find(|check| check["id"] == "permissions").unwrap();
+        ["status", "message", "hint"].map(|key| check[key].as_str().unwrap_or_default().to_owned())
+    };
+    let deployment = "/apis/apps/v1/namespaces/external-dns/deployments/external-dns";
+    let told = |change: &dyn Fn(&str) -> Option<String>| {
+        let mut containers = dns.object(deployment)["spec"]["template"]["spec"]["containers"].clone();
+        let args = containers[0]["args"].as_array().unwrap().iter().filter_map(|arg| change(arg.as_str().unwrap()));
+        containers[0]["args"] = args.collect();
+        dns.patch(deployment, &json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+    };
+    let nothing = json!({"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"});
+    let route53 = aws_sdk_route53::Client::new(&dns.aws());
+    wait(route53.create_hosted_zone().name("team-b.example").caller_reference("b").send()).unwrap();
+    // Rights on the zones of one team, which only tags tell.
+    told(&|arg| match arg.split_once('=') {
+        Some(("--domain-filter", _)) => Some("--aws-zone-tags=team=a".to_owned()),
+        Some(("--zone-id-filter", _)) => None,
+        _ => Some(arg.to_owned()),
+    });
+    let [status, message, _] = permissions(&nothing);
+    assert!(status == "fail" && message.contains("may not route53:ListTagsForResources"), "{message}");
+    let tags = json!({"Effect": "Allow", "Action": "route53:ListTagsForResources", "Resource": "*"});
+    let [status, message, hint] = permissions(&tags);
+    assert!(status == "skip" && message.contains("--aws-zone-tags") && hint.is_empty(), "{message}: {hint}");
+    let all = json!({"Effect": "Allow", "Action": "route53:*", "Resource": "*"});
+    let [status, message, _] = permissions(&all);
+    assert!(
+        status == "warn" && message == "its inline policy audit allows all of Route53 (route53:* on *)",
+        "{message}"
+    );
+    // No zone matches, which is a link of its own.
+    told(&|arg| Some(arg.replace("--aws-zone-tags=team=a", "--domain-filter=exmaple.com")));
+    let [status, message, _] = permissions(&nothing);
+    assert_eq!(status, "pass", "{message}");
 }

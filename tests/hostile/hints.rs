@@ -17,7 +17,7 @@ use irsactl::plan::Plan;
 use irsactl::plan::externaldns::guards;
 use irsactl::plan::iamserviceaccount::{ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT};
 use irsactl::verify::chain::{Hop, Irsa, Live};
-use irsactl::verify::permissions::{Holder, Lack, Why};
+use irsactl::verify::permissions::{Demand, Holder, Lack, Policies, Why};
 use irsactl::verify::{Commands, ids};
 
 use crate::inputs::text;
@@ -143,9 +143,10 @@ fn irsa(role_arn: &str) -> Irsa {
         service_account: Ok(Some(account)),
         association: Ok(None),
         role: Ok(Some(role)),
+        demand: Demand::default(),
         lacking: Ok(Vec::new()),
         unread: None,
-        policies: None,
+        policies: Ok(Policies::default()),
         install: None,
         make: None,
         pods: Ok(Vec::<Value>::new()),

@@ -60,8 +60,10 @@ impl Sandbox {
                     words[5].strip_prefix("deployment/").unwrap()
                 );
                 let mut containers = self.object(&path)["spec"]["template"]["spec"]["containers"].clone();
-                let gone: Vec<_> = words[6..].iter().map(|word| word.strip_suffix('-').unwrap()).collect();
-                let env = containers[0]["env"].as_array_mut().unwrap();
+                let container = words[6].strip_prefix("--containers=").unwrap();
+                let gone: Vec<_> = words[7..].iter().map(|word| word.strip_suffix('-').unwrap()).collect();
+                let mut all = containers.as_array_mut().unwrap().iter_mut();
+                let env = all.find(|it| it["name"] == container).unwrap()["env"].as_array_mut().unwrap();
                 env.retain(|variable| !gone.contains(&variable["name"].as_str().unwrap()));
                 self.patch(&path, &json!({"spec": {"template": {"spec": {"containers": containers}}}}));
             }

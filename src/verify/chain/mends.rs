@@ -1,11 +1,14 @@
 //! The commands that mend a link of the chain.
 
-use serde_json::json;
+use std::collections::BTreeSet;
 
-use super::{Irsa, needs};
+use serde_json::{Value, json};
+
+use super::{Irsa, Live, needs};
 use crate::aws::iam::Role;
 use crate::iam::arn::Arn;
-use crate::iam::policy::{PolicyDocument, is_denied};
+use crate::iam::policy::{Need, PolicyDocument, is_denied, list_zones};
+use crate::iam::trust::{AUDIENCE, Subject, trust_policy, trusting};
 use crate::iam::wellknown::WellKnown;
 use crate::plan::iamserviceaccount::is_ours;
 use crate::shell::Command;
@@ -68,14 +71,53 @@ impl Irsa {
         self.repair().or_else(|| self.make.clone()).unwrap_or_else(new)
     }
 
-    /// Allows what is lacking: by what the stack says where that is missing or irsactl looks after it, else beside it.
-    pub(super) fn allow(&self, role: &str, lacking: &[&Lack]) -> String {
+    /// What the role has to trust.
+    fn wanted_trust(&self, account: &str) -> PolicyDocument {
+        let subject = Subject::exact(&self.namespace, &self.name);
+        trust_policy(&self.issuer, &self.partition, account, Some(&subject))
+    }
+
+    /// Has the role trust the ServiceAccount, and still everybody else who uses it.
+    pub(super) fn trust(&self, role: &Role) -> String {
+        self.repair().or_else(|| self.trusting(role)).unwrap_or_else(|| show_trust(&role.name))
+    }
+
+    /// Has the role trust the ServiceAccount in place of all of the cluster.
+    pub(super) fn restrict(&self, role: &Role) -> String {
+        let unused = format!("where no other ServiceAccount of the cluster uses role {}", role.name);
+        let restricted = || self.trusting(role).map(|command| format!("{unused}: {command}"));
+        self.repair().or_else(restricted).unwrap_or_else(|| show_trust(&role.name))
+    }
+
+    fn trusting(&self, role: &Role) -> Option<String> {
+        let (provider, who) = (self.provider_arn(), (self.namespace.as_str(), self.name.as_str()));
+        let document = trusting(&role.trust, &self.issuer, &provider, who, &self.wanted_trust(&self.account))?;
+        Some(set_trust(&role.name, &document.to_json()))
+    }
+
+    /// Allows what the pods need: by what the stack says where that is missing or irsactl looks after it, else beside it.
+    pub(super) fn allow(&self, role: &str) -> String {
         let held: Vec<_> = self.policies.iter().flat_map(|all| &all.held).map(|(holder, _)| holder).collect();
         let complete = self.install.is_none() && self.of_stack().iter().all(|holder| held.contains(&holder));
-        self.repair().filter(|_| !complete).unwrap_or_else(|| {
-            let document = json!({"Version": "2012-10-17", "Statement": statements(needs(lacking))});
-            put_policy(role, &self.name, &PolicyDocument(document)).into()
-        })
+        self.repair()
+            .filter(|_| !complete)
+            .unwrap_or_else(|| put_policy(role, &self.free_name(), &allowing(&self.demand.certain)).into())
+    }
+
+    /// A name for a further inline policy: one of that name would be overwritten.
+    fn free_name(&self) -> String {
+        let held = self.policies.iter().flat_map(|all| &all.held);
+        let taken: Vec<_> = held
+            .filter_map(|(holder, _)| match holder {
+                Holder::Inline(name) => Some(name.as_str()),
+                Holder::Managed(_) => None,
+            })
+            .collect();
+        // Names of policies have 128 characters at most, those of ServiceAccounts 253.
+        let base = format!("irsactl-{}", self.name.chars().take(100).collect::<String>());
+        let further = (2..).map(|number: usize| format!("{base}-{number}"));
+        let mut names = std::iter::once(base.clone()).chain(further);
+        names.find(|name| !taken.contains(&name.as_str())).unwrap_or_default()
     }
 
     /// The policies that the stack gives the role.
@@ -99,7 +141,10 @@ impl Irsa {
     pub(super) fn widen(&self, role: &Role, lacking: &[&Lack]) -> String {
         let own = role.boundary.as_deref().filter(|arn| arn.contains(&format!(":{}:", self.account)));
         let denies = |document: &PolicyDocument| needs(lacking).any(|need| is_denied(&[document], need));
-        match (own, self.policies.as_ref().and_then(|all| all.boundary.as_ref()).filter(|document| !denies(document))) {
+        match (
+            own,
+            self.policies.as_ref().ok().and_then(|all| all.boundary.as_ref()).filter(|document| !denies(document)),
+        ) {
             (Some(arn), Some(document)) => Command::new("aws iam create-policy-version")
                 .with("--policy-arn", arn)
                 .word("--set-as-default")
@@ -109,11 +154,59 @@ impl Irsa {
         .into()
     }
 
+    /// Shows the control policies of the organisation, which only its management account can.
     pub(super) fn organisation(&self) -> String {
-        Command::new("aws organizations list-policies-for-target")
+        let command = Command::new("aws organizations list-policies-for-target")
             .with("--target-id", &self.account)
-            .with("--filter", "SERVICE_CONTROL_POLICY")
-            .into()
+            .with("--filter", "SERVICE_CONTROL_POLICY");
+        format!("in the management account of the organisation: {command}")
+    }
+
+    /// What a role of another account needs there, whose IAM can't be read from here.
+    pub(super) fn mend_far(&self) -> Option<String> {
+        let role = self.far_role()?;
+        if matches!(self.live, Live::ZonesRefused { .. }) {
+            return Some(self.at(&role, allow_listing(role.name())));
+        }
+        let trust = self.wanted_trust(&role.account).to_json();
+        Some(format!(
+            "in account {}, have IAM know the OIDC provider {} with audience {AUDIENCE}, and the trust policy of {role} \
+             allow: {trust}",
+            role.account,
+            self.issuer.provider_url()
+        ))
+    }
+
+    /// Has pods started anew by what made them; one that nothing makes has to be made again by hand.
+    pub(super) fn restart<'p>(&self, pods: impl IntoIterator<Item = &'p Value>) -> Option<String> {
+        let commands: BTreeSet<String> = pods.into_iter().filter_map(|pod| self.started_anew(pod)).collect();
+        (!commands.is_empty()).then(|| Vec::from_iter(commands).join(" && "))
+    }
+
+    fn started_anew(&self, pod: &Value) -> Option<String> {
+        let metadata = &pod["metadata"];
+        let mut owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+        let owner = owners.find(|owner| owner["controller"] == true);
+        let owner = owner.and_then(|owner| Some((owner["kind"].as_str()?, owner["name"].as_str()?)));
+        let hash = metadata["labels"]["pod-template-hash"].as_str();
+        let rolled = match (owner, hash) {
+            // A Deployment's name, and the hash of its pod template.
+            (Some(("ReplicaSet", name)), Some(hash)) => {
+                name.strip_suffix(hash).and_then(|name| name.strip_suffix('-')).map(|name| format!("deployment/{name}"))
+            }
+            (Some((kind @ ("StatefulSet" | "DaemonSet"), name)), _) => Some(format!("{}/{name}", kind.to_lowercase())),
+            _ => None,
+        };
+        let command = match rolled {
+            Some(rolled) => self.kubectl("rollout restart").word(&rolled),
+            None => self.kubectl("delete pod").word(metadata["name"].as_str()?),
+        };
+        Some(command.into())
+    }
+
+    pub(super) fn kubectl(&self, verb: &str) -> Command {
+        let command = Command::new("kubectl").with("--namespace", &self.namespace);
+        verb.split(' ').fold(command, Command::word)
     }
 
     /// A command, and where it has to be run.
@@ -127,14 +220,28 @@ pub(super) fn of_role(operation: &str, role: &str) -> Command {
     Command::new(&format!("aws iam {operation}")).with("--role-name", role)
 }
 
+fn allowing<'a>(needs: impl IntoIterator<Item = &'a Need>) -> PolicyDocument {
+    PolicyDocument(json!({"Version": "2012-10-17", "Statement": statements(needs)}))
+}
+
+/// Has a role list the zones of its account, in a policy that is always the same.
+pub(super) fn allow_listing(role: &str) -> Command {
+    put_policy(role, "irsactl-list-hosted-zones", &allowing([&list_zones()]))
+}
+
 /// Gives a role one more policy.
-pub(super) fn put_policy(role: &str, name: &str, document: &PolicyDocument) -> Command {
+fn put_policy(role: &str, name: &str, document: &PolicyDocument) -> Command {
     of_role("put-role-policy", role).with("--policy-name", name).with("--policy-document", &document.to_json())
 }
 
 /// Sets whom a role trusts.
 pub(super) fn set_trust(role: &str, document: &str) -> String {
     of_role("update-assume-role-policy", role).with("--policy-document", document).into()
+}
+
+/// Shows whom a role trusts, and whom it refuses.
+fn show_trust(role: &str) -> String {
+    of_role("get-role", role).with("--query", "Role.AssumeRolePolicyDocument").into()
 }
 
 /// Shows what may deny something.
