@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::diff::differences;
 use super::error::Operation;
 use super::kind::escape;
+use super::retry::{ATTEMPTS, pause};
 use super::{FIELD_MANAGER, Kind, Kubernetes, describe};
 use crate::error::{Error, ErrorCode, Result};
 
@@ -115,6 +116,12 @@ impl Kubernetes {
         }
     }
 
+    /// The object that `object` names; none where it doesn't exist.
+    pub async fn find(&self, object: &Value) -> Result<Option<Value>> {
+        let (kind, namespace, name) = identity(object)?;
+        self.get(&kind, namespace, name).await
+    }
+
     /// All objects of a kind, of all namespaces without `namespace`, that a label selector and a field selector
     /// choose, read in pages.
     ///
@@ -181,6 +188,7 @@ impl Kubernetes {
         let version = &object["metadata"]["resourceVersion"];
         let conditional = !version.is_null();
         let call = Call { conditional, ..Call::patch(operation, path, "application/apply-patch+yaml", object) };
+        let mut attempt = 1;
         loop {
             let error = match self.json(&call).await {
                 Err(error) if error.code == ErrorCode::Conflict && conditional && how.force => error,
@@ -191,7 +199,13 @@ impl Kubernetes {
                 // It may be done, by an attempt whose reply was lost.
                 return if differences(&live, object, FIELD_MANAGER).is_empty() { Ok(live) } else { Err(error) };
             }
-            self.wait.before_next(FIRST_PAUSE).await?;
+            if attempt == ATTEMPTS {
+                return Err(error);
+            }
+            tracing::info!(attempt, why = %error, "Kubernetes: {verb} {} again", call.operation.object);
+            let pause = pause(attempt, Duration::ZERO);
+            self.wait.before_next(pause).await.map_err(|end| end.cause(error.to_string()))?;
+            attempt += 1;
         }
     }
 
