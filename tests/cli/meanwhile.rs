@@ -137,6 +137,29 @@ fn what_was_made_meanwhile_by_irsactl_is_gone_on_with() {
 }
 
 #[test]
+fn a_conflict_that_stays_is_told_in_the_server_s_words() {
+    let sandbox = Sandbox::lease();
+    create(&sandbox);
+    let update = line("update", "--labels a=1");
+    let refuse = |message: &str| {
+        let error = json!({"status": 409, "reason": "Conflict", "message": message});
+        sandbox.kube_fault(&json!({"verb": "patch", "path": ACCOUNT, "error": error}));
+    };
+    refuse("the object is busy");
+    let run = sandbox.run(&format!("{update} --timeout 5s -v")).exits(1);
+    run.says(&[
+        "not finished within 5s",
+        "the object is busy",
+        "Kubernetes: apply (dry run) ServiceAccount default/web again",
+    ]);
+    sandbox.heal();
+    refuse("admission webhook \"labels.example.com\" denied the request: no");
+    sandbox.forget_calls();
+    sandbox.run(&update).exits(1).says(&["refused by admission", "denied the request: no"]);
+    assert_eq!(sandbox.faults()[0]["hits"], 1, "once is enough");
+}
+
+#[test]
 fn a_service_account_of_others_loses_the_role_that_was_read_only() {
     let sandbox = Sandbox::lease();
     let own = json!({"metadata": {"name": "web", "labels": {"app": "web"}}});
