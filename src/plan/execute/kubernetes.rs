@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::Tools;
 use super::proof::prove;
 use crate::error::{Error, ErrorCode, Result};
+use crate::externaldns::manifest::takeover_patch;
 use crate::k8s::{Apply, Kind, Kubernetes, describe};
 use crate::plan::diff::escape;
 use crate::plan::externaldns::guards;
@@ -27,7 +28,7 @@ pub(super) async fn run(step: &Step, tools: &Tools<'_>, task: &Task) -> Result<(
                 prove(proof, tools, task).await?;
             }
             if !before.is_empty() {
-                kubernetes.json_patch(object, before, false).await?;
+                make_room(object, before, kubernetes).await?;
             }
             apply(step.action, object, kubernetes).await
         }
@@ -63,6 +64,16 @@ async fn apply(action: Action, object: &Value, kubernetes: &Kubernetes) -> Resul
         ErrorCode::Conflict => error.causes.into_iter().fold(made_meanwhile(object), Error::cause),
         _ => error,
     })
+}
+
+/// Takes away what an apply can't. It may be done, by an attempt whose reply was lost.
+async fn make_room(object: &Value, patch: &[Value], kubernetes: &Kubernetes) -> Result<()> {
+    let error = match kubernetes.json_patch(object, patch, false).await {
+        Err(error) if error.code == ErrorCode::Conflict => error,
+        patched => return patched.map(drop),
+    };
+    let live = kubernetes.find(object).await?;
+    if live.is_some_and(|live| takeover_patch(&live, object).is_empty()) { Ok(()) } else { Err(error) }
 }
 
 /// Another run's, too, or what an attempt made whose reply was lost.
