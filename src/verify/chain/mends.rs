@@ -21,7 +21,7 @@ impl Irsa {
         if self.install.is_some() {
             return self.install.clone();
         }
-        if found.role.is_none() || found.has_failed() {
+        if found.has_failed() || matches!(self.role, Ok(None)) {
             return self.recreate(found);
         }
         let facts = template::read(&found.template).ok()?;
