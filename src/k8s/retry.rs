@@ -10,6 +10,7 @@ use super::Kubernetes;
 use super::calls::Call;
 use super::error::{explain, is_admission, is_of_credentials, summary};
 use crate::error::{Result, chain};
+use crate::wait::jittered;
 
 /// Attempts of a call, the first included, as for AWS: with the pauses, about half a minute.
 pub(super) const ATTEMPTS: u32 = 12;
@@ -56,10 +57,10 @@ impl Kubernetes {
     }
 }
 
-/// Pauses double, and each is up to twice as long as another: callers that were refused together don't come back together.
+/// Pauses double.
 pub(super) fn pause(attempt: u32, asked: Duration) -> Duration {
     let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(attempt.min(ATTEMPTS) - 1));
-    asked.min(LONGEST_ASKED) + longest.mul_f64(f64::midpoint(1.0, fastrand::f64()))
+    asked.min(LONGEST_ASKED) + jittered(longest)
 }
 
 /// How long the server asks to wait before another attempt; none where another attempt is no use or no good.
