@@ -94,8 +94,11 @@ fn a_stack_that_must_be_made_anew_is_left_to_create_with_all_that_it_holds() {
     sandbox.run(&line).ok();
     let stack = || sandbox.stack("eksctl-eksdemo1-addon-iamserviceaccount-default-app").unwrap();
     let before = stack();
-    let template = || wait(sandbox.cloudformation().get_template().stack_name(before.stack_name().unwrap()).send());
-    let whole = template().unwrap().template_body;
+    let template = || {
+        let request = sandbox.cloudformation().get_template().stack_name(before.stack_name().unwrap());
+        wait(request.send()).unwrap().template_body
+    };
+    let whole = template();
     let role = name_of(role_arn(&before)).to_owned();
     for arn in attached(&sandbox, &role) {
         wait(sandbox.iam().detach_role_policy().role_name(&role).policy_arn(arn).send()).unwrap();
@@ -114,7 +117,7 @@ fn a_stack_that_must_be_made_anew_is_left_to_create_with_all_that_it_holds() {
     sandbox.follow(command);
     let after = stack();
     assert_ne!(after.stack_id(), before.stack_id());
-    assert_eq!((template().unwrap().template_body, after.enable_termination_protection()), (whole, Some(true)));
+    assert_eq!((template(), after.enable_termination_protection()), (whole, Some(true)));
     assert_eq!(tags(&after).get("team"), Some(&"dns"));
     let account = sandbox.object("/api/v1/namespaces/default/serviceaccounts/app");
     assert_eq!(account["metadata"]["labels"]["tier"], "backend");
