@@ -10,6 +10,11 @@ use crate::error::{Error, ErrorCode, Result};
 /// For the answer to a write that is under way when the time is over.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// A pause of at most this length, and at least half of it: callers that were refused together don't come back together.
+pub fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(f64::midpoint(1.0, fastrand::f64()))
+}
+
 /// The one way to wait: every pause of the program goes through here, so that Ctrl-C and `--timeout`
 /// are obeyed between calls and never in the middle of one.
 #[derive(Clone, Debug)]

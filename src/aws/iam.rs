@@ -266,15 +266,21 @@ impl Aws {
     /// Makes a document the version in force. Of the five versions that IAM keeps, the oldest that isn't in force goes
     /// only where there's no room.
     pub async fn put_policy_version(&self, arn: &str, document: &PolicyDocument) -> Result<()> {
-        let (mut refusals, mut pauses) = (0, pauses());
+        let (mut refusals, mut pauses, mut unsure) = (0, pauses(), false);
         // Another run may have been quicker, or an attempt of this one whose reply was lost.
         while !self.is_in_force(arn, document).await? {
             let Err(refused) = self.create_policy_version(arn, document).await else { return Ok(()) };
             if is_limit(&refused) && refusals < ROOM_ATTEMPTS {
                 refusals += 1;
+                // No version goes for one that is there already and that IAM doesn't show yet.
+                let in_force = async || Ok(self.is_in_force(arn, document).await?.then_some(()));
+                if unsure && self.visible(arn, in_force).await?.is_some() {
+                    return Ok(());
+                }
                 self.make_room(arn, document).await?;
                 continue;
             }
+            unsure |= refused.passing && !refused.is_throttled();
             match pauses.next() {
                 Some(pause) if refused.passing || refused.is_throttled() => self.after(&refused, pause).await?,
                 _ => return Err(refused.into()),

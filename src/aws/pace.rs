@@ -10,16 +10,17 @@ use tracing::info;
 use super::Aws;
 use super::error::Refused;
 use crate::error::Result;
+use crate::wait::jittered;
 
 /// How often a call is made again that failed in passing: about a minute, as the SDK does it.
 const REPETITIONS: u32 = 11;
 const FIRST_PAUSE: Duration = Duration::from_millis(150);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
-/// Pauses after failures of a call: they double, and each is up to twice as long as another.
+/// Pauses after failures of a call: they double.
 pub(super) fn pauses() -> impl Iterator<Item = Duration> {
     let longest = |nth| LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(nth));
-    (0..REPETITIONS).map(move |nth| longest(nth).mul_f64(1.0 + fastrand::f64()))
+    (0..REPETITIONS).map(move |nth| jittered(longest(nth) * 2))
 }
 
 /// Pauses after a throttled call: short, so that no turn is lost, and longer where it goes on.
@@ -54,7 +55,7 @@ impl Aws {
         loop {
             match self.repeated(&call).await {
                 Err(refused) if refused.is_throttled() => {
-                    self.after(&refused, turns.next().unwrap_or(LONGEST_TURN)).await?;
+                    self.after(&refused, jittered(turns.next().unwrap_or(LONGEST_TURN))).await?;
                 }
                 answer => return answer,
             }

@@ -8,6 +8,7 @@ use tracing::info;
 
 use super::Aws;
 use crate::error::Result;
+use crate::wait::jittered;
 
 /// For how long something new may be hidden; most often it isn't at all.
 const HIDDEN: Duration = Duration::from_secs(15);
@@ -25,7 +26,10 @@ impl Aws {
                 return Ok(found);
             }
             info!(what, "IAM doesn't show it yet, looking again");
-            self.wait().before_next(pause).await.map_err(|end| end.cause(format!("IAM doesn't show {what} yet")))?;
+            self.wait()
+                .before_next(jittered(pause))
+                .await
+                .map_err(|end| end.cause(format!("IAM doesn't show {what} yet")))?;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

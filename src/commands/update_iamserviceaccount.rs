@@ -1,6 +1,5 @@
 //! `update iamserviceaccount`: one by flags, or those of a ClusterConfig. What isn't named stays as it is.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use futures::future::{try_join, try_join3};
@@ -15,8 +14,6 @@ use crate::config::Entry;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::trust::{Issuer, Subject, trust_policy};
-use crate::k8s::FIELD_MANAGER;
-use crate::k8s::diff::is_field_of;
 use crate::plan::iamserviceaccount::{self as entry, Desired, DesiredObject, DesiredRole, Observed, ObservedStack};
 use crate::plan::{Basis, Plan, StackSpec};
 use crate::shell;
@@ -140,28 +137,21 @@ fn desired(
         namespace: wanted.namespace.clone(),
         name: wanted.name.clone(),
         role,
-        object: (!wanted.role_only).then(|| DesiredObject {
-            take_over: args.take_over.override_existing_serviceaccounts,
-            force: args.take_over.force_conflicts,
-            labels: with_kept(&wanted.labels, observed, "labels"),
-            annotations: with_kept(&wanted.annotations, observed, "annotations"),
-            taken_over: true,
-        }),
+        object: (!wanted.role_only).then(|| object(args, wanted, observed)),
     })
 }
 
-/// Labels or annotations that are wanted, and those that irsactl set before: an apply without them would take them away.
-fn with_kept(wanted: &BTreeMap<String, String>, observed: &Observed, which: &str) -> BTreeMap<String, String> {
-    let Some(object) = &observed.service_account else { return wanted.clone() };
-    let own = [entry::MANAGED_BY, entry::ROLE_ANNOTATION];
-    let found = object["metadata"][which].as_object().into_iter().flatten();
-    let kept = found.filter(|(key, _)| {
-        !own.contains(&key.as_str()) && is_field_of(object, &["metadata", which, key.as_str()], FIELD_MANAGER)
-    });
-    let mut all: BTreeMap<_, _> =
-        kept.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
-    all.extend(wanted.clone());
-    all
+/// The ServiceAccount with what is wanted beside what irsactl set before.
+fn object(args: &Update, wanted: &Entry, observed: &Observed) -> DesiredObject {
+    let mut object = observed.service_account.as_ref().map(DesiredObject::kept).unwrap_or_default();
+    object.labels.extend(wanted.labels.clone());
+    object.annotations.extend(wanted.annotations.clone());
+    DesiredObject {
+        take_over: args.take_over.override_existing_serviceaccounts,
+        force: args.take_over.force_conflicts,
+        taken_over: true,
+        ..object
+    }
 }
 
 /// The stack as it is, with what is named in its place.

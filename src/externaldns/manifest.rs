@@ -147,10 +147,17 @@ fn merge_labels(labels: &mut Value, more: Map<String, Value>) {
 }
 
 /// A JSON Patch (RFC 6902) that has to go before the apply of `desired` to a live Deployment; empty if
-/// none has to. Apply can't remove what it never set, and some of that can't stay:
+/// none has to, as once it is done. Apply can't remove what it never set, and some of that can't stay:
 /// `rollingUpdate` beside the strategy Recreate is refused by the API server (a `null` doesn't help),
 /// a command with arguments in it and `EXTERNAL_DNS_*` variables would still be obeyed.
 pub fn takeover_patch(live: &Value, desired: &Value) -> Vec<Value> {
+    let patch = takeover(live, desired);
+    let uid = live.pointer("/metadata/uid").filter(|_| !patch.is_empty());
+    let test = uid.map(|uid| json!({"op": "test", "path": "/metadata/uid", "value": uid}));
+    test.into_iter().chain(patch).collect()
+}
+
+fn takeover(live: &Value, desired: &Value) -> Vec<Value> {
     let mut patch = Vec::new();
     if live.pointer("/spec/strategy/rollingUpdate").is_some() && desired["spec"]["strategy"]["type"] == "Recreate" {
         patch.push(json!({"op": "add", "path": "/spec/strategy", "value": {"type": "Recreate"}}));
@@ -311,7 +318,7 @@ mod tests {
     fn adopted_deployments_keep_what_cannot_change() {
         let live = json!({
             "kind": "Deployment",
-            "metadata": {"name": "external-dns", "namespace": "default"},
+            "metadata": {"name": "external-dns", "namespace": "default", "uid": "u"},
             "spec": {
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%"}},
                 "selector": {"matchLabels": {"app": "external-dns"}},
@@ -339,10 +346,10 @@ mod tests {
         let tests = ["name", command, last, first].map(|path| at("test", path));
         let changes = [at("add", "image"), at("add", "args")];
         let removals = [command, last, first].map(|path| at("remove", path));
-        let strategy = ["add /spec/strategy".to_owned()];
-        assert_eq!(patch.iter().map(step).collect::<Vec<_>>(), [&strategy[..], &tests, &changes, &removals].concat());
-        assert_eq!(patch[1]["value"], "dns");
-        assert_eq!(patch[3]["value"], json!({"name": "EXTERNAL_DNS_POLICY", "value": "sync"}));
+        let first = ["test /metadata/uid", "add /spec/strategy"].map(str::to_owned);
+        assert_eq!(patch.iter().map(step).collect::<Vec<_>>(), [&first[..], &tests, &changes, &removals].concat());
+        assert_eq!(patch[2]["value"], "dns");
+        assert_eq!(patch[4]["value"], json!({"name": "EXTERNAL_DNS_POLICY", "value": "sync"}));
         assert_eq!(takeover_patch(desired, desired), [json!(null); 0]);
     }
 }

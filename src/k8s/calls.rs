@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::diff::differences;
 use super::error::Operation;
 use super::kind::escape;
+use super::retry::{ATTEMPTS, pause};
 use super::{FIELD_MANAGER, Kind, Kubernetes, describe};
 use crate::error::{Error, ErrorCode, Result};
 
@@ -115,6 +116,12 @@ impl Kubernetes {
         }
     }
 
+    /// The object that `object` names; none where it doesn't exist.
+    pub async fn find(&self, object: &Value) -> Result<Option<Value>> {
+        let (kind, namespace, name) = identity(object)?;
+        self.get(&kind, namespace, name).await
+    }
+
     /// All objects of a kind, of all namespaces without `namespace`, that a label selector and a field selector
     /// choose, read in pages.
     ///
@@ -181,6 +188,7 @@ impl Kubernetes {
         let version = &object["metadata"]["resourceVersion"];
         let conditional = !version.is_null();
         let call = Call { conditional, ..Call::patch(operation, path, "application/apply-patch+yaml", object) };
+        let mut attempt = 1;
         loop {
             let error = match self.json(&call).await {
                 Err(error) if error.code == ErrorCode::Conflict && conditional && how.force => error,
@@ -191,7 +199,13 @@ impl Kubernetes {
                 // It may be done, by an attempt whose reply was lost.
                 return if differences(&live, object, FIELD_MANAGER).is_empty() { Ok(live) } else { Err(error) };
             }
-            self.wait.before_next(FIRST_PAUSE).await?;
+            if attempt == ATTEMPTS {
+                return Err(error);
+            }
+            tracing::info!(attempt, why = %error, "Kubernetes: {verb} {} again", call.operation.object);
+            let pause = pause(attempt, Duration::ZERO);
+            self.wait.before_next(pause).await.map_err(|end| end.cause(error.to_string()))?;
+            attempt += 1;
         }
     }
 
@@ -274,9 +288,17 @@ impl Kubernetes {
 
     /// Sends a call, again where that helps.
     pub(super) async fn text(&self, call: &Call) -> Result<String> {
-        let send = async |request| self.connection.client.request_text(request).await;
+        self.answer(call, async |request| self.connection.client.request_text(request).await).await
+    }
+
+    /// Has `send` send a call, again where that helps.
+    pub(super) async fn answer<T>(
+        &self,
+        call: &Call,
+        send: impl AsyncFn(Request<Vec<u8>>) -> Result<T, kube::Error>,
+    ) -> Result<T> {
         let limit = |attempt| if call.repeatable { ANSWER.min(FIRST_ANSWER * attempt) } else { ANSWER };
-        self.repeated(call, async |attempt| self.attempt(call, limit(attempt), send).await).await
+        self.repeated(call, async |attempt| self.attempt(call, limit(attempt), &send).await).await
     }
 
     /// One attempt of a call, which `send` sends and whose answer comes within `limit`. The outer error ends all attempts.
@@ -339,6 +361,7 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::mpsc::{Receiver, channel};
 
+    use futures::TryStreamExt as _;
     use tokio_util::sync::CancellationToken;
 
     use crate::wait::Wait;
@@ -427,6 +450,28 @@ mod tests {
         let kubernetes = connect(&url, &CancellationToken::new()).await;
         let error = kubernetes.list(&Kind::POD, None, None, None).await.unwrap_err();
         assert_eq!((error.code, requests.iter().count()), (ErrorCode::Conflict, 8), "{error}");
+    }
+
+    #[tokio::test]
+    async fn of_very_long_lines_of_a_log_there_are_fewer() {
+        let long = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_owned() + &"x".repeat(1 << 20);
+        let (url, requests) = server(vec![long.leak(), OK].leak());
+        let kubernetes = connect(&url, &CancellationToken::new()).await;
+        let log = kubernetes.logs("dns", "a", "c", false, Some(500), None).await.unwrap();
+        let asked: Vec<_> =
+            requests.iter().map(|request| request.contains("&limitBytes=1048576&tailLines=250 ")).collect();
+        assert_eq!((log.as_str(), asked), ("{}", vec![false, true]));
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_comes_in_pieces() {
+        let endless = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".to_owned() + &"x".repeat(100_000) + "\nlast\n";
+        let (url, _requests) = server(vec![&*endless.leak()].leak());
+        let kubernetes = connect(&url, &CancellationToken::new()).await;
+        let log = kubernetes.follow_logs("dns", "a", "c", Duration::ZERO).await.unwrap();
+        let lines: Vec<_> = log.try_collect().await.unwrap();
+        let lengths: Vec<_> = lines.iter().map(String::len).collect();
+        assert_eq!(lengths, [65_536, 100_000 - 65_536, 4]);
     }
 
     #[tokio::test]

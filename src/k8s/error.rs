@@ -108,7 +108,7 @@ fn refused(status: &Status, operation: &Operation, server: &str) -> Box<Error> {
                 operation.verb, operation.object
             ),
         ),
-        400 | 403 | 422 | 500 if is_admission(status) => admission(status, operation),
+        400 | 403 | 409 | 422 | 500 if is_admission(status) => admission(status, operation),
         403 => forbidden(status, operation),
         409 if !conflicts(status).is_empty() => conflict(status, operation),
         409 if status.reason == "AlreadyExists" => error(ErrorCode::AlreadyExists),
@@ -279,6 +279,7 @@ mod tests {
             (403, "Forbidden", quota, ErrorCode::AdmissionDenied),
             (403, "", webhook, ErrorCode::AdmissionDenied),
             (400, "", webhook, ErrorCode::AdmissionDenied),
+            (409, "Conflict", webhook, ErrorCode::AdmissionDenied),
             (500, "InternalError", broken, ErrorCode::AdmissionDenied),
             (422, "Invalid", policy, ErrorCode::AdmissionDenied),
             (404, "NotFound", r#"namespaces "dns" not found"#, ErrorCode::NotFound),

@@ -10,9 +10,10 @@ use super::Kubernetes;
 use super::calls::Call;
 use super::error::{explain, is_admission, is_of_credentials, summary};
 use crate::error::{Result, chain};
+use crate::wait::jittered;
 
 /// Attempts of a call, the first included, as for AWS: with the pauses, about half a minute.
-const ATTEMPTS: u32 = 12;
+pub(super) const ATTEMPTS: u32 = 12;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest that the server can ask for (`Retry-After`).
@@ -56,10 +57,10 @@ impl Kubernetes {
     }
 }
 
-/// Pauses double, and each is up to twice as long as another: callers that were refused together don't come back together.
-fn pause(attempt: u32, asked: Duration) -> Duration {
+/// Pauses double.
+pub(super) fn pause(attempt: u32, asked: Duration) -> Duration {
     let longest = LONGEST_PAUSE.min(FIRST_PAUSE * 2_u32.pow(attempt.min(ATTEMPTS) - 1));
-    asked.min(LONGEST_ASKED) + longest.mul_f64(f64::midpoint(1.0, fastrand::f64()))
+    asked.min(LONGEST_ASKED) + jittered(longest)
 }
 
 /// How long the server asks to wait before another attempt; none where another attempt is no use or no good.
@@ -79,12 +80,12 @@ fn asked_pause(failure: &kube::Error, call: &Call, reached: bool) -> Option<Dura
     again.then_some(Duration::from_secs(asked))
 }
 
-/// Another change came first, and this one wasn't made; a conflict of managers says so in its causes, and one about
-/// another object of the name in its message.
+/// Another change came first, and this one wasn't made; a conflict of managers says so in its causes, one about another
+/// object of the name in its message, and a webhook may refuse with any code.
 fn is_outdated(status: &Status, call: &Call) -> bool {
     let causes = status.details.as_ref().is_some_and(|details| !details.causes.is_empty());
     let change = [Method::PATCH, Method::DELETE].contains(&call.method);
-    change && !call.conditional && !causes && !status.message.contains("Precondition failed")
+    change && !call.conditional && !causes && !is_admission(status) && !status.message.contains("Precondition failed")
 }
 
 /// True where the server is only away for a moment: a connection that was there is lost, or none can be made to a

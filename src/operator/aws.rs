@@ -209,7 +209,9 @@ fn parts(task: Task, flags: &Flags) -> Vec<Part> {
         }
         Task::UpdateServiceAccount => {
             let parts = [CLUSTER].into_iter().chain(entry).chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags));
-            parts.filter(|part| *part != UNTAG_ROLES).chain(listings).collect()
+            // What has to be made anew is left to `create`.
+            let others = [UNTAG_ROLES, CREATE_STACKS, DELETE_STACKS, CREATE_ROLES, DELETE_ROLES];
+            parts.filter(|part| !others.contains(part)).chain(listings).collect()
         }
         Task::DeleteServiceAccount => {
             let all = if flags.only_missing { LIST_STACKS } else { SEE_ALL_STACKS };

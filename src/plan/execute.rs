@@ -186,7 +186,7 @@ async fn run(step: &Step, tools: &Tools<'_>, task: &crate::ui::Task) -> Result<(
         | Op::ApplyDeployment { .. }
         | Op::Restart { .. }
         | Op::DeleteObject { .. }
-        | Op::DeleteNamespace { .. } => kubernetes::run(&step.op, tools, task).await,
+        | Op::DeleteNamespace { .. } => kubernetes::run(step, tools, task).await,
     }
 }
 

@@ -193,14 +193,26 @@ fn restart_reason(live: &Value, pods: &[Value], role: &RoleSource, mended: bool)
     if pods.iter().filter(own).any(|pod| injected_role(pod) != Some(arn)) {
         return Some("its pods run without the role: they are restarted");
     }
-    let ended = mended && pods.iter().filter(own).any(has_ended);
-    ended.then_some("its pods ended for want of what is mended: they are restarted")
+    if mended && pods.iter().filter(own).any(has_ended) {
+        return Some("its pods ended for want of what is mended: they are restarted");
+    }
+    // An earlier run may have mended it.
+    let waits = pods.iter().filter(own).any(waits_to_start_again);
+    waits.then_some("its pods keep ending, and wait for minutes before another try: they are restarted")
+}
+
+fn container_statuses(pod: &Value) -> impl Iterator<Item = &Value> {
+    pod.pointer("/status/containerStatuses").and_then(Value::as_array).into_iter().flatten()
 }
 
 /// True where a container of the pod had to be started again.
 fn has_ended(pod: &Value) -> bool {
-    let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
-    statuses.into_iter().flatten().any(|status| status["restartCount"].as_u64() > Some(0))
+    container_statuses(pod).any(|status| status["restartCount"].as_u64() > Some(0))
+}
+
+/// True where the kubelet holds a container back that ended again and again.
+fn waits_to_start_again(pod: &Value) -> bool {
+    container_statuses(pod).any(|status| status["state"]["waiting"]["reason"] == "CrashLoopBackOff")
 }
 
 /// True where the labels of the pod are those that the Deployment selects.
@@ -237,6 +249,12 @@ mod tests {
         assert_eq!(reason(pod("r", 0), true), None);
         assert_eq!(reason(pod("r", 3), false), None, "nothing is mended by it");
         assert!(reason(pod("r", 3), true).is_some_and(|why| why.contains("ended")));
+        let mut waiting = pod("r", 3);
+        waiting["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        assert!(
+            reason(waiting, false).is_some_and(|why| why.contains("keep ending")),
+            "an earlier run may have mended it"
+        );
         assert!(reason(pod("other", 0), false).is_some_and(|why| why.contains("without the role")));
         assert_eq!(reason(json!({"metadata": {"labels": {"app": "web"}}}), true), None, "it is another's");
         let new = RoleSource::Stack("s".to_owned());

@@ -12,7 +12,8 @@ use crate::aws::cloudformation::{Action as StackAction, Stack};
 pub use crate::aws::iam::RoleWithPolicies as ObservedRole;
 use crate::error::{Error, ErrorCode, Result};
 use crate::iam::trust::AUDIENCE;
-use crate::k8s::diff::{conflicting_owners, differences};
+use crate::k8s::FIELD_MANAGER;
+use crate::k8s::diff::{conflicting_owners, differences, is_field_of};
 use crate::stack::events::Failure;
 use crate::stack::status::Health;
 use crate::stack::{tags, template};
@@ -66,6 +67,21 @@ pub struct DesiredObject {
     pub annotations: BTreeMap<String, String>,
     /// Some of them were taken over from the ServiceAccount as it was read: they hold for that version of it only.
     pub taken_over: bool,
+}
+
+impl DesiredObject {
+    /// What is kept of a ServiceAccount: the labels and annotations that irsactl set beside its own, which an apply
+    /// without them would take away.
+    pub fn kept(found: &Value) -> Self {
+        let kept = |which: &str| {
+            let all = found["metadata"][which].as_object().into_iter().flatten();
+            let own = |key: &str| [MANAGED_BY, ROLE_ANNOTATION].contains(&key);
+            let ours = |key: &str| !own(key) && is_field_of(found, &["metadata", which, key], FIELD_MANAGER);
+            let pairs = all.filter(|(key, _)| ours(key));
+            pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+        };
+        Self { labels: kept("labels"), annotations: kept("annotations"), take_over: !is_ours(found), ..Self::default() }
+    }
 }
 
 /// A stack that was found.
@@ -200,6 +216,7 @@ fn add_role(
     let live =
         found.live_role().map(|live| LiveRole { mends: found.role.as_ref().map(mended).unwrap_or_default(), ..live });
     let step = stack_step(spec, found).with_role(live);
+    super::recreation::refuse(&plan.region, desired, spec, found, &step)?;
     if replaces_role(&step) {
         super::removal::check_no_foreign(found, None)?;
     }
@@ -457,7 +474,7 @@ fn service_account(desired: &Desired, wanted: &DesiredObject, observed: &Observe
     let Some(found) = found else {
         return Ok(Step::new(Action::Create, "ServiceAccount", name, op(&object)).because("it doesn't exist"));
     };
-    let fields = differences(found, &object, crate::k8s::FIELD_MANAGER);
+    let fields = differences(found, &object, FIELD_MANAGER);
     if fields.is_empty() {
         return Ok(Step::unchanged("ServiceAccount", name));
     }

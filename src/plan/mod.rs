@@ -6,6 +6,7 @@ pub mod externaldns;
 pub mod iamserviceaccount;
 pub mod policy;
 pub mod provider;
+pub mod recreation;
 pub mod removal;
 
 use std::collections::BTreeMap;

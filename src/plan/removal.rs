@@ -155,7 +155,8 @@ fn check_no_inline(found: &ObservedRole) -> Result<()> {
         .hint(format!("delete them first, where nothing needs them: {}", delete.join("; "))))
 }
 
-/// Adds the deletion of a ServiceAccount that irsactl or eksctl made; others lose the annotation that names the role.
+/// Adds the deletion of a ServiceAccount that irsactl or eksctl made; others lose the annotation that irsactl set. One that
+/// others set is theirs, even if it names `role_arn`, the role that goes.
 pub fn add_service_account(
     plan: &mut Plan,
     (namespace, name): (&str, &str),
@@ -173,7 +174,7 @@ pub fn add_service_account(
             uid: uid(found),
         };
         Step::new(Action::Delete, "ServiceAccount", full, op).because("irsactl or eksctl made it")
-    } else if let Some(role) = annotated.filter(|role| Some(*role) == role_arn || is_annotated_by_us(found)) {
+    } else if let Some(role) = annotated.filter(|_| is_annotated_by_us(found)) {
         let op = Op::Unannotate {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
@@ -189,7 +190,10 @@ pub fn add_service_account(
             .because("others made it: it only loses the role")
             .with_diff(vec![gone])
     } else {
-        plan.note(format!("ServiceAccount {full} was made by others and is left alone"));
+        let named = annotated.filter(|role| Some(*role) == role_arn);
+        let named = named.map(|role| format!("; its annotation, which others set, names role {role}, which goes"));
+        let named = named.unwrap_or_default();
+        plan.note(format!("ServiceAccount {full} was made by others and is left alone{named}"));
         return None;
     };
     Some(plan.push(step.after(needs.iter().copied())))

@@ -1,7 +1,7 @@
 //! Killed at every write, before it is done and before its reply: the next run comes to the same end.
 
 use crate::support::kill::{Scenario, kill_at, record};
-use crate::support::scenarios::{CHANGED_INSTALLATION, CREATION, DELETION, INSTALLATION, REMOVAL, UPDATE};
+use crate::support::scenarios::{CHANGED_INSTALLATION, CREATION, DELETION, INSTALLATION, RECREATION, REMOVAL, UPDATE};
 
 fn everywhere(scenario: Scenario) {
     let (points, wanted) = record(scenario);
@@ -26,6 +26,11 @@ fn create_of_a_file() {
 #[test]
 fn update() {
     everywhere(UPDATE);
+}
+
+#[test]
+fn create_anew() {
+    everywhere(RECREATION);
 }
 
 #[test]

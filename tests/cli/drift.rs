@@ -5,7 +5,7 @@ use std::future::Future;
 
 use serde_json::{Value, json};
 
-use crate::support::{RUNTIME, Sandbox};
+use crate::support::{RUNTIME, Sandbox, until};
 
 pub const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s";
 pub const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/external-dns/deployments/external-dns";
@@ -336,6 +336,34 @@ fn pods_that_run_without_the_role_are_restarted() {
     let live = Live::of(&sandbox, INSTALL);
     let plan = live.repairs("the pod was made without the role", &["update Deployment external-dns/external-dns"]);
     assert!(plan.to_string().contains("its pods run without the role: they are restarted"), "{plan}");
+}
+
+/// What they lacked is mended, by others or by a run that was killed before it restarted them.
+#[test]
+fn pods_that_wait_to_be_started_again_are_restarted() {
+    let sandbox = Sandbox::lease();
+    sandbox.create_namespace("external-dns");
+    let settings = "/api/v1/namespaces/external-dns/configmaps";
+    sandbox.create(settings, &json!({"metadata": {"name": "settings"}, "data": {"mode": "standard"}}));
+    let from = json!({"configMapKeyRef": {"name": "settings", "key": "mode"}});
+    let container = json!({"name": "external-dns", "env": [{"name": "AWS_RETRY_MODE", "valueFrom": from}]});
+    let patch = json!({"kind": "Deployment", "spec": {"template": {"spec": {"containers": [container]}}}});
+    let patch = sandbox.file("patch.json", &patch.to_string());
+    let live = Live::install(&sandbox, &format!("{INSTALL} --patch {}", patch.display()));
+
+    let set = |mode: &str| sandbox.patch(&format!("{settings}/settings"), &json!({"data": {"mode": mode}}));
+    set("none");
+    sandbox.delete(&format!("{PODS}/{}", live.pods()[0]));
+    until("the kubelet holds the pod back for half a minute", || {
+        let pods = sandbox.object(PODS);
+        let statuses = pods["items"].as_array().unwrap().iter().map(|pod| &pod["status"]["containerStatuses"][0]);
+        let held = |status: &Value| status["state"]["waiting"]["reason"] == "CrashLoopBackOff";
+        statuses.into_iter().any(|status| held(status) && status["restartCount"].as_u64() >= Some(5)).then_some(())
+    });
+    set("standard");
+    let run = sandbox.run(&format!("{} --approve", live.install)).ok();
+    run.shows(&["~ Deployment", "its pods keep ending", "DNS works"]);
+    live.has_nothing_to_do("pods that kept ending");
 }
 
 /// As `kubectl edit` does it.

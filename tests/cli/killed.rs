@@ -1,7 +1,7 @@
 //! A sample of the runs that `tests/chaos` kills: a few points of each command.
 
 use crate::support::kill::{Scenario, kill_at, record};
-use crate::support::scenarios::{CHANGED_INSTALLATION, CREATION, DELETION, INSTALLATION, REMOVAL, UPDATE};
+use crate::support::scenarios::{CHANGED_INSTALLATION, CREATION, DELETION, INSTALLATION, RECREATION, REMOVAL, UPDATE};
 
 /// Kills runs at every nth point.
 fn sample(scenario: Scenario, nth: usize) {
@@ -21,6 +21,7 @@ fn installations() {
 fn service_accounts() {
     sample(CREATION, 13);
     sample(UPDATE, 9);
+    sample(RECREATION, 3);
 }
 
 #[test]

@@ -84,6 +84,81 @@ fn updates_do_not_undo_each_other_s_service_account() {
     assert_eq!((&labels()["a"], &labels()["b"]), (&json!("1"), &json!("2")));
 }
 
+/// Nobody consented to anything about what wasn't there when the plan was made.
+#[test]
+fn what_others_made_since_the_plan_is_not_taken_over() {
+    let sandbox = Sandbox::lease();
+    let create = line("create", &format!("--namespace apps --attach-policy-arn {S3}"));
+    let run = held(&sandbox, &create, &before_writing());
+    sandbox.create_namespace("apps");
+    let managed = "app.kubernetes.io/managed-by";
+    let labels = json!({managed: "Helm"});
+    let accounts = "/api/v1/namespaces/apps/serviceaccounts";
+    sandbox.create(accounts, &json!({"metadata": {"name": "web", "labels": labels}}));
+    let run = goes_on(&sandbox, run).exits(1);
+    run.says(&["ServiceAccount apps/web was made by somebody else meanwhile", "run the same command again"]);
+    let account = sandbox.object(&format!("{accounts}/web"));
+    assert_eq!((&account["metadata"]["labels"], &account["metadata"]["annotations"]), (&labels, &Value::Null));
+    assert_eq!(sandbox.object("/api/v1/namespaces/apps")["metadata"]["labels"][managed], Value::Null);
+    sandbox.run(&create).exits(1).says(&["made by Helm", "--override-existing-serviceaccounts"]);
+
+    let install = "install external-dns --cluster eksdemo1 --domain-filter example.com --approve";
+    sandbox.create_namespace("external-dns");
+    let run = held(&sandbox, install, &json!({"action": "AssumeRoleWithWebIdentity"}));
+    let container = json!({"name": "dns", "image": "registry.k8s.io/external-dns/external-dns:v0.22.0"});
+    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [container]}});
+    let theirs = json!({"metadata": {"name": "external-dns", "labels": labels},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}});
+    let deployments = "/apis/apps/v1/namespaces/external-dns/deployments";
+    sandbox.create(deployments, &theirs);
+    let run = goes_on(&sandbox, run).exits(1);
+    run.says(&["Deployment external-dns/external-dns was made by somebody else meanwhile"]);
+    let found = sandbox.object(&format!("{deployments}/external-dns"));
+    assert_eq!((&found["metadata"]["labels"], &found["spec"]["replicas"]), (&labels, &json!(0)));
+    assert!(!found.to_string().contains("irsactl"), "{found}");
+}
+
+/// What an earlier attempt made whose reply was lost, and what another run made, is one's own.
+#[test]
+fn what_was_made_meanwhile_by_irsactl_is_gone_on_with() {
+    let sandbox = Sandbox::lease();
+    let create = line("create", &format!("--namespace apps --attach-policy-arn {S3}"));
+    sandbox.kube_fault(&json!({"verb": "patch", "dryRun": false, "drop": true, "after": true, "times": 2}));
+    sandbox.run(&create).ok();
+    assert_eq!(sandbox.faults()[0]["hits"], 2, "the replies were lost");
+    sandbox.heal();
+    sandbox.run(&create).ok().shows(&["Nothing to do"]);
+
+    let other = create.replace("--name web", "--name other");
+    let run = held(&sandbox, &other, &before_writing());
+    sandbox.run(&other).ok();
+    goes_on(&sandbox, run).ok();
+    sandbox.run(&other).ok().shows(&["Nothing to do"]);
+}
+
+#[test]
+fn a_conflict_that_stays_is_told_in_the_server_s_words() {
+    let sandbox = Sandbox::lease();
+    create(&sandbox);
+    let update = line("update", "--labels a=1");
+    let refuse = |message: &str| {
+        let error = json!({"status": 409, "reason": "Conflict", "message": message});
+        sandbox.kube_fault(&json!({"verb": "patch", "path": ACCOUNT, "error": error}));
+    };
+    refuse("the object is busy");
+    let run = sandbox.run(&format!("{update} --timeout 5s -v")).exits(1);
+    run.says(&[
+        "not finished within 5s",
+        "the object is busy",
+        "Kubernetes: apply (dry run) ServiceAccount default/web again",
+    ]);
+    sandbox.heal();
+    refuse("admission webhook \"labels.example.com\" denied the request: no");
+    sandbox.forget_calls();
+    sandbox.run(&update).exits(1).says(&["refused by admission", "denied the request: no"]);
+    assert_eq!(sandbox.faults()[0]["hits"], 1, "once is enough");
+}
+
 #[test]
 fn a_service_account_of_others_loses_the_role_that_was_read_only() {
     let sandbox = Sandbox::lease();

@@ -117,6 +117,14 @@ fn row_9_the_label_of_helm_is_not_stolen_and_delete_leaves_its_serviceaccount() 
     sandbox.run(&format!("{CREATE} web --attach-role-arn {role} --override-existing-serviceaccounts --approve")).ok();
     sandbox.run(&format!("{DELETE} web --approve")).ok().shows(&["~ ServiceAccount"]);
     assert_eq!(sandbox.object(&path("default", "web"))["metadata"]["annotations"], json!({"theirs": "1"}));
+    // What others set is theirs, also where it names the role of the stack.
+    sandbox.run(&format!("{CREATE} chart --attach-policy-arn {S3} --role-name chart --role-only --approve")).ok();
+    let chart = json!({ROLE: "arn:aws:iam::123456789012:role/chart"});
+    create_foreign(&sandbox, "chart", &chart);
+    let shown = ["- Stack", "ServiceAccount default/chart was made by others and is left alone; its annotation"];
+    sandbox.run(&format!("{DELETE} chart --approve")).ok().shows(&shown);
+    assert_eq!(sandbox.object(&path("default", "chart"))["metadata"]["annotations"], chart);
+
     create_foreign(&sandbox, "helm", &json!({ROLE: role}));
     sandbox.forget_calls();
     let external = format!("default/helm is external: its annotation names role {role}, which others made");

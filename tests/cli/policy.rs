@@ -81,6 +81,12 @@ fn a_document_that_lacks_something_becomes_a_new_version() {
     assert_eq!(document, sandbox.run("render policy").ok().json());
 }
 
+/// The shared policy lacks something again, and there is no room.
+fn put_version_in_place_of(sandbox: &Sandbox, version: &str) {
+    wait(sandbox.iam().delete_policy_version().policy_arn(policy_arn(SHARED)).version_id(version).send()).unwrap();
+    put_version(sandbox, SHARED, &too_little());
+}
+
 #[test]
 fn a_version_whose_reply_is_lost_is_made_once() {
     let sandbox = Sandbox::lease();
@@ -99,6 +105,11 @@ fn a_version_whose_reply_is_lost_is_made_once() {
     put_version(&sandbox, SHARED, &too_little());
     // The first is refused: there is no room.
     assert_eq!(lost(1), ["v2", "v3", "v4", "v5", "v6"], "only the oldest went");
+    // The one that was made isn't shown at once.
+    put_version_in_place_of(&sandbox, "v2");
+    let hidden = json!([["<DefaultVersionId>v8<", "<DefaultVersionId>v7<"]]);
+    sandbox.fault(&json!({"action": "GetPolicy", "userAgent": "irsactl/", "replace": hidden, "times": 8}));
+    assert_eq!(lost(1), ["v4", "v5", "v6", "v7", "v8"], "only the oldest went");
 }
 
 #[test]

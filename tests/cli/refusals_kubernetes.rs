@@ -427,7 +427,12 @@ fn a_deployment_whose_arguments_are_its_command_is_adopted() {
     let words = std::iter::once(json!("/bin/external-dns")).chain(args.as_array().unwrap().clone());
     container["command"] = words.collect();
     container["env"] = json!([{"name": "EXTERNAL_DNS_TXT_PREFIX", "value": "dns-"}]);
+    deployment["spec"]["strategy"] = json!({"type": "RollingUpdate"});
     let sandbox = Sandbox::lease();
+    // What an apply can't take away goes before it; that this is done isn't known then.
+    let path = format!("{}/external-dns", deployments("external-dns"));
+    let lost = json!({"verb": "patch", "path": path, "dryRun": false, "drop": true, "after": true, "times": 1});
+    sandbox.kube_fault(&lost);
     adopts(&sandbox, &deployment, "my-identifier");
     let live = sandbox.object(&format!("{}/external-dns", deployments("external-dns")));
     assert!(live.to_string().contains("--txt-prefix=dns-"), "{live}");

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use irsactl::iam::arn::Partition;
 use irsactl::iam::trust::{Issuer, Subject, trust_policy};
 use irsactl::iam::wellknown::WellKnown;
+use irsactl::shell::Command;
 use irsactl::stack::events::{Event, explain};
+use irsactl::stack::flags::{Told, told};
 use irsactl::stack::status::state;
 use irsactl::stack::{names, tags, template};
 
@@ -63,6 +65,17 @@ fn any_template_is_read() {
         let _ = (template::needs_named_capability(&document), template::inline_policies(&document, STACK));
         if let Ok(facts) = template::read(&document) {
             let _ = facts.managed_arns();
+            let stack = Told {
+                service_account: ("kube-system", "external-dns"),
+                name: STACK,
+                template: &document,
+                tags: &[],
+                protected: false,
+            };
+            if let Some((command, _)) = told(Command::new("irsactl create iamserviceaccount"), stack) {
+                let line = command.to_string();
+                prop_assert_eq!(Command::new(&line).to_string(), line);
+            }
             // Reading twice finds the same.
             prop_assert_eq!(template::read(&document), Ok(facts));
         }

@@ -384,7 +384,6 @@ fn update_iamserviceaccount() {
     };
     let more =
         |sandbox: &Sandbox| drop(sandbox.run(&format!("{CREATE} --well-known-policy certManager,autoScaler")).ok());
-    let failed = |sandbox: &Sandbox| left(sandbox, "web --namespace apps");
     let stuck = |sandbox: &Sandbox| {
         sandbox.run(CREATE).ok();
         stuck(sandbox, &format!("web --namespace apps --attach-policy-arn {S3}"), WEB);
@@ -400,7 +399,6 @@ fn update_iamserviceaccount() {
             situation("changed in IAM", tampered, UPDATE),
             situation("a boundary lost", bounded, UPDATE),
             situation("fewer policies", more, FEWER),
-            situation("a failed stack", failed, UPDATE).late(LEFT),
             situation("a stuck rollback", stuck, UPDATE),
             situation("other words", reworded, UPDATE).late(&["cloudformation:DeleteChangeSet"]),
         ],

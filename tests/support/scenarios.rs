@@ -53,6 +53,22 @@ pub const UPDATE: Scenario = Scenario {
     command: |sandbox| on_file(sandbox, "update iamserviceaccount --approve", &after()),
 };
 
+/// A protected stack whose role is gone: it is deleted, and made anew.
+pub const RECREATION: Scenario = Scenario {
+    name: "create iamserviceaccount, anew",
+    prepare: |sandbox| {
+        sandbox.run(RECREATE).ok();
+        let stack = sandbox.stack("eksctl-eksdemo1-addon-iamserviceaccount-web-reader").unwrap();
+        let role = name_of(role_arn(&stack));
+        sandbox.detach(role, S3);
+        wait(sandbox.iam().delete_role().role_name(role).send()).unwrap();
+    },
+    command: |_| RECREATE.to_owned(),
+};
+
+const RECREATE: &str = "create iamserviceaccount --cluster eksdemo1 --namespace web --name reader --tags team=web \
+    --attach-policy-arn arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess --termination-protection --approve";
+
 pub const DELETION: Scenario = Scenario {
     name: "delete iamserviceaccount -f",
     prepare: |sandbox| {

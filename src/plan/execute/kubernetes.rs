@@ -5,18 +5,20 @@ use serde_json::{Value, json};
 use super::Tools;
 use super::proof::prove;
 use crate::error::{Error, ErrorCode, Result};
-use crate::k8s::{Apply, Kind, Kubernetes};
+use crate::externaldns::manifest::takeover_patch;
+use crate::k8s::{Apply, Kind, Kubernetes, describe};
 use crate::plan::diff::escape;
-use crate::plan::iamserviceaccount::{ROLE_ANNOTATION, annotation};
-use crate::plan::{Op, RoleSource};
+use crate::plan::externaldns::guards;
+use crate::plan::iamserviceaccount::{self, ROLE_ANNOTATION, annotation};
+use crate::plan::{Action, Op, RoleSource, Step};
 use crate::ui::Task;
 
-pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
+pub(super) async fn run(step: &Step, tools: &Tools<'_>, task: &Task) -> Result<()> {
     let kubernetes = tools.kubernetes()?;
-    match op {
+    match &step.op {
         Op::Apply { object, role } => {
             let object = with_role(object, role.as_ref(), tools)?;
-            kubernetes.apply(&object, Apply { dry_run: false, force: true }).await.map(drop)
+            apply(step.action, &object, kubernetes).await
         }
         Op::Unannotate { namespace, name, uid, role } => {
             unannotate((namespace, name), uid.as_deref(), role, kubernetes, tools).await
@@ -26,9 +28,9 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
                 prove(proof, tools, task).await?;
             }
             if !before.is_empty() {
-                kubernetes.json_patch(object, before, false).await?;
+                make_room(object, before, kubernetes).await?;
             }
-            kubernetes.apply(object, Apply { dry_run: false, force: true }).await.map(drop)
+            apply(step.action, object, kubernetes).await
         }
         Op::Restart { namespace, name, proof } => {
             if let Some(proof) = proof {
@@ -44,6 +46,45 @@ pub(super) async fn run(op: &Op, tools: &Tools<'_>, task: &Task) -> Result<()> {
         Op::DeleteNamespace { name, uid } => delete_namespace(name, uid.as_deref(), tools).await,
         _ => Ok(()),
     }
+}
+
+/// Conflicts about an object that was there were decided in planning; nobody consented to anything about one that wasn't.
+async fn apply(action: Action, object: &Value, kubernetes: &Kubernetes) -> Result<()> {
+    if action != Action::Create {
+        return kubernetes.apply(object, Apply { dry_run: false, force: true }).await.map(drop);
+    }
+    // A server-side apply can't be told to create only.
+    match kubernetes.find(object).await? {
+        Some(_) if object["kind"] == Kind::NAMESPACE.kind => return Ok(()),
+        Some(live) if !is_ours(&live) => return Err(made_meanwhile(object)),
+        _ => {}
+    }
+    let applied = kubernetes.apply(object, Apply { dry_run: false, force: false }).await;
+    applied.map(drop).map_err(|error| match error.code {
+        ErrorCode::Conflict => error.causes.into_iter().fold(made_meanwhile(object), Error::cause),
+        _ => error,
+    })
+}
+
+/// Takes away what an apply can't. It may be done, by an attempt whose reply was lost.
+async fn make_room(object: &Value, patch: &[Value], kubernetes: &Kubernetes) -> Result<()> {
+    let error = match kubernetes.json_patch(object, patch, false).await {
+        Err(error) if error.code == ErrorCode::Conflict => error,
+        patched => return patched.map(drop),
+    };
+    let live = kubernetes.find(object).await?;
+    if live.is_some_and(|live| takeover_patch(&live, object).is_empty()) { Ok(()) } else { Err(error) }
+}
+
+/// Another run's, too, or what an attempt made whose reply was lost.
+fn is_ours(live: &Value) -> bool {
+    if live["kind"] == Kind::SERVICE_ACCOUNT.kind { iamserviceaccount::is_ours(live) } else { guards::is_ours(live) }
+}
+
+fn made_meanwhile(object: &Value) -> Box<Error> {
+    Error::new(ErrorCode::Conflict, format!("{} was made by somebody else meanwhile", describe(object)))
+        .cause("it wasn't there when the plan was made, and is left alone")
+        .hint("run the same command again: it plans anew")
 }
 
 /// Takes the annotation that names the role off a ServiceAccount. Another one, or another role, is left alone.

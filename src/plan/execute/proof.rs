@@ -8,6 +8,7 @@ use crate::iam::policy::assume_role_trust;
 use crate::iam::trust::AUDIENCE;
 use crate::plan::Proof;
 use crate::ui::Task;
+use crate::wait::jittered;
 
 /// IAM is eventually consistent: a new role is refused for seconds ("Changes that I make are not
 /// always immediately visible", IAM User Guide).
@@ -31,7 +32,7 @@ pub async fn prove(proof: &Proof, tools: &Tools<'_>, task: &Task) -> Result<()> 
             Err(error) if may_pass(error.code) => {
                 task.detail("STS refuses the role still: a new one takes seconds");
                 refusal = Some(error);
-                wait.before_next(pause).await.err()
+                wait.before_next(jittered(pause)).await.err()
             }
             Err(error) => Some(error),
         };

@@ -10,8 +10,10 @@ use crate::iam::arn::Arn;
 use crate::iam::policy::{Need, PolicyDocument, is_denied, list_zones};
 use crate::iam::trust::{AUDIENCE, Subject, trust_policy, trusting};
 use crate::iam::wellknown::WellKnown;
-use crate::plan::iamserviceaccount::is_ours;
+use crate::plan::iamserviceaccount::{DesiredObject, ObservedStack, is_ours};
+use crate::plan::recreation::with_object;
 use crate::shell::Command;
+use crate::stack::flags::{Told, told};
 use crate::stack::template::{self, INLINE, inline_policies};
 use crate::verify::permissions::{Holder, Lack, statements};
 
@@ -21,6 +23,9 @@ impl Irsa {
         let found = self.stack()?;
         if self.install.is_some() {
             return self.install.clone();
+        }
+        if found.has_failed() || matches!(self.role, Ok(None)) {
+            return self.recreate(found);
         }
         let facts = template::read(&found.template).ok()?;
         let known: Vec<_> = WellKnown::ALL
@@ -40,6 +45,21 @@ impl Irsa {
         Some(command.approved())
     }
 
+    /// Makes a stack anew that can't be updated; none where the command can't say all that it holds.
+    fn recreate(&self, found: &ObservedStack) -> Option<String> {
+        let stack = Told {
+            service_account: (&self.namespace, &self.name),
+            name: &found.stack.name,
+            template: &found.template,
+            tags: &found.stack.tags,
+            protected: found.stack.protected,
+        };
+        let (command, mut lost) = told(self.irsactl("create iamserviceaccount"), stack)?;
+        let object = self.service_account.as_ref().ok()?.as_ref().map(DesiredObject::kept).unwrap_or_default();
+        let command = with_object(command, &object, &mut lost);
+        lost.is_empty().then(|| command.approved())
+    }
+
     /// A command of irsactl about this ServiceAccount.
     fn irsactl(&self, words: &str) -> Command {
         self.commands.about(words, &self.namespace, &self.name)
@@ -53,7 +73,8 @@ impl Irsa {
         });
         match &self.service_account {
             Ok(Some(object)) if !is_ours(object) => {
-                Command::new(&command).word("--override-existing-serviceaccounts").approved()
+                let flag = "--override-existing-serviceaccounts";
+                Command::new(&command).without(flag).word(flag).approved()
             }
             _ => command,
         }
