@@ -171,7 +171,7 @@ async fn check_records(
     let consent =
         records::Consent { delete: args.consent.allow_record_deletion, abandon: args.consent.abandon_records };
     if let Some(installed) = &installed {
-        return records::change(plan, installed, settings, consent, own, objects);
+        return records::change(plan, installed, settings, consent, (own, &stake.orphaned), objects);
     }
     let chosen = args.settings.txt_owner_id.is_some() && !args.consent.take_over_records;
     records::takeover(plan, settings, chosen, consent, own, objects)

@@ -103,6 +103,12 @@ impl Version {
         TXT_TYPES.iter().filter(move |(_, since)| *since <= self).map(|(name, _)| *name)
     }
 
+    /// True where this version finds every ownership TXT record that `other` wrote.
+    pub fn finds_txts_of(self, other: Self) -> bool {
+        let alias = Feature::AliasTxtIsA;
+        (self.supports(alias) || !other.supports(alias)) && self.txt_types().count() >= other.txt_types().count()
+    }
+
     fn release(self) -> (u16, u16) {
         (self.major, self.minor)
     }
@@ -324,5 +330,7 @@ mod tests {
         assert!(!version("0.18").knows_region("ap-east-2"));
         assert!(version("0.19").knows_region("ap-east-2"));
         assert!(version("0.14").knows_region("us-east-1"));
+        assert!(version("0.23").finds_txts_of(version("0.14")) && version("0.19").finds_txts_of(version("0.20")));
+        assert!(!version("0.21").finds_txts_of(version("0.22")));
     }
 }

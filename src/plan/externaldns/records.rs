@@ -26,7 +26,8 @@ pub struct Consent {
 }
 
 /// Refuses a change of a live installation that would cost records, unless it is consented to. `records` are its own;
-/// none where they can't be read, which counts as all of them at stake.
+/// none where they can't be read, which counts as all of them at stake. `orphaned` are those of them whose TXT records
+/// wouldn't be found any more.
 ///
 /// # Errors
 /// `RecordsAtRisk`, naming the change, the records and the flag.
@@ -35,19 +36,13 @@ pub fn change(
     installed: &Installed,
     settings: &Settings,
     consent: Consent,
-    records: Option<&[Owned]>,
+    (records, orphaned): (Option<&[Owned]>, &[Owned]),
     objects: &[Value],
 ) -> Result<()> {
     let changes = protected_changes(installed, settings);
-    let of = |risk: Risk| changes.iter().filter(|change| change.risk == risk).map(said).collect::<Vec<_>>();
-    let orphaning = of(Risk::Orphans);
-    if !orphaning.is_empty() {
-        let names = records.map_or_else(unreadable, |records| name(records.iter()));
-        let message =
-            format!("{} would leave the records of {} without an owner", orphaning.join(", "), installed.owner_id);
-        consented(plan, consent.abandon, Risk::Orphans, &message, &names)?;
-    }
-    let deleting = of(Risk::Deletes);
+    let of = |risk: Risk| changes.iter().filter(move |change| change.risk == risk);
+    orphaning(plan, installed, &of(Risk::Orphans).collect::<Vec<_>>(), consent, (records, orphaned))?;
+    let deleting: Vec<_> = of(Risk::Deletes).map(said).collect();
     if deleting.is_empty() || settings.policy != Policy::Sync {
         return Ok(());
     }
@@ -64,6 +59,26 @@ pub fn change(
     let names = gone.map_or_else(unreadable, |gone| name(gone.into_iter()));
     let message = format!("{} would let ExternalDNS delete records", deleting.join(", "));
     consented(plan, consent.delete, Risk::Deletes, &message, &names)
+}
+
+/// Refuses what leaves records without an owner.
+fn orphaning(
+    plan: &mut Plan,
+    installed: &Installed,
+    changes: &[&ProtectedChange],
+    consent: Consent,
+    (records, orphaned): (Option<&[Owned]>, &[Owned]),
+) -> Result<()> {
+    let some = changes.iter().all(|change| change.what.spares_records());
+    let lost = records.map(|records| if some { orphaned } else { records });
+    if changes.is_empty() || (some && lost.is_some_and(<[_]>::is_empty)) {
+        return Ok(());
+    }
+    let names = lost.map_or_else(unreadable, |lost| name(lost.iter()));
+    let said: Vec<_> = changes.iter().copied().map(said).collect();
+    let owned = if some { "records" } else { "the records" };
+    let message = format!("{} would leave {owned} of {} without an owner", said.join(", "), installed.owner_id);
+    consented(plan, consent.abandon, Risk::Orphans, &message, &names)
 }
 
 fn said(change: &ProtectedChange) -> String {
