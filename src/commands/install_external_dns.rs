@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::Zone;
 use crate::externaldns::owner::scoped_policy;
-use crate::externaldns::rbac::required_apis;
+use crate::externaldns::rbac::apis_of;
 use crate::externaldns::settings::Settings;
 use crate::iam::arn::iam_arn;
 use crate::iam::policy::{
@@ -358,7 +358,7 @@ async fn check_served(seen: &Seen, settings: &Settings) -> Result<()> {
     let Some(found) = &seen.in_cluster else { return Ok(()) };
     let kubernetes: &Kubernetes = &found.kubernetes;
     let checks = settings.sources.iter().map(|source| async move {
-        observe::externaldns::check_served(kubernetes, &required_apis(source, settings.version), source).await
+        observe::externaldns::check_served(kubernetes, &apis_of(source, settings), source).await
     });
     try_join_all(checks).await.map(drop)
 }

@@ -197,8 +197,12 @@ pub enum Feature {
     SoftErrors,
     /// The crd source yields nothing with an annotation filter.
     CrdFilterBroken,
+    /// Source crd reads what `--crd-source-apiversion` and `--crd-source-kind` say; later versions ignore them.
+    CrdSourceChosen,
     /// Uses the inclusion regex beside an exclusion regex.
     RegexBoth,
+    /// Domain filters match international names in either form, `münchen.de` and `xn--mnchen-3ya.de`.
+    UnicodeFilters,
 }
 
 /// First version with a feature, and the first without it again. Source: release notes and code of
@@ -228,7 +232,9 @@ const FEATURES: &[(Feature, Version, Option<Version>)] = &[
     (Feature::PodIdentity, Version::new(15, 1), None),
     (Feature::SoftErrors, Version::new(14, 1), None),
     (Feature::CrdFilterBroken, Version::new(22, 0), Some(Version::new(23, 0))),
+    (Feature::CrdSourceChosen, Version::new(0, 0), Some(Version::new(21, 0))),
     (Feature::RegexBoth, Version::new(21, 0), None),
+    (Feature::UnicodeFilters, Version::new(18, 0), None),
 ];
 
 /// First versions that know the load balancers of regions that opened lately.
