@@ -40,7 +40,7 @@ pub(crate) async fn run(context: &Context, args: &Install) -> Result<Exit> {
     tags::check_user_tags(&args.role.tags.tags).map_err(|e| Error::usage(format!("--tags: {e}")))?;
     let patches = patches(&args.settings.patch)?;
     // What flags alone decide is decided before the first call.
-    settings::check_offline(&args.settings, args.aws.region.as_deref())?;
+    settings::check_offline(&args.settings, args.role.least_privilege, args.aws.region.as_deref())?;
 
     let seen = read(context, args).await?;
     let Planned { plan, settings, zones, lacking } = plan(context, args, &seen, patches).await?;

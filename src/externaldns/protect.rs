@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::args::{Arguments, Installed};
+use super::filter::entries;
 use super::flags::Flag;
 use super::registry::{Class, Owned};
 use super::secret::{HIDDEN, is_secret};
@@ -294,6 +295,7 @@ fn visibility(installed: &Installed, wanted: &Settings, found: &mut Found) {
     let mut lists = |what, flag, before: &[String], after: &[String]| {
         found.add(what, flag, &before.join(", "), &after.join(", "), Risk::Deletes);
     };
+    let clean = |domains: &[String]| entries(domains, wanted.version);
     let (before, after) = (clean(&installed.domain_filters), clean(&wanted.domain_filters));
     // Adding a first filter narrows too: records outside it are never looked at again.
     if missing(&before, &after) || (before.is_empty() && !after.is_empty()) {
@@ -338,14 +340,6 @@ fn selectors(installed: &Installed, wanted: &Settings, found: &mut Found) {
         let shown = |prefixes: &super::settings::Prefixes| prefixes.keys("").join(", ");
         found.add(What::AnnotationPrefix, "annotation-prefix", &shown(&before), &shown(&after), Risk::Deletes);
     }
-}
-
-fn clean(domains: &[String]) -> Vec<String> {
-    domains
-        .iter()
-        .map(|domain| domain.trim().trim_end_matches('.').to_lowercase())
-        .filter(|text| !text.is_empty())
-        .collect()
 }
 
 #[cfg(test)]

@@ -185,6 +185,11 @@ fn wrong_usage_is_refused_before_any_call() {
         ),
         ("install external-dns --cluster c --extra-arg=--txt-owner-id=x", "--txt-owner-id"),
         ("install external-dns --cluster c --patch /nonexistent", "/nonexistent"),
+        ("install external-dns --cluster c --least-privilege --extra-arg=--aws-zone-tags=team=dns", "--zone-id-filter"),
+        (
+            "install external-dns --cluster c --least-privilege --extra-arg=--regex-domain-filter=x$",
+            "--regex-domain-filter",
+        ),
         ("install external-dns --cluster c --region nowhere", "--region"),
         ("install external-dns --cluster c --timeout soon", "--timeout"),
         ("install external-dns --cluster c --tags novalue", "--tags"),

@@ -75,7 +75,7 @@ impl Dns {
     }
 
     fn unmatched(&self, filter: &str, zones: &[Zone], selected: &[&Zone]) -> Option<Unmatched> {
-        let domain = DomainFilter::new(&[filter.to_owned()], &[]);
+        let domain = DomainFilter::new(&[filter.to_owned()], &[], self.installed.rules());
         let parents = self.installed.arguments.bool("aws-zone-match-parent") == Some(true);
         let matches = |zone: &Zone| domain.matches(&zone.name) || (parents && domain.matches_parent(&zone.name));
         if selected.iter().any(|zone| matches(zone)) {
@@ -212,7 +212,7 @@ impl Dns {
                 let ids = known.chain([&zone.id]).map(String::as_str);
                 ("--zone-id-filter", command.set("--zone-id-filter", ids))
             }
-            _ if !DomainFilter::new(&[], exclude_domains).matches(&zone.name) => {
+            _ if !DomainFilter::new(&[], exclude_domains, self.installed.rules()).matches(&zone.name) => {
                 ("--exclude-domains", command.without("--exclude-domains"))
             }
             _ => {
