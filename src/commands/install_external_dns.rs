@@ -15,7 +15,7 @@ use crate::cli::externaldns::Install;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::externaldns::args::Installed;
-use crate::externaldns::filter::Zone;
+use crate::externaldns::filter::{Zone, select_zones};
 use crate::externaldns::owner::scoped_policy;
 use crate::externaldns::rbac::apis_of;
 use crate::externaldns::settings::Settings;
@@ -168,6 +168,7 @@ async fn check_records(
     let (own, objects) = (stake.records.as_deref(), stake.objects.as_slice());
     records::overwrite(plan, args.consent.take_over_records, &stake.overwritten)?;
     records::note_strangers(plan, &stake.strangers);
+    records::note_unownable(plan, settings, &select_zones(zones, settings), objects);
     let consent =
         records::Consent { delete: args.consent.allow_record_deletion, abandon: args.consent.abandon_records };
     if let Some(installed) = &installed {

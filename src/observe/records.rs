@@ -85,8 +85,8 @@ pub(crate) struct AtStake {
     pub(crate) strangers: Vec<Owned>,
 }
 
-/// Reads what an installation could take over or lose: the records of the owner id of a new one, or those of a live one
-/// whose identity or view changes. Nothing is read where nothing is at stake.
+/// Reads what an installation could take over or lose: the records of the owner id of a new one and what the cluster
+/// asks for, or those of a live one whose identity or view changes. Nothing is read where nothing is at stake.
 pub(crate) async fn at_stake(
     aws: &Aws,
     ui: &Ui,
@@ -124,7 +124,7 @@ pub(crate) async fn at_stake(
     let Audited { found, orphaned } = audited;
     let (records, mut strangers): (Vec<_>, Vec<_>) = found.into_iter().partition(|record| is_own(record, &viewer));
     strangers.retain(|record| installed.is_none() && is_address(&record.record));
-    if records.is_empty() && strangers.is_empty() {
+    if records.is_empty() && installed.is_some() {
         return Ok(AtStake { records: Some(records), ..AtStake::default() });
     }
     let objects = sources(kubernetes).await?;

@@ -96,6 +96,16 @@ fn records_whose_txts_would_not_be_found_are_not_abandoned_without_consent() {
 }
 
 #[test]
+fn hosts_that_can_not_be_owned_are_told_before_there_are_records() {
+    let sandbox = Sandbox::lease();
+    sandbox.create_ingress("apex", "example.com");
+    let line = format!("{INSTALL} --domain-filter example.com");
+    sandbox.run(&line).ok().shows(&["example.com (a-example.com isn't in zone example.com", "--txt-prefix"]);
+    let plan = sandbox.run(&format!("{line} --txt-prefix extdns-%{{record_type}}.")).ok();
+    assert!(!plan.stdout.contains("can't own"), "{}", plan.stdout);
+}
+
+#[test]
 fn records_that_are_there_are_not_written_over_without_consent() {
     let sandbox = Sandbox::lease();
     sandbox.create_ingress("web", "app.example.com");

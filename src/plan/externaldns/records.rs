@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::super::Plan;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
-use crate::externaldns::hosts::vanishing;
+use crate::externaldns::filter::{Zone, suitable_zones};
+use crate::externaldns::hosts::{desired_hosts, vanishing};
 use crate::externaldns::protect::{ProtectedChange, Risk, What, protected_changes};
-use crate::externaldns::registry::{Owned, Record};
-use crate::externaldns::settings::{Policy, Settings};
+use crate::externaldns::registry::{Owned, Record, TxtProblem};
+use crate::externaldns::settings::{APEX_TXT_PREFIX, Policy, Registry, Settings};
 use crate::externaldns::view::View;
 
 /// How many records a message names.
@@ -149,6 +150,31 @@ pub fn note_strangers(plan: &mut Plan, records: &[Owned]) {
     }
 }
 
+/// Hosts that the cluster asks for and whose TXT record can't be written: their records are nobody's. Better known before
+/// there are records, which a `--txt-prefix` would leave without an owner.
+pub fn note_unownable(plan: &mut Plan, settings: &Settings, zones: &[&Zone], objects: &[Value]) {
+    let hosts: BTreeSet<_> = desired_hosts(objects, &View::from(settings)).into_iter().map(|it| it.host).collect();
+    let problems: Vec<_> = hosts.iter().filter_map(|host| unownable(settings, host, zones)).collect();
+    if settings.registry == Registry::Txt && !problems.is_empty() {
+        plan.note(format!(
+            "ExternalDNS can't own the records of hosts that the cluster asks for: {}",
+            problems.join(", ")
+        ));
+    }
+}
+
+/// Why no zone takes the TXT record of a host, which has the shortest name for an A record.
+fn unownable(settings: &Settings, host: &str, zones: &[&Zone]) -> Option<String> {
+    let problem = |zone: &&Zone| settings.mapper().problem(host, "A", &zone.name);
+    match suitable_zones(host, zones).iter().find_map(problem)? {
+        TxtProblem::LabelTooLong { txt } => Some(format!("{host} (a label of {txt} has more than 63 characters)")),
+        TxtProblem::OutsideZone { txt, .. } if !suitable_zones(&txt, zones).is_empty() => None,
+        TxtProblem::OutsideZone { txt, zone } => {
+            Some(format!("{host} ({txt} isn't in zone {zone}: --txt-prefix {APEX_TXT_PREFIX} puts it there)"))
+        }
+    }
+}
+
 /// Without ownership, ExternalDNS writes over what others made.
 ///
 /// # Errors
@@ -200,5 +226,31 @@ fn name<'a>(records: impl Iterator<Item = &'a Owned>) -> String {
         (true, _) => "no records so far".to_owned(),
         (false, 0) => names.join(", "),
         (false, more) => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_whose_txt_records_have_no_place_are_known() {
+        let zone = |name: &str, id: &str| Zone {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            private: false,
+            comment: String::new(),
+        };
+        let (above, below) = (zone("example.com", "Z1"), zone("sub.example.com", "Z2"));
+        let mut settings = Settings::new("us-east-1", "c1");
+        let long = |length| format!("{}.example.com", "h".repeat(length));
+        let said = |settings: &Settings, host: &str| unownable(settings, host, &[&above, &below]);
+        assert!(said(&settings, "example.com").is_some_and(|why| why.contains("a-example.com isn't in zone")));
+        assert_eq!(said(&settings, "sub.example.com"), None, "its TXT record is in the zone above");
+        assert!(unownable(&settings, "sub.example.com", &[&below]).is_some());
+        assert_eq!((said(&settings, &long(61)), said(&settings, "app.example.org")), (None, None));
+        assert!(said(&settings, &long(62)).is_some_and(|why| why.contains("63 characters")));
+        settings.txt_prefix = Some(APEX_TXT_PREFIX.to_owned());
+        assert_eq!((said(&settings, "example.com"), said(&settings, &long(63))), (None, None));
     }
 }
