@@ -15,10 +15,10 @@ use crate::cli::externaldns::Install;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::externaldns::args::Installed;
-use crate::externaldns::filter::Zone;
+use crate::externaldns::filter::{Zone, select_zones};
 use crate::externaldns::owner::scoped_policy;
 use crate::externaldns::protect::complete;
-use crate::externaldns::rbac::required_apis;
+use crate::externaldns::rbac::apis_of;
 use crate::externaldns::settings::Settings;
 use crate::iam::arn::iam_arn;
 use crate::iam::policy::{
@@ -41,7 +41,7 @@ pub(crate) async fn run(context: &Context, args: &Install) -> Result<Exit> {
     tags::check_user_tags(&args.role.tags.tags).map_err(|e| Error::usage(format!("--tags: {e}")))?;
     let patches = patches(&args.settings.patch)?;
     // What flags alone decide is decided before the first call.
-    settings::check_offline(&args.settings, args.aws.region.as_deref())?;
+    settings::check_offline(&args.settings, args.role.least_privilege, args.aws.region.as_deref())?;
 
     let seen = read(context, args).await?;
     let Planned { plan, settings, zones, lacking } = plan(context, args, &seen, patches).await?;
@@ -175,10 +175,11 @@ async fn check_records(
     let (own, objects) = (stake.records.as_deref(), stake.objects.as_slice());
     records::overwrite(plan, args.consent.take_over_records, &stake.overwritten)?;
     records::note_strangers(plan, &stake.strangers);
+    records::note_unownable(plan, settings, &select_zones(zones, settings), objects);
     let consent =
         records::Consent { delete: args.consent.allow_record_deletion, abandon: args.consent.abandon_records };
     if let Some(installed) = &installed {
-        return records::change(plan, installed, settings, consent, own, objects);
+        return records::change(plan, installed, settings, consent, (own, &stake.orphaned), objects);
     }
     let chosen = args.settings.txt_owner_id.is_some() && !args.consent.take_over_records;
     records::takeover(plan, settings, chosen, consent, own, objects)
@@ -365,7 +366,7 @@ async fn check_served(seen: &Seen, settings: &Settings) -> Result<()> {
     let Some(found) = &seen.in_cluster else { return Ok(()) };
     let kubernetes: &Kubernetes = &found.kubernetes;
     let checks = settings.sources.iter().map(|source| async move {
-        observe::externaldns::check_served(kubernetes, &required_apis(source, settings.version), source).await
+        observe::externaldns::check_served(kubernetes, &apis_of(source, settings), source).await
     });
     try_join_all(checks).await.map(drop)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::filter::{DomainFilter, Zone};
+use super::filter::{DomainFilter, UNJUDGED, Zone};
 use super::flags::{self, Flag, Kind};
 use super::registry::Mapper;
 use super::secret::is_secret;
@@ -428,7 +428,7 @@ impl Installed {
 
     /// Which domains it looks after.
     pub fn domain_filter(&self) -> DomainFilter {
-        DomainFilter::new(&self.domain_filters, &self.exclude_domains)
+        DomainFilter::new(&self.domain_filters, &self.exclude_domains, self.rules())
     }
 
     /// The zones that it looks after, as far as names, ids and types tell: see [`Installed::unjudged`].
@@ -448,7 +448,7 @@ impl Installed {
     /// A flag that selects zones by what isn't judged here: tags, or regular expressions.
     pub fn unjudged(&self) -> Option<&'static str> {
         let given = |flag: &&&str| !self.arguments.all(flag).is_empty();
-        ["aws-zone-tags", "regex-domain-filter", "regex-domain-exclusion"].iter().find(given).copied()
+        UNJUDGED.iter().find(given).copied()
     }
 
     /// What is wrong with what it was told, as far as neither zones nor other owners are needed to tell.

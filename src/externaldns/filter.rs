@@ -3,32 +3,39 @@
 use std::collections::BTreeMap;
 
 use super::settings::{Settings, ZoneType};
+use super::version::{Feature, NEWEST, Version};
 
-/// A domain filter, as ExternalDNS reads it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A domain filter, as a version of ExternalDNS reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainFilter {
     include: Vec<String>,
     exclude: Vec<String>,
+    version: Version,
+}
+
+impl Default for DomainFilter {
+    /// Everything.
+    fn default() -> Self {
+        Self::new(&[], &[], NEWEST)
+    }
 }
 
 impl DomainFilter {
     /// `--domain-filter` and `--exclude-domains`; entries that are empty after trimming don't count.
-    pub fn new(include: &[String], exclude: &[String]) -> Self {
-        let clean =
-            |domains: &[String]| domains.iter().map(|domain| clean(domain)).filter(|text| !text.is_empty()).collect();
-        Self { include: clean(include), exclude: clean(exclude) }
+    pub fn new(include: &[String], exclude: &[String], version: Version) -> Self {
+        Self { include: entries(include, version), exclude: entries(exclude, version), version }
     }
 
     /// True for a domain in the filter: everything, if the filter names nothing.
     pub fn matches(&self, domain: &str) -> bool {
-        let domain = clean(domain);
+        let domain = normalized(domain, self.version);
         let any = |filters: &[String]| filters.iter().any(|filter| within(&domain, filter));
         (self.include.is_empty() || any(&self.include)) && !any(&self.exclude)
     }
 
     /// True if a zone lies above a filter, which `--aws-zone-match-parent` takes for a match.
     pub fn matches_parent(&self, zone: &str) -> bool {
-        let zone = clean(zone);
+        let zone = normalized(zone, self.version);
         let mut filters = self.include.iter().filter(|filter| !filter.starts_with('.'));
         self.exclude.iter().all(|filter| !within(&zone, filter))
             && filters.any(|filter| filter.ends_with(&format!(".{zone}")))
@@ -40,8 +47,28 @@ impl DomainFilter {
     }
 }
 
+/// The entries of a list of domains that count, as `version` compares them.
+pub(super) fn entries(domains: &[String], version: Version) -> Vec<String> {
+    domains.iter().map(|domain| normalized(domain, version)).filter(|text| !text.is_empty()).collect()
+}
+
 fn clean(domain: &str) -> String {
     domain.trim().trim_end_matches('.').to_lowercase()
+}
+
+/// The form in which `version` compares domains: the Unicode one of international names
+/// (`normalizeDomain` in `endpoint/domain_filter.go`), or any, in lower case.
+fn normalized(domain: &str, version: Version) -> String {
+    let domain = clean(domain);
+    if !version.supports(Feature::UnicodeFilters) {
+        return domain;
+    }
+    // "Transitional processing" (UTS #46), which the crate has no more.
+    let mapped = domain.replace('ß', "ss").replace('ς', "σ").replace(['\u{200c}', '\u{200d}'], "");
+    match idna::domain_to_unicode(&mapped) {
+        (unicode, Ok(())) => unicode,
+        _ => domain,
+    }
 }
 
 /// `example.com` holds itself and all below it; `.example.com` only what is below.
@@ -71,10 +98,18 @@ pub struct Zone {
     pub comment: String,
 }
 
-/// The zones that ExternalDNS would manage with these settings; `--aws-zone-tags` apart, which takes
-/// the tags of the zones.
+/// Flags that select zones by what isn't judged here: tags, which would have to be read, and regular expressions, whose
+/// language is Go's.
+pub(super) const UNJUDGED: &[&str] = &["aws-zone-tags", "regex-domain-filter", "regex-domain-exclusion"];
+
+/// The flag among these settings that may leave out some of the zones that [`select_zones`] gives.
+pub fn unjudged(settings: &Settings) -> Option<&'static str> {
+    UNJUDGED.iter().copied().find(|flag| settings.extra(flag).is_some_and(|value| !value.is_empty()))
+}
+
+/// The zones that ExternalDNS would manage with these settings, as far as names, ids and types tell: see [`unjudged`].
 pub fn select_zones<'z>(zones: &'z [Zone], settings: &Settings) -> Vec<&'z Zone> {
-    let filter = DomainFilter::new(&settings.domain_filters, &settings.exclude_domains);
+    let filter = DomainFilter::new(&settings.domain_filters, &settings.exclude_domains, settings.version);
     let parents = settings.extra_switch("aws-zone-match-parent");
     let by_id = |zone: &&Zone| settings.zone_id_filters.is_empty() || settings.zone_id_filters.contains(&zone.id);
     let by_type = |zone: &&Zone| settings.zone_type.is_none_or(|kind| (kind == ZoneType::Private) == zone.private);
@@ -107,7 +142,7 @@ mod tests {
     /// Filters and exclusions separated by `;`.
     fn matches(include: &str, exclude: &str, domain: &str) -> bool {
         let list = |text: &str| text.split(';').map(str::to_owned).collect::<Vec<_>>();
-        DomainFilter::new(&list(include), &list(exclude)).matches(domain)
+        DomainFilter::new(&list(include), &list(exclude), NEWEST).matches(domain)
     }
 
     #[test]
@@ -134,6 +169,22 @@ mod tests {
         assert!(matches("example.org.", "api.example.org", "dev-api.example.org"));
         assert!(!matches("example.org.", "api.example.org", "dev.api.example.org"));
         assert!(matches("example.org;api.example.org", "internal.api.example.org", "foo.api.example.org"));
+    }
+
+    #[test]
+    fn international_names_match_in_either_form() {
+        let (unicode, ascii) = ("münchen.de", "xn--mnchen-3ya.de");
+        for (filter, domain) in
+            [(unicode, ascii), (ascii, unicode), ("MÜNCHEN.de.", ascii), (".münchen.de", "a.xn--mnchen-3ya.de")]
+        {
+            assert!(matches(filter, "", domain), "{filter} {domain}");
+        }
+        assert!(!matches("", unicode, ascii) && !matches("", unicode, "*._x.xn--mnchen-3ya.de"));
+        assert!(matches("straße.de", "", "strasse.de") && !matches("straße.de", "", "xn--strae-oqa.de"));
+        let old = DomainFilter::new(&[unicode.to_owned()], &[], "0.17.0".parse().unwrap());
+        assert!(old.matches("a.München.de") && !old.matches(ascii));
+        let parent = DomainFilter::new(&["a.münchen.de".to_owned()], &[], NEWEST);
+        assert!(parent.matches_parent("xn--mnchen-3ya.de."));
     }
 
     #[test]

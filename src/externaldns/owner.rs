@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use super::version::{Feature, Version};
+use crate::stack::names::{LONGEST, beginning, shortened};
 
 /// The name of an installation where nothing says otherwise.
 pub const DEFAULT_NAME: &str = "external-dns";
@@ -25,11 +26,24 @@ pub fn derived_owner_id(cluster: &str, cluster_arn: &str, name: &str) -> String 
     format!("{cluster}-{digits}")
 }
 
-/// The name of a policy that only one installation has (`--least-privilege`), beside the shared one.
+/// The name of a policy that only one installation has (`--least-privilege`), beside the shared one: cut and unique
+/// where it would be too long. A pattern where region or cluster are `*`.
 pub fn scoped_policy(shared: &str, region: &str, cluster: &str, name: &str) -> String {
     let instance = if name == DEFAULT_NAME { String::new() } else { format!("-{name}") };
-    format!("{shared}-{region}-{cluster}{instance}")
+    let whole = format!("{shared}-{region}-{cluster}{instance}");
+    let longest = |text: &str, unknown: usize| if text == "*" { unknown } else { 0 };
+    let may_be = whole.len() + longest(region, LONGEST_REGION) + longest(cluster, LONGEST_CLUSTER);
+    match whole.split_once('*') {
+        Some((known, _)) if may_be > LONGEST => format!("{}*", beginning(known)),
+        Some(_) => whole,
+        None => shortened(&whole),
+    }
 }
+
+/// No region has a longer name so far.
+const LONGEST_REGION: usize = "ap-southeast-1".len();
+/// The longest name of a cluster (CreateCluster, Amazon EKS API Reference).
+const LONGEST_CLUSTER: usize = 100;
 
 /// Why an owner id is not unique to a cluster, if it is one that people copy from documentation.
 pub fn copied(owner_id: &str) -> Option<&'static str> {
@@ -84,6 +98,20 @@ mod tests {
         assert!(of("a=b", "v0.21.0").is_some_and(|why| why.contains("v0.22.0 and later")));
         assert_eq!((of("a=b", "v0.22.0"), of("a-b", "v0.14.0")), (None, None));
         assert!(of("a,b", "v0.23.0").is_some_and(|why| why.ends_with("read back as `a`")));
+    }
+
+    #[test]
+    fn a_policy_of_a_long_name_is_cut_and_stays_unique() {
+        let cluster = "c".repeat(100);
+        let name = |region, cluster: &str, name| scoped_policy("AllowExternalDNSUpdates", region, cluster, name);
+        let [one, other] = ["one", "other"].map(|installation| name("ap-southeast-1", &cluster, installation));
+        assert_ne!(one, other);
+        assert!(one.len() == 128 && one.starts_with("AllowExternalDNSUpdates-ap-southeast-1-ccc"), "{one}");
+        assert_eq!(name("eu-west-1", &cluster[..94], "external-dns").len(), 128, "as it is");
+
+        assert_eq!(name("*", "eksdemo1", "one"), "AllowExternalDNSUpdates-*-eksdemo1-one");
+        assert_eq!(name("*", &cluster, "one"), "AllowExternalDNSUpdates-*", "its end may be cut");
+        assert_eq!(name("us-west-2", "*", "one"), "AllowExternalDNSUpdates-us-west-2-*");
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! Changes of a live installation that cost records.
 
+use std::collections::BTreeSet;
+
 use super::args::{Arguments, Installed, OWNERSHIP};
+use super::filter::entries;
 use super::flags::Flag;
+use super::registry::{Class, Owned};
 use super::secret::{HIDDEN, is_secret};
 use super::settings::{Policy, Registry, Settings};
 use super::version::{Feature, LEGACY_PREFIX, PREFIX};
@@ -34,6 +38,12 @@ pub enum What {
     TxtPrefix,
     /// `--txt-suffix`.
     TxtSuffix,
+    /// `--txt-wildcard-replacement`: wildcards are looked up under another name.
+    WildcardReplacement,
+    /// `--txt-encrypt-enabled` goes, and the key with it: what is encrypted can't be read any more.
+    Encryption,
+    /// An older version, which doesn't find all TXT records that the newer one wrote.
+    Downgrade,
     /// `--registry`.
     Registry,
     /// `--policy` becomes `sync`.
@@ -52,12 +62,19 @@ pub enum What {
     Opaque,
 }
 
+impl What {
+    /// True where only some records lose their owner: [`orphaned`] says which.
+    pub fn spares_records(self) -> bool {
+        matches!(self, Self::WildcardReplacement | Self::Encryption | Self::Downgrade)
+    }
+}
+
 /// A change of a live installation that costs records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtectedChange {
     /// What changes.
     pub what: What,
-    /// The flag of ExternalDNS that changes.
+    /// The flag that changes: ExternalDNS's, or irsactl's for its version.
     pub flag: &'static str,
     /// Its value now, as text that may be shown; empty if not set.
     pub before: String,
@@ -97,9 +114,11 @@ const JUDGED: &[&str] = &[
     "provider",
     "registry",
     "source",
+    "txt-encrypt-enabled",
     "txt-owner-id",
     "txt-prefix",
     "txt-suffix",
+    "txt-wildcard-replacement",
     "zone-id-filter",
     "aws-zone-type",
 ];
@@ -168,9 +187,13 @@ fn others(installed: &Installed, wanted: &Settings, found: &mut Found) {
     }
 }
 
+const WILDCARD_REPLACEMENT: &str = "txt-wildcard-replacement";
+const ENCRYPTION: &str = "txt-encrypt-enabled";
+
 /// Takes over from a live installation what can't change without losing records, unless it is
-/// `named` on the command line: registry, owner id, TXT prefix and suffix (the two go together), and
-/// an annotation prefix that irsactl's choice for the version wouldn't read.
+/// `named` on the command line: registry, owner id, TXT prefix and suffix (the two go together), the
+/// replacement of wildcards, and an annotation prefix that irsactl's choice for the version wouldn't
+/// read.
 pub fn inherit(wanted: &mut Settings, installed: &Installed, named: &[What]) {
     let free = |what: What| !named.contains(&what);
     if free(What::Registry) {
@@ -187,6 +210,10 @@ pub fn inherit(wanted: &mut Settings, installed: &Installed, named: &[What]) {
         if free(What::TxtPrefix) && free(What::TxtSuffix) {
             wanted.txt_prefix.clone_from(&installed.txt_prefix);
             wanted.txt_suffix.clone_from(&installed.txt_suffix);
+        }
+        let replacement = installed.wildcard_replacement.as_ref();
+        if let Some(text) = replacement.filter(|_| wanted.extra(WILDCARD_REPLACEMENT).is_none()) {
+            wanted.extra_args.push(format!("--{WILDCARD_REPLACEMENT}={text}"));
         }
     }
     let can = wanted.version.supports(Feature::AnnotationPrefix);
@@ -255,6 +282,35 @@ fn identity(installed: &Installed, wanted: &Settings, found: &mut Found) {
             found.add(what, flag, &before, &after, Risk::Orphans);
         }
     }
+    lookups(installed, wanted, found);
+}
+
+/// What makes ExternalDNS look for TXT records that are there elsewhere, or not understand them.
+fn lookups(installed: &Installed, wanted: &Settings, found: &mut Found) {
+    let before = installed.wildcard_replacement.as_deref().unwrap_or_default();
+    let after = wanted.extra(WILDCARD_REPLACEMENT).unwrap_or_default();
+    if !before.eq_ignore_ascii_case(after) {
+        found.add(What::WildcardReplacement, WILDCARD_REPLACEMENT, before, after, Risk::Orphans);
+    }
+    // What isn't encrypted is read in either case (`endpoint/labels.go`).
+    if installed.encrypts() && !wanted.extra_switch(ENCRYPTION) {
+        found.add(What::Encryption, ENCRYPTION, "true", "", Risk::Orphans);
+    }
+    let (before, after) = (installed.rules(), wanted.version);
+    if !after.finds_txts_of(before) {
+        let flag = "external-dns-version";
+        found.add(What::Downgrade, flag, &before.to_string(), &after.to_string(), Risk::Orphans);
+    }
+}
+
+/// The records that an installation owns and whose owner isn't found any more: those of `before` that are nobody's in
+/// `after`, the same zone as the wanted settings see it.
+pub fn orphaned(before: &[Owned], after: &[Owned]) -> Vec<Owned> {
+    let is_owned = |owned: &&Owned| matches!(owned.class, Class::Owned | Class::OwnedLegacy);
+    let key =
+        |Owned { record, .. }: &Owned| (record.name.clone(), record.record_type.clone(), record.set_identifier.clone());
+    let kept: BTreeSet<_> = after.iter().filter(is_owned).map(key).collect();
+    before.iter().filter(is_owned).filter(|owned| !kept.contains(&key(owned))).cloned().collect()
 }
 
 fn visibility(installed: &Installed, wanted: &Settings, found: &mut Found) {
@@ -262,13 +318,14 @@ fn visibility(installed: &Installed, wanted: &Settings, found: &mut Found) {
     let mut lists = |what, flag, before: &[String], after: &[String]| {
         found.add(what, flag, &before.join(", "), &after.join(", "), Risk::Deletes);
     };
+    let clean = |domains: &[String]| entries(domains, wanted.version);
     let (before, after) = (clean(&installed.domain_filters), clean(&wanted.domain_filters));
     // Adding a first filter narrows too: records outside it are never looked at again.
     if missing(&before, &after) || (before.is_empty() && !after.is_empty()) {
         lists(What::DomainFilter, "domain-filter", &before, &after);
     }
     let (before, after) = (clean(&installed.exclude_domains), clean(&wanted.exclude_domains));
-    if before.iter().collect::<std::collections::BTreeSet<_>>() != after.iter().collect() {
+    if before.iter().collect::<BTreeSet<_>>() != after.iter().collect() {
         lists(What::DomainFilter, "exclude-domains", &before, &after);
     }
     if missing(&installed.zone_id_filters, &wanted.zone_id_filters) {
@@ -308,16 +365,9 @@ fn selectors(installed: &Installed, wanted: &Settings, found: &mut Found) {
     }
 }
 
-fn clean(domains: &[String]) -> Vec<String> {
-    domains
-        .iter()
-        .map(|domain| domain.trim().trim_end_matches('.').to_lowercase())
-        .filter(|text| !text.is_empty())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::registry::{Mapper, Record, audit};
     use super::*;
     use serde_json::json;
 
@@ -408,6 +458,70 @@ mod tests {
         let mut migrating = wanted.clone();
         migrating.extra_args = vec!["--migrate-from-txt-owner=old".to_owned()];
         assert_eq!(changes(&[&base[..], &["--txt-owner-id=old"]].concat(), "v0.21.0", &migrating), []);
+    }
+
+    #[test]
+    fn txts_that_would_not_be_found_or_read_orphan() {
+        let wanted = Settings::new("us-east-1", "c1");
+        let base = ["--source=service", "--source=ingress", "--policy=upsert-only", "--txt-owner-id=c1"];
+        let live = |more: &[&'static str], version| installed(&[&base, more].concat(), version);
+        let risks = |live: &Installed, wanted: &Settings| {
+            let found = protected_changes(live, wanted).into_iter();
+            found.filter(|change| change.risk == Risk::Orphans).map(|change| change.what).collect::<Vec<_>>()
+        };
+        let extra = |text: &str| Settings { extra_args: vec![text.to_owned()], ..wanted.clone() };
+
+        let wild = live(&["--txt-wildcard-replacement=Wild"], "v0.23.0");
+        assert_eq!(risks(&wild, &wanted), [What::WildcardReplacement]);
+        assert_eq!(risks(&wild, &extra("--txt-wildcard-replacement=any")), [What::WildcardReplacement]);
+        assert_eq!(risks(&live(&[], "v0.23.0"), &extra("--txt-wildcard-replacement=any")), [What::WildcardReplacement]);
+        let mut kept = wanted.clone();
+        inherit(&mut kept, &wild, &[]);
+        assert_eq!(protected_changes(&wild, &kept), []);
+        let mut dropped = extra("--txt-wildcard-replacement=");
+        inherit(&mut dropped, &wild, &[]);
+        assert_eq!(risks(&wild, &dropped), [What::WildcardReplacement]);
+
+        let encrypted = live(&["--txt-encrypt-enabled"], "v0.23.0");
+        assert_eq!(risks(&encrypted, &wanted), [What::Encryption]);
+        assert_eq!(risks(&encrypted, &extra("--txt-encrypt-enabled")), []);
+        assert_eq!(risks(&live(&[], "v0.23.0"), &extra("--txt-encrypt-enabled")), []);
+
+        let older = |version: &str| Settings { version: version.parse().unwrap(), ..wanted.clone() };
+        assert_eq!(risks(&live(&[], "v0.23.0"), &older("0.21.0")), [What::Downgrade]);
+        assert_eq!(risks(&live(&[], "v0.20.0"), &older("0.19.0")), []);
+        assert_eq!(risks(&live(&[], "v0.21.0"), &wanted), []);
+    }
+
+    #[test]
+    fn orphaned_are_those_whose_owner_is_not_found_any_more() {
+        let record = |name: &str, kind: &str, value: &str| Record {
+            name: name.to_owned(),
+            record_type: kind.to_owned(),
+            values: vec![value.to_owned()],
+            ..Record::default()
+        };
+        let alias = |name: &str| Record { alias: Some("lb".to_owned()), ..record(name, "A", "") };
+        let txt = |name: &str| record(name, "TXT", "\"heritage=external-dns,external-dns/owner=c1\"");
+        let records = [
+            alias("app.x."),
+            txt("a-app.x."),
+            alias("both.x."),
+            txt("a-both.x."),
+            txt("cname-both.x."),
+            record("*.x.", "A", "192.0.2.1"),
+            txt("a-wild.x."),
+            alias("theirs.x."),
+        ];
+        let seen = |wildcard: &str, version: &str| {
+            audit(&records, &Mapper::new("", "", wildcard, version.parse().unwrap()), Some("c1"))
+        };
+        let names = |after: &[Owned]| {
+            orphaned(&seen("wild", "0.23.0"), after).into_iter().map(|owned| owned.record.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&seen("wild", "0.22.0")), [""; 0]);
+        assert_eq!(names(&seen("wild", "0.21.0")), ["app.x"]);
+        assert_eq!(names(&seen("", "0.23.0")), ["*.x"]);
     }
 
     #[test]

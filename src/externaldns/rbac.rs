@@ -65,13 +65,17 @@ pub fn rules(settings: &Settings) -> Vec<Rule> {
     let wanted = BUILT_IN.iter().filter(|(name, ..)| needed.contains(name));
     let mut rules: Vec<Rule> = wanted.map(|(name, group, verbs)| Rule::new(group, &[name], verbs)).collect();
     for source in &sources {
-        for (group, resources) in source.custom {
+        for (group, resources) in source.custom.iter().filter(|_| source.name != CRD) {
             if *group != "traefik.containo.us" || legacy_traefik(settings) {
                 add(&mut rules, Rule::new(group, resources, READ));
             }
         }
         match source.name {
-            "crd" => add(&mut rules, Rule::new("externaldns.k8s.io", &["dnsendpoints/status"], &["update"])),
+            CRD => {
+                let (group, _, resource) = crd(settings);
+                add(&mut rules, Rule::new(&group, &[&resource], READ));
+                add(&mut rules, Rule::new(&group, &[&format!("{resource}/status")], &["update"]));
+            }
             "skipper-routegroup" => {
                 add(&mut rules, Rule::new("zalando.org", &["routegroups/status"], &["patch", "update"]));
             }
@@ -109,6 +113,18 @@ fn legacy_traefik(settings: &Settings) -> bool {
         return settings.extra_switch("traefik-enable-legacy");
     }
     !settings.extra_switch("traefik-disable-legacy")
+}
+
+const CRD: &str = "crd";
+
+/// Group, version and resource of what source crd reads: up to v0.20 what two flags say, which later versions ignore
+/// (`source/crd.go`).
+fn crd(settings: &Settings) -> (String, String, String) {
+    let chosen = settings.version.supports(Feature::CrdSourceChosen);
+    let said = |flag: &str, default| settings.extra(flag).filter(|_| chosen).unwrap_or(default);
+    let api = said("crd-source-apiversion", "externaldns.k8s.io/v1alpha1");
+    let (group, version) = api.split_once('/').unwrap_or(("", api));
+    owned(group, version, &format!("{}s", said("crd-source-kind", "DNSEndpoint").to_lowercase()))
 }
 
 /// Group, version and resource of each `--unstructured-resource=resource.version.group`.
@@ -151,27 +167,28 @@ pub fn required_apis(source: &str, version: Version) -> Vec<(String, String, Str
 
 /// All custom resources that these settings need the API server to serve.
 pub fn apis(settings: &Settings) -> Vec<(String, String, String)> {
-    let mut apis: Vec<_> = Vec::new();
-    for source in &settings.sources {
-        apis.extend(required_apis(source, settings.version));
-    }
-    apis.retain(|(group, ..)| group != "traefik.containo.us" || legacy_traefik(settings));
-    if legacy_traefik(settings) && settings.sources.iter().any(|source| source == "traefik-proxy") {
-        apis.extend(TRAEFIK.iter().map(|kind| owned("traefik.containo.us", "v1alpha1", kind)));
-    }
-    if settings.extra_switch("traefik-disable-new") {
-        apis.retain(|(group, ..)| group != "traefik.io");
-    }
-    if settings.extra_switch("gateway-listener-sets") {
-        apis.push(owned("gateway.networking.k8s.io", "v1", "listenersets"));
-    }
-    apis.extend(unstructured(settings).map(|(group, version, kind)| owned(group, version, kind)));
-    if let Some(changed) = settings.extra("crd-source-apiversion").and_then(|text| text.split_once('/')) {
-        let of_crd = apis.iter_mut().filter(|(group, ..)| group == "externaldns.k8s.io");
-        of_crd.for_each(|api| (api.0, api.1) = (changed.0.to_owned(), changed.1.to_owned()));
-    }
+    let mut apis: Vec<_> = settings.sources.iter().flat_map(|source| apis_of(source, settings)).collect();
     apis.sort();
     apis.dedup();
+    apis
+}
+
+/// The [`required_apis`] of a source with these settings.
+pub fn apis_of(source: &str, settings: &Settings) -> Vec<(String, String, String)> {
+    let mut apis = required_apis(source, settings.version);
+    match source {
+        CRD => apis = vec![crd(settings)],
+        "traefik-proxy" => {
+            apis.retain(|(group, ..)| group == "traefik.io" && !settings.extra_switch("traefik-disable-new"));
+            let legacy = TRAEFIK.iter().filter(|_| legacy_traefik(settings));
+            apis.extend(legacy.map(|kind| owned("traefik.containo.us", "v1alpha1", kind)));
+        }
+        "unstructured" => apis.extend(unstructured(settings).map(|(group, version, kind)| owned(group, version, kind))),
+        name if name.starts_with("gateway-") && settings.extra_switch("gateway-listener-sets") => {
+            apis.push(owned("gateway.networking.k8s.io", "v1", "listenersets"));
+        }
+        _ => {}
+    }
     apis
 }
 
@@ -335,5 +352,34 @@ mod tests {
         unstructured.extra_args = vec!["--unstructured-resource=ipaddresspools.v1beta1.metallb.io".to_owned()];
         assert_eq!(apis(&unstructured), [owned("metallb.io", "v1beta1", "ipaddresspools")]);
         assert_eq!(shown(&unstructured), ["metallb.io/ipaddresspools get,watch,list"]);
+    }
+
+    #[test]
+    fn apis_follow_the_arguments() {
+        let of = |source: &str, version: &str, extra: &str| {
+            let mut settings = settings(&[source], version);
+            settings.extra_args = vec![extra.to_owned()];
+            let kinds = apis(&settings).into_iter();
+            let all: Vec<_> = kinds.map(|(group, version, kind)| format!("{kind}.{version}.{group}")).collect();
+            all.into_iter().filter(|api| !api.contains("tcps") && !api.contains("udps")).collect::<Vec<_>>()
+        };
+        let [new, legacy] = ["ingressroutes.v1alpha1.traefik.io", "ingressroutes.v1alpha1.traefik.containo.us"];
+        assert_eq!(of("traefik-proxy", "0.18.0", "--traefik-disable-legacy"), [new]);
+        assert_eq!(of("traefik-proxy", "0.18.0", "--traefik-disable-new"), [legacy]);
+        assert_eq!(of("traefik-proxy", "0.19.0", "--traefik-enable-legacy"), [legacy, new]);
+        assert_eq!(of("gateway-httproute", "0.21.0", "--gateway-listener-sets").len(), 3);
+        assert_eq!(of("ingress", "0.21.0", "--gateway-listener-sets"), [""; 0]);
+    }
+
+    #[test]
+    fn what_source_crd_reads_could_be_chosen_up_to_v020() {
+        let mut settings = settings(&["crd"], "0.20.0");
+        settings.extra_args =
+            vec!["--crd-source-apiversion=example.com/v1".to_owned(), "--crd-source-kind=Host".to_owned()];
+        assert_eq!(apis(&settings), [owned("example.com", "v1", "hosts")]);
+        assert_eq!(shown(&settings), ["example.com/hosts get,watch,list", "example.com/hosts/status update"]);
+        settings.version = "0.21.0".parse().unwrap();
+        assert_eq!(apis(&settings), [owned("externaldns.k8s.io", "v1alpha1", "dnsendpoints")]);
+        assert!(shown(&settings)[0].starts_with("externaldns.k8s.io/dnsendpoints"));
     }
 }

@@ -103,6 +103,12 @@ impl Version {
         TXT_TYPES.iter().filter(move |(_, since)| *since <= self).map(|(name, _)| *name)
     }
 
+    /// True where this version finds every ownership TXT record that `other` wrote.
+    pub fn finds_txts_of(self, other: Self) -> bool {
+        let alias = Feature::AliasTxtIsA;
+        (self.supports(alias) || !other.supports(alias)) && self.txt_types().count() >= other.txt_types().count()
+    }
+
     fn release(self) -> (u16, u16) {
         (self.major, self.minor)
     }
@@ -191,12 +197,16 @@ pub enum Feature {
     SoftErrors,
     /// The crd source yields nothing with an annotation filter.
     CrdFilterBroken,
+    /// Source crd reads what `--crd-source-apiversion` and `--crd-source-kind` say; later versions ignore them.
+    CrdSourceChosen,
     /// Uses the inclusion regex beside an exclusion regex.
     RegexBoth,
     /// Reads the annotation `aws-hosted-zone-id`.
     ZonePin,
     /// Leaves Gateways that the annotation `controller` gives to others, with their routes; before, only the route's counted.
     GatewayController,
+    /// Domain filters match international names in either form, `münchen.de` and `xn--mnchen-3ya.de`.
+    UnicodeFilters,
 }
 
 /// First version with a feature, and the first without it again. Source: release notes and code of
@@ -226,9 +236,11 @@ const FEATURES: &[(Feature, Version, Option<Version>)] = &[
     (Feature::PodIdentity, Version::new(15, 1), None),
     (Feature::SoftErrors, Version::new(14, 1), None),
     (Feature::CrdFilterBroken, Version::new(22, 0), Some(Version::new(23, 0))),
+    (Feature::CrdSourceChosen, Version::new(0, 0), Some(Version::new(21, 0))),
     (Feature::RegexBoth, Version::new(21, 0), None),
     (Feature::ZonePin, Version::new(22, 0), None),
     (Feature::GatewayController, Version::new(23, 0), None),
+    (Feature::UnicodeFilters, Version::new(18, 0), None),
 ];
 
 /// First versions that know the load balancers of regions that opened lately.
@@ -330,5 +342,7 @@ mod tests {
         assert!(!version("0.18").knows_region("ap-east-2"));
         assert!(version("0.19").knows_region("ap-east-2"));
         assert!(version("0.14").knows_region("us-east-1"));
+        assert!(version("0.23").finds_txts_of(version("0.14")) && version("0.19").finds_txts_of(version("0.20")));
+        assert!(!version("0.21").finds_txts_of(version("0.22")));
     }
 }

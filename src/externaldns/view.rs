@@ -140,7 +140,7 @@ impl From<&Settings> for View {
     fn from(settings: &Settings) -> Self {
         let (flag, all) = (|flag: &str| settings.extra(flag), |flag: &str| settings.extra_all(flag));
         Self {
-            domains: DomainFilter::new(&settings.domain_filters, &settings.exclude_domains),
+            domains: DomainFilter::new(&settings.domain_filters, &settings.exclude_domains, settings.version),
             ingress_classes: settings.ingress_classes.clone(),
             annotations: selector(settings.annotation_filter.as_deref()),
             labels: selector(settings.label_filter.as_deref()),

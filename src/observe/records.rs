@@ -17,7 +17,7 @@ use crate::externaldns::filter::{Zone, select_zones};
 use crate::externaldns::hosts::desired_hosts;
 use crate::externaldns::leftovers::belonging;
 use crate::externaldns::owner::derived_owner_id;
-use crate::externaldns::protect::protected_changes;
+use crate::externaldns::protect::{orphaned, protected_changes};
 use crate::externaldns::registry::{Class, ENCRYPTED, Mapper, Owned, Record, audit_beside, normalize};
 use crate::externaldns::settings::{Registry, Settings};
 use crate::externaldns::view::View;
@@ -27,16 +27,36 @@ use crate::ui::Ui;
 /// Route53 answers five requests a second per account.
 pub(super) const AT_ONCE: usize = 4;
 
-/// Reads the records of these zones, sorted by owner as `owner` sees them; none where they can't be read.
-async fn audited(aws: &Aws, ui: &Ui, zones: &[&Zone], mapper: &Mapper, owner: &str) -> Result<Option<Vec<Owned>>> {
+/// The records of some zones.
+#[derive(Default)]
+struct Audited {
+    /// All of them, sorted by owner as `now` sees them.
+    found: Vec<Owned>,
+    /// Those that `now` owns and `then` doesn't.
+    orphaned: Vec<Owned>,
+}
+
+/// Reads the records of these zones; none where they can't be read.
+async fn audited(aws: &Aws, ui: &Ui, zones: &[&Zone], now: &Viewer, then: &Viewer) -> Result<Option<Audited>> {
     let reads = zones.iter().map(|zone| async move {
         let records = aws.records(&zone.id).await?;
-        let elsewhere = beside(aws, zone, &records, zones, mapper).await?;
-        Ok(audit_beside(&records, &elsewhere, mapper, Some(owner)))
+        let found = seen(&records, &beside(aws, zone, &records, zones, &now.mapper).await?, now);
+        let orphaned = if now == then {
+            Vec::new()
+        } else {
+            let elsewhere = beside(aws, zone, &records, zones, &then.mapper).await?;
+            orphaned(&found, &seen(&records, &elsewhere, then))
+        };
+        Ok(Audited { found, orphaned })
     });
     let found: Result<Vec<_>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await;
+    let joined = |mut all: Audited, zone: Audited| {
+        all.found.extend(zone.found);
+        all.orphaned.extend(zone.orphaned);
+        all
+    };
     match found {
-        Ok(zones) => Ok(Some(zones.into_iter().flatten().collect())),
+        Ok(zones) => Ok(Some(zones.into_iter().fold(Audited::default(), joined))),
         Err(error) => unreadable(ui, error),
     }
 }
@@ -56,9 +76,10 @@ pub(super) async fn beside(
     Ok(found.into_iter().flatten().filter(may_be_owned).collect())
 }
 
-fn is_own(record: &Owned, owner: &str) -> bool {
+fn is_own(record: &Owned, viewer: &Viewer) -> bool {
     let own = matches!(record.class, Class::Owned | Class::OwnedLegacy | Class::OrphanTxt | Class::ObsoleteTxt);
-    own && record.owner.as_deref() == Some(owner)
+    let encrypted = viewer.encrypts && record.owner.as_deref() == Some(ENCRYPTED);
+    own && (encrypted || record.owner == viewer.owner)
 }
 
 fn unreadable<T>(ui: &Ui, error: Box<Error>) -> Result<Option<T>> {
@@ -74,6 +95,9 @@ fn unreadable<T>(ui: &Ui, error: Box<Error>) -> Result<Option<T>> {
 pub(crate) struct AtStake {
     /// The owner's records; none where they can't be read.
     pub(crate) records: Option<Vec<Owned>>,
+    /// Those that a live installation wouldn't find the owner of any more, were only its TXT records looked for
+    /// otherwise.
+    pub(crate) orphaned: Vec<Owned>,
     /// The Ingresses and Services of the cluster.
     pub(crate) objects: Vec<Value>,
     /// Records of hosts that they ask for, which an installation without ownership would overwrite.
@@ -82,8 +106,8 @@ pub(crate) struct AtStake {
     pub(crate) strangers: Vec<Owned>,
 }
 
-/// Reads what an installation could take over or lose: the records of the owner id of a new one, or those of a live one
-/// whose identity or view changes. Nothing is read where nothing is at stake.
+/// Reads what an installation could take over or lose: the records of the owner id of a new one and what the cluster
+/// asks for, or those of a live one whose identity or view changes. Nothing is read where nothing is at stake.
 pub(crate) async fn at_stake(
     aws: &Aws,
     ui: &Ui,
@@ -100,30 +124,34 @@ pub(crate) async fn at_stake(
     if settings.registry == Registry::Noop && installed.is_none() {
         let objects = sources(kubernetes).await?;
         let overwritten = overwritten(aws, &selected, settings, &objects).await?;
-        return Ok(AtStake { records: Some(Vec::new()), objects, overwritten, strangers: Vec::new() });
+        return Ok(AtStake { records: Some(Vec::new()), objects, overwritten, ..AtStake::default() });
     }
-    let (zones, mapper, owner) = match installed {
-        None if settings.registry == Registry::Txt => (selected, settings.mapper(), settings.owner_id.as_str()),
+    let (zones, viewer) = match installed {
+        // Whose what is encrypted is can't be told.
+        None if settings.registry == Registry::Txt => (selected, Viewer { encrypts: false, ..Viewer::from(settings) }),
         Some(installed) if !protected_changes(installed, settings).is_empty() => {
             // Those that it will look after, too: they may hold records from before.
             let mut all = installed.looked_after(zones);
             all.extend(
                 selected.into_iter().filter(|zone| !all.iter().any(|other| other.id == zone.id)).collect::<Vec<_>>(),
             );
-            (all, installed.mapper(), installed.owner_id.as_str())
+            (all, Viewer::from(installed))
         }
         _ => return Ok(AtStake { records: Some(Vec::new()), ..AtStake::default() }),
     };
-    let Some(found) = audited(aws, ui, &zones, &mapper, owner).await? else { return Ok(AtStake::default()) };
-    let (records, mut strangers): (Vec<_>, Vec<_>) = found.into_iter().partition(|record| is_own(record, owner));
+    // Another owner id is a change of its own.
+    let then = Viewer { owner: viewer.owner.clone(), ..Viewer::from(settings) };
+    let Some(audited) = audited(aws, ui, &zones, &viewer, &then).await? else { return Ok(AtStake::default()) };
+    let Audited { found, orphaned } = audited;
+    let (records, mut strangers): (Vec<_>, Vec<_>) = found.into_iter().partition(|record| is_own(record, &viewer));
     strangers.retain(|record| installed.is_none() && is_address(&record.record));
-    if records.is_empty() && strangers.is_empty() {
+    if records.is_empty() && installed.is_some() {
         return Ok(AtStake { records: Some(records), ..AtStake::default() });
     }
     let objects = sources(kubernetes).await?;
     let hosts = hosts(settings, &objects);
     strangers.retain(|record| hosts.contains(&record.record.name));
-    Ok(AtStake { records: Some(records), objects, strangers, ..AtStake::default() })
+    Ok(AtStake { records: Some(records), orphaned, objects, strangers, ..AtStake::default() })
 }
 
 /// The objects whose hosts can be told.
@@ -152,6 +180,7 @@ async fn overwritten(aws: &Aws, zones: &[&Zone], settings: &Settings, objects: &
 }
 
 /// Whose eyes records are seen with.
+#[derive(PartialEq, Eq)]
 pub(crate) struct Viewer {
     /// How TXT records are named.
     pub(crate) mapper: Mapper,
@@ -165,6 +194,13 @@ impl From<&Installed> for Viewer {
     fn from(installed: &Installed) -> Self {
         let owner = Some(installed.owner_id.clone());
         Self { mapper: installed.mapper(), owner, encrypts: installed.encrypts() }
+    }
+}
+
+impl From<&Settings> for Viewer {
+    fn from(settings: &Settings) -> Self {
+        let owner = Some(settings.owner_id.clone());
+        Self { mapper: settings.mapper(), owner, encrypts: settings.extra_switch("txt-encrypt-enabled") }
     }
 }
 

@@ -86,6 +86,19 @@ pub fn inline_policy(stack_name: &str, logical_id: &str) -> String {
     name.as_str().map_or_else(|| format!("{stack_name}-{logical_id}"), str::to_owned)
 }
 
+/// A name as it is, or cut and made unique by 8 hex digits where it is over 128 characters.
+pub fn shortened(name: &str) -> String {
+    if name.len() <= LONGEST {
+        return name.to_owned();
+    }
+    format!("{}-{}", beginning(name), digest(name))
+}
+
+/// So much of a name is in it even where it is [`shortened`].
+pub fn beginning(name: &str) -> String {
+    name.chars().take(LONGEST - 9).collect()
+}
+
 /// 8 hex digits of the SHA-256 of a text.
 fn digest(text: &str) -> String {
     let hash = Sha256::digest(text);

@@ -311,6 +311,10 @@ fn records_with_encrypted_txts_are_recognised() {
     assert_eq!(listed(&foreign), ["app/A foreign (encrypted)", "app/AAAA foreign (encrypted)"]);
     let plan = sandbox.run("uninstall external-dns --cluster eksdemo1").ok();
     plan.shows(&["which isn't known: its TXT records are encrypted", "--owner '(encrypted)'"]);
+    // Without the key, they are nobody's.
+    sandbox.run(INSTALL).exits(1).says(&["--txt-encrypt-enabled", "app.example.com A", "--abandon-records"]);
+    let narrower = sandbox.run(&format!("{INSTALL} {flags} --policy sync --label-filter a=b")).exits(1);
+    narrower.says(&["app.example.com A", "--allow-record-deletion"]);
 }
 
 #[test]

@@ -69,6 +69,43 @@ fn records_inside_a_new_filter_count_and_those_of_an_earlier_installation() {
 }
 
 #[test]
+fn records_whose_txts_would_not_be_found_are_not_abandoned_without_consent() {
+    let sandbox = Sandbox::lease();
+    sandbox.create_ingress("web", "app.example.com");
+    sandbox.create_ingress("any", "*.example.com");
+    let line = format!("{INSTALL} --domain-filter example.com");
+    sandbox.run(&format!("{line} --extra-arg=--txt-wildcard-replacement=wild --approve")).ok();
+    until("8 records", || (records(&sandbox) == 8).then_some(()));
+    // What isn't named stays.
+    sandbox.run(&line).ok().shows(&["Nothing to do"]);
+    sandbox.forget_calls();
+    let refused = |flags: &str, said: &str| {
+        let run = sandbox.run(&format!("{line} {flags} --approve")).exits(1).says(&[said, "--abandon-records"]);
+        run.stderr
+    };
+    let other = "--txt-wildcard-replacement wild → other would leave records of";
+    let names = refused("--extra-arg=--txt-wildcard-replacement=other", other);
+    assert!(names.contains("*.example.com A, *.example.com AAAA") && !names.contains("app.example.com"), "{names}");
+    refused("--extra-arg=--txt-wildcard-replacement=", "--txt-wildcard-replacement wild → (none)");
+    // The TXT record of an ALIAS is looked for under another name; those of AAAA records under the same.
+    let names = refused("--external-dns-version 0.21.0", "--external-dns-version v0.23.0 → v0.21.0 would leave");
+    assert!(names.contains("app.example.com A") && !names.contains("AAAA"), "{names}");
+    assert_eq!(sandbox.writes(), [""; 0]);
+    sandbox.run(&format!("{line} --external-dns-version 0.21.0 --abandon-records")).ok().shows(&["app.example.com A"]);
+    sandbox.run(&format!("{line} --external-dns-version 0.22.0")).ok();
+}
+
+#[test]
+fn hosts_that_can_not_be_owned_are_told_before_there_are_records() {
+    let sandbox = Sandbox::lease();
+    sandbox.create_ingress("apex", "example.com");
+    let line = format!("{INSTALL} --domain-filter example.com");
+    sandbox.run(&line).ok().shows(&["example.com (a-example.com isn't in zone example.com", "--txt-prefix"]);
+    let plan = sandbox.run(&format!("{line} --txt-prefix extdns-%{{record_type}}.")).ok();
+    assert!(!plan.stdout.contains("can't own"), "{}", plan.stdout);
+}
+
+#[test]
 fn records_that_are_there_are_not_written_over_without_consent() {
     let sandbox = Sandbox::lease();
     sandbox.create_ingress("web", "app.example.com");

@@ -219,6 +219,11 @@ fn wrong_usage_is_refused_before_any_call() {
              --annotations eks.amazonaws.com/token-expiration=100000",
             "600 to 86400",
         ),
+        ("install external-dns --cluster c --least-privilege --extra-arg=--aws-zone-tags=team=dns", "--zone-id-filter"),
+        (
+            "install external-dns --cluster c --least-privilege --extra-arg=--regex-domain-filter=x$",
+            "--regex-domain-filter",
+        ),
         ("install external-dns --cluster c --region nowhere", "--region"),
         ("install external-dns --cluster c --timeout soon", "--timeout"),
         ("install external-dns --cluster c --tags novalue", "--tags"),

@@ -244,11 +244,17 @@ fn zones_that_do_not_match() {
     sandbox.run(&format!("{missing} {elsewhere}")).ok().shows(&["another account"]);
     let none = format!("{install} --domain-filter example.org");
     refused(&sandbox, &format!("{none} --least-privilege"), "zone-not-found", &["--least-privilege"]);
+    create_zone(&sandbox, "xn--mnchen-3ya.de", None);
+    sandbox.run(&format!("{install} --domain-filter münchen.de --least-privilege")).ok();
 
     create_zone(&sandbox, "example.com", Some("vpc-0a1b2c3d"));
     let twins = ["several hosted zones named example.com", "--aws-zone-type"];
     refused(&sandbox, INSTALL, "zone-ambiguous", &twins);
     sandbox.run(&format!("{INSTALL} --aws-zone-type public")).ok();
+    // Whether tags tell them apart isn't known.
+    sandbox.run(&format!("{INSTALL} --extra-arg=--aws-zone-tags=team=dns")).ok().shows(&["unless --aws-zone-tags"]);
+    let named = format!("--zone-id-filter {} --least-privilege", zone_id(&sandbox));
+    sandbox.run(&format!("{install} {named} --extra-arg=--aws-zone-tags=team=dns")).ok();
     sandbox.run(&format!("{install} --zone-id-filter {}", zone_id(&sandbox))).ok();
 
     let run = sandbox.run(&format!("{none} --approve")).ok().shows(&["no hosted zone matches"]);

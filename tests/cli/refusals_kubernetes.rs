@@ -505,6 +505,21 @@ fn a_source_whose_api_is_not_served() {
     for (kind, plural) in [("HTTPRoute", "httproutes"), ("Gateway", "gateways")] {
         sandbox.serve("gateway.networking.k8s.io", "v1", kind, plural);
     }
+    // Arguments say what a source reads, too.
+    let sets = format!("{routes} --extra-arg=--gateway-listener-sets");
+    refused(&sandbox, &sets, "missing-api", &["listenersets.gateway.networking.k8s.io/v1"]);
+    let pools = format!("{INSTALL} --source unstructured --extra-arg=--unstructured-resource=pools.v1.example.com");
+    refused(&sandbox, &pools, "missing-api", &["source unstructured needs pools.example.com/v1"]);
+    for (kind, plural) in [
+        ("IngressRoute", "ingressroutes"),
+        ("IngressRouteTCP", "ingressroutetcps"),
+        ("IngressRouteUDP", "ingressrouteudps"),
+    ] {
+        sandbox.serve("traefik.io", "v1alpha1", kind, plural);
+    }
+    let traefik = format!("{INSTALL} --name traefik --source traefik-proxy --external-dns-version 0.18.0");
+    refused(&sandbox, &traefik, "missing-api", &["ingressroutes.traefik.containo.us/v1alpha1"]);
+    sandbox.run(&format!("{traefik} --extra-arg=--traefik-disable-legacy")).ok();
     sandbox.run(&format!("{routes} --approve")).ok().shows(&["DNS works"]);
 }
 

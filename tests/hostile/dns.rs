@@ -131,7 +131,7 @@ fn names_survive_both_ways() {
         if !plain.ends_with('.') && plain.is_ascii() {
             prop_assert_eq!(normalize(&display_name(&plain)), plain);
         }
-        let filter = DomainFilter::new(std::slice::from_ref(&word), &[]);
+        let filter = DomainFilter::new(std::slice::from_ref(&word), &[], mapper.version());
         let _ = (filter.matches(&host), filter.matches_parent(&word), filter.is_empty());
         let _ = (Version::of_image(&word), image_tag(&word), word.parse::<Version>());
         Ok(())

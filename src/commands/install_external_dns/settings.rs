@@ -9,6 +9,7 @@ use crate::commands::target::{contents, name};
 use crate::config;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::{Arguments, Installed};
+use crate::externaldns::filter::unjudged;
 use crate::externaldns::owner::derived_owner_id;
 use crate::externaldns::protect::{What, inherit};
 use crate::externaldns::settings::{Policy, Registry, Settings, ZoneType};
@@ -50,7 +51,7 @@ pub(crate) fn settings(args: &cli::Settings, facts: &Facts<'_>) -> Result<(Setti
 }
 
 /// Refuses what can be refused without knowing the cluster; the region may be known.
-pub(crate) fn check_offline(args: &cli::Settings, region: Option<&str>) -> Result<()> {
+pub(super) fn check_offline(args: &cli::Settings, least_privilege: bool, region: Option<&str>) -> Result<()> {
     // Where the region isn't said, the role that is assumed is of its partition.
     let assumed =
         args.aws_assume_role.as_deref().and_then(|role| Partition::new(&role.parse::<Arn>().ok()?.partition).ok());
@@ -66,7 +67,15 @@ pub(crate) fn check_offline(args: &cli::Settings, region: Option<&str>) -> Resul
     };
     let mut settings = build(args, &facts)?;
     settings.suit_partition(false);
-    settings.validate().map_err(Error::usage).map(drop)
+    settings.validate().map_err(Error::usage)?;
+    if least_privilege { check_least_privilege(&settings) } else { Ok(()) }
+}
+
+/// Refuses a policy for the zones that are selected where that can't be told, and none is named.
+fn check_least_privilege(settings: &Settings) -> Result<()> {
+    let Some(flag) = unjudged(settings).filter(|_| settings.zone_id_filters.is_empty()) else { return Ok(()) };
+    Err(Error::usage(format!("--least-privilege: irsactl can't tell which zones --{flag} selects"))
+        .hint("name the zones with --zone-id-filter, too"))
 }
 
 /// The zones that a policy of this installation's own is for.

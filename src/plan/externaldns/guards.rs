@@ -191,7 +191,14 @@ pub fn zones<'a>(plan: &mut Plan, settings: &Settings, zones: &'a [Zone]) -> Res
         return Err(no_zone(id));
     }
     let selected = filter::select_zones(zones, settings);
-    if let Some([twin, ..]) = filter::twins(&selected).first().map(Vec::as_slice) {
+    let twins = filter::twins(&selected);
+    let twin = twins.first().and_then(|twins| twins.first());
+    if let (Some(twin), Some(flag)) = (twin, filter::unjudged(settings)) {
+        plan.note(format!(
+            "there are several hosted zones named {}: unless --{flag} selects one of them, each record goes to all",
+            twin.name
+        ));
+    } else if let Some(twin) = twin {
         return Err(Error::new(
             ErrorCode::ZoneAmbiguous,
             format!("there are several hosted zones named {}", twin.name),

@@ -7,10 +7,11 @@ use serde_json::Value;
 use super::super::Plan;
 use crate::error::{Error, ErrorCode, Result};
 use crate::externaldns::args::Installed;
-use crate::externaldns::hosts::vanishing;
+use crate::externaldns::filter::{Zone, suitable_zones};
+use crate::externaldns::hosts::{desired_hosts, vanishing};
 use crate::externaldns::protect::{ProtectedChange, Risk, What, protected_changes};
-use crate::externaldns::registry::{Owned, Record};
-use crate::externaldns::settings::{Policy, Settings};
+use crate::externaldns::registry::{Owned, Record, is_too_long};
+use crate::externaldns::settings::{APEX_TXT_PREFIX, Policy, Registry, Settings};
 use crate::externaldns::view::View;
 
 /// How many records a message names.
@@ -26,7 +27,8 @@ pub struct Consent {
 }
 
 /// Refuses a change of a live installation that would cost records, unless it is consented to. `records` are its own;
-/// none where they can't be read, which counts as all of them at stake.
+/// none where they can't be read, which counts as all of them at stake. `orphaned` are those of them whose TXT records
+/// wouldn't be found any more.
 ///
 /// # Errors
 /// `RecordsAtRisk`, naming the change, the records and the flag.
@@ -35,19 +37,13 @@ pub fn change(
     installed: &Installed,
     settings: &Settings,
     consent: Consent,
-    records: Option<&[Owned]>,
+    (records, orphaned): (Option<&[Owned]>, &[Owned]),
     objects: &[Value],
 ) -> Result<()> {
     let changes = protected_changes(installed, settings);
-    let of = |risk: Risk| changes.iter().filter(|change| change.risk == risk).map(said).collect::<Vec<_>>();
-    let orphaning = of(Risk::Orphans);
-    if !orphaning.is_empty() {
-        let names = records.map_or_else(unreadable, |records| name(records.iter()));
-        let message =
-            format!("{} would leave the records of {} without an owner", orphaning.join(", "), installed.owner_id);
-        consented(plan, consent.abandon, Risk::Orphans, &message, &names)?;
-    }
-    let deleting = of(Risk::Deletes);
+    let of = |risk: Risk| changes.iter().filter(move |change| change.risk == risk);
+    orphaning(plan, installed, &of(Risk::Orphans).collect::<Vec<_>>(), consent, (records, orphaned))?;
+    let deleting: Vec<_> = of(Risk::Deletes).map(said).collect();
     if deleting.is_empty() || settings.policy != Policy::Sync {
         return Ok(());
     }
@@ -64,6 +60,26 @@ pub fn change(
     let names = gone.map_or_else(unreadable, |gone| name(gone.into_iter()));
     let message = format!("{} would let ExternalDNS delete records", deleting.join(", "));
     consented(plan, consent.delete, Risk::Deletes, &message, &names)
+}
+
+/// Refuses what leaves records without an owner.
+fn orphaning(
+    plan: &mut Plan,
+    installed: &Installed,
+    changes: &[&ProtectedChange],
+    consent: Consent,
+    (records, orphaned): (Option<&[Owned]>, &[Owned]),
+) -> Result<()> {
+    let some = changes.iter().all(|change| change.what.spares_records());
+    let lost = records.map(|records| if some { orphaned } else { records });
+    if changes.is_empty() || (some && lost.is_some_and(<[_]>::is_empty)) {
+        return Ok(());
+    }
+    let names = lost.map_or_else(unreadable, |lost| name(lost.iter()));
+    let said: Vec<_> = changes.iter().copied().map(said).collect();
+    let owned = if some { "records" } else { "the records" };
+    let message = format!("{} would leave {owned} of {} without an owner", said.join(", "), installed.owner_id);
+    consented(plan, consent.abandon, Risk::Orphans, &message, &names)
 }
 
 fn said(change: &ProtectedChange) -> String {
@@ -134,6 +150,30 @@ pub fn note_strangers(plan: &mut Plan, records: &[Owned]) {
     }
 }
 
+/// Hosts that the cluster asks for and whose TXT record can't be written: their records are nobody's. Better known before
+/// there are records, which a `--txt-prefix` would leave without an owner.
+pub fn note_unownable(plan: &mut Plan, settings: &Settings, zones: &[&Zone], objects: &[Value]) {
+    let hosts: BTreeSet<_> = desired_hosts(objects, &View::from(settings)).into_iter().map(|it| it.host).collect();
+    let problems: Vec<_> = hosts.iter().filter_map(|host| unownable(settings, host, zones)).collect();
+    if settings.registry == Registry::Txt && !problems.is_empty() {
+        plan.note(format!(
+            "ExternalDNS can't own the records of hosts that the cluster asks for: {}",
+            problems.join(", ")
+        ));
+    }
+}
+
+/// Why no zone takes the TXT record of a host, which has the shortest name for an A record.
+fn unownable(settings: &Settings, host: &str, zones: &[&Zone]) -> Option<String> {
+    let txt = settings.mapper().txt_name(host, "A");
+    let zone = *suitable_zones(host, zones).first()?;
+    if is_too_long(&txt) {
+        return Some(format!("{host} (a label of {txt} has more than 63 characters)"));
+    }
+    let remedy = format!("--txt-prefix {APEX_TXT_PREFIX} puts it there");
+    suitable_zones(&txt, zones).is_empty().then(|| format!("{host} ({txt} isn't in zone {}: {remedy})", zone.name))
+}
+
 /// Without ownership, ExternalDNS writes over what others made.
 ///
 /// # Errors
@@ -185,5 +225,31 @@ fn name<'a>(records: impl Iterator<Item = &'a Owned>) -> String {
         (true, _) => "no records so far".to_owned(),
         (false, 0) => names.join(", "),
         (false, more) => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_whose_txt_records_have_no_place_are_known() {
+        let zone = |name: &str, id: &str| Zone {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            private: false,
+            comment: String::new(),
+        };
+        let (above, below) = (zone("example.com", "Z1"), zone("sub.example.com", "Z2"));
+        let mut settings = Settings::new("us-east-1", "c1");
+        let long = |length| format!("{}.example.com", "h".repeat(length));
+        let said = |settings: &Settings, host: &str| unownable(settings, host, &[&above, &below]);
+        assert!(said(&settings, "example.com").is_some_and(|why| why.contains("a-example.com isn't in zone")));
+        assert_eq!(said(&settings, "sub.example.com"), None, "its TXT record is in the zone above");
+        assert!(unownable(&settings, "sub.example.com", &[&below]).is_some());
+        assert_eq!((said(&settings, &long(61)), said(&settings, "app.example.org")), (None, None));
+        assert!(said(&settings, &long(62)).is_some_and(|why| why.contains("63 characters")));
+        settings.txt_prefix = Some(APEX_TXT_PREFIX.to_owned());
+        assert_eq!((said(&settings, "example.com"), said(&settings, &long(63))), (None, None));
     }
 }

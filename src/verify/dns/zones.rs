@@ -86,7 +86,7 @@ impl Dns {
     }
 
     fn unmatched(&self, filter: &str, zones: &[Zone], selected: &[&Zone]) -> Option<Unmatched> {
-        let domain = DomainFilter::new(&[filter.to_owned()], &[]);
+        let domain = DomainFilter::new(&[filter.to_owned()], &[], self.installed.rules());
         let parents = self.installed.arguments.bool("aws-zone-match-parent") == Some(true);
         let matches = |zone: &Zone| domain.matches(&zone.name) || (parents && domain.matches_parent(&zone.name));
         if selected.iter().any(|zone| matches(zone)) {
@@ -103,7 +103,9 @@ impl Dns {
             if !selected.is_empty() && self.is_looked_after_by_another(zone, zones) {
                 return None;
             }
-            let excluded = |zone: &Zone| !DomainFilter::new(&[], &self.installed.exclude_domains).matches(&zone.name);
+            let excluded = |zone: &Zone| {
+                !DomainFilter::new(&[], &self.installed.exclude_domains, self.installed.rules()).matches(&zone.name)
+            };
             if selected.is_empty() && !zones.iter().any(|zone| matches(zone) && self.has_id(zone) && !excluded(zone)) {
                 // It isn't this filter that is wrong.
                 return None;
@@ -245,6 +247,7 @@ impl Dns {
         };
         let command = Command::new(&self.install);
         let Installed { zone_type, zone_id_filters, domain_filters, exclude_domains, .. } = &self.installed;
+        let excluding = |domains: &[String]| DomainFilter::new(&[], domains, self.installed.rules());
         let (flag, command) = match zone_type.as_deref() {
             Some(kind) if zone.private != (kind == "private") => {
                 return (format!("--aws-zone-type={kind} leaves {} out", shown(zone)), self.with_other_type());
@@ -254,8 +257,8 @@ impl Dns {
                 let ids = known.chain([&zone.id]).map(String::as_str);
                 ("--zone-id-filter", command.set("--zone-id-filter", ids))
             }
-            _ if !DomainFilter::new(&[], exclude_domains).matches(&zone.name) => {
-                let spares = |domain: &&String| DomainFilter::new(&[], &[(*domain).clone()]).matches(&zone.name);
+            _ if !excluding(exclude_domains).matches(&zone.name) => {
+                let spares = |domain: &&String| excluding(std::slice::from_ref(domain)).matches(&zone.name);
                 let others = exclude_domains.iter().filter(spares).map(String::as_str);
                 ("--exclude-domains", command.set("--exclude-domains", others))
             }
