@@ -238,6 +238,9 @@ pub fn complete(installed: &mut Installed, wanted: &Settings) {
     if unknown(installed, "txt-suffix") {
         installed.txt_suffix.clone_from(&wanted.txt_suffix);
     }
+    if unknown(installed, WILDCARD_REPLACEMENT) {
+        installed.wildcard_replacement = wanted.extra(WILDCARD_REPLACEMENT).map(str::to_owned);
+    }
 }
 
 /// True if all that a live installation reads is read by irsactl's choice too.

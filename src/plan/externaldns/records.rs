@@ -166,7 +166,7 @@ pub fn note_unownable(plan: &mut Plan, settings: &Settings, zones: &[&Zone], obj
 /// Why no zone takes the TXT record of a host, which has the shortest name for an A record.
 fn unownable(settings: &Settings, host: &str, zones: &[&Zone]) -> Option<String> {
     let txt = settings.mapper().txt_name(host, "A");
-    let zone = *suitable_zones(host, zones).first()?;
+    let zone = *suitable_zones(host, zones).last()?;
     if is_too_long(&txt) {
         return Some(format!("{host} (a label of {txt} has more than 63 characters)"));
     }
