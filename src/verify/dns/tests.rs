@@ -574,7 +574,7 @@ fn records_that_are_not_as_the_objects_ask() {
             only(vec![alias(app, "A", BALANCER), txt("cname-app.example.com", "c1", "ingress/default/web")]),
             warn,
             &["older naming"],
-            "",
+            "--hostname app.example.com --wait",
         ),
         (
             "apex",
