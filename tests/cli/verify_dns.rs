@@ -51,7 +51,7 @@ fn warned(sandbox: &Sandbox, id: &str, parts: &[&str]) -> String {
 /// Everything holds, without a warning; a synchronisation may be needed for it.
 #[track_caller]
 fn holds(sandbox: &Sandbox) -> Run {
-    sandbox.run(&format!("{VERIFY} --strict --wait --timeout 60s")).ok()
+    sandbox.run(&format!("{VERIFY} --strict --wait --timeout 5m")).ok()
 }
 
 fn record(name: &str, kind: &str, value: &str) -> Value {
@@ -119,7 +119,7 @@ fn lost(sandbox: &Sandbox, host: &str, parts: &[&str]) -> String {
 fn healthy(sandbox: &Sandbox) -> String {
     sandbox.run(INSTALL).ok();
     sandbox.create_ingress("web", "app.example.com");
-    sandbox.run("verify external-dns --cluster eksdemo1 --hostname app.example.com --wait --strict --timeout 60s").ok();
+    sandbox.run("verify external-dns --cluster eksdemo1 --hostname app.example.com --wait --strict --timeout 5m").ok();
     let args = sandbox.object(DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]["args"].clone();
     let owner = args.as_array().unwrap().iter().find_map(|arg| arg.as_str()?.strip_prefix("--txt-owner-id="));
     owner.unwrap().to_owned()
@@ -220,7 +220,7 @@ fn zones_and_what_is_read_are_mended_by_the_hint() {
     assert_eq!(hint, warned(&sandbox, "records", &["annotations that it doesn't read"]));
     sandbox.follow(&hint);
     holds(&sandbox);
-    let run = sandbox.run(&format!("{VERIFY} --hostname two.example.com --strict --wait --timeout 60s")).ok();
+    let run = sandbox.run(&format!("{VERIFY} --hostname two.example.com --strict --wait --timeout 5m")).ok();
     assert!(run.stdout.contains("ingress/default/web → two.example.com A, AAAA"), "{}", run.stdout);
 }
 
@@ -444,7 +444,7 @@ fn the_apex_of_a_zone_is_owned_by_a_txt_record_in_the_zone_above() {
     let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
     wait(route53.create_hosted_zone().name("dev.example.com").caller_reference("2").send()).unwrap();
     sandbox.create_ingress("dev", "dev.example.com");
-    sandbox.run(&format!("{VERIFY} --hostname dev.example.com --wait --strict --timeout 60s")).ok();
+    sandbox.run(&format!("{VERIFY} --hostname dev.example.com --wait --strict --timeout 5m")).ok();
     let run = holds(&sandbox);
     assert!(run.stdout.contains("2 hosts, all with records of ours"), "{}", run.stdout);
 
@@ -466,6 +466,8 @@ fn the_apex_of_a_zone_is_owned_by_a_txt_record_in_the_zone_above() {
     assert!(records.matches(r#""Name":"dev.example.com.""#).count() == 2, "{hint}");
     sandbox.follow(txts);
     assert_eq!(listed("--cluster eksdemo1 --class unowned").len(), 2);
+    sandbox.follow(records);
+    holds(&sandbox);
 }
 
 #[test]

@@ -12,7 +12,9 @@ impl Sandbox {
     /// calls, as the tools may not be here.
     #[track_caller]
     pub fn follow(&self, hint: &str) {
-        commands(hint).iter().for_each(|command| self.follow_one(command));
+        for command in commands(hint) {
+            self.follow_one(&command);
+        }
     }
 
     #[track_caller]
@@ -156,15 +158,12 @@ fn commands(hint: &str) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();
     let mut reads = false;
     for line in hint.lines() {
-        match commands.last_mut().filter(|_| reads) {
-            Some(command) => {
-                *command = format!("{command}\n{line}");
-                reads = line != "EOF";
-            }
-            None => {
-                commands.extend(line.split(" && ").map(str::to_owned));
-                reads = line.ends_with(" <<'EOF'");
-            }
+        if let Some(command) = commands.last_mut().filter(|_| reads) {
+            *command = format!("{command}\n{line}");
+            reads = line != "EOF";
+        } else {
+            commands.extend(line.split(" && ").map(str::to_owned));
+            reads = line.ends_with(" <<'EOF'");
         }
     }
     commands
