@@ -270,7 +270,7 @@ impl Irsa {
             let message = format!("whether it needs {} can't be told: {}", named(&unsure), self.demand.why);
             findings.push(Check::skip(id, message));
         }
-        findings.extend(self.policies.as_ref().ok().and_then(|all| self.without_txt(all)));
+        findings.extend(self.policies.as_ref().ok().and_then(|all| self.without_txt(&found.name, all)));
         let boundless: Vec<_> = self.policies.iter().flat_map(Policies::boundless).map(ToString::to_string).collect();
         if !boundless.is_empty() {
             let message = format!("{} allows all of Route53 (route53:* on *)", boundless.join(" and "));
@@ -285,7 +285,7 @@ impl Irsa {
     }
 
     /// Hosts that it may have records of, and not the TXT records that belong to them.
-    fn without_txt(&self, policies: &Policies) -> Option<Check> {
+    fn without_txt(&self, role: &str, policies: &Policies) -> Option<Check> {
         let mapper = self.demand.registry.as_ref()?;
         let hosts = policies.without_txt(mapper);
         let first = hosts.first()?;
@@ -295,7 +295,7 @@ impl Irsa {
             hosts.join(", "),
             mapper.txt_name(first, "A")
         );
-        Some(Check::fail(ids::PERMISSIONS, message))
+        Some(Check::fail(ids::PERMISSIONS, message).hint(self.allow_names(role, &hosts, mapper)))
     }
 
     /// Permissions that are lacking for one reason.

@@ -17,11 +17,13 @@ use super::{Check, Commands, Look, ids, unless_after};
 use crate::externaldns::args::{Installed, OWNERSHIP, ZONES};
 use crate::externaldns::filter::Zone;
 use crate::externaldns::flags;
+use crate::externaldns::hosts::desired_hosts;
 use crate::externaldns::leftovers::listing;
 use crate::externaldns::objects::resource_names;
 use crate::externaldns::owner;
 use crate::externaldns::registry::{Class, Owned};
 use crate::externaldns::version::NEWEST;
+use crate::externaldns::view::View;
 use crate::iam::arn::Arn;
 use crate::shell::{Command, option};
 
@@ -252,10 +254,14 @@ impl Dns {
         command.word("--abandon-records").approved()
     }
 
-    /// True where everything that its owner id owns is of objects of this cluster.
+    /// True where everything that its owner id owns is of objects of this cluster, or of those that it reads itself where
+    /// another installation has the same id: with `--policy=sync`, it would delete the records that it takes along and
+    /// doesn't ask for.
     fn owns_only_its_own(&self) -> bool {
-        let (Ok(records), Ok(objects)) = (&self.records, &self.objects) else { return false };
-        let here = resource_names(objects);
+        let (Ok(records), Ok(objects), Ok(others)) = (&self.records, &self.objects, &self.others) else { return false };
+        let asking = || desired_hosts(objects, &View::from(&self.installed)).into_iter().map(|one| one.resource);
+        let shared = others.iter().any(|other| other.registry == "txt" && other.owner_id == self.installed.owner_id);
+        let here: BTreeSet<String> = if shared { asking().collect() } else { resource_names(objects) };
         let mut owned = own(records).peekable();
         owned.peek().is_some() && owned.all(|owned| owned.resource.as_ref().is_some_and(|name| here.contains(name)))
     }

@@ -228,7 +228,7 @@ impl Policies {
 }
 
 /// Which names of records a change may hold, in lower case and without the final dot.
-const RECORD_NAMES: &str = "route53:ChangeResourceRecordSetsNormalizedRecordNames";
+pub(super) const RECORD_NAMES: &str = "route53:ChangeResourceRecordSetsNormalizedRecordNames";
 
 /// The names that a statement allows; none where it doesn't say so one by one.
 fn names_allowed(statement: &Value) -> Option<Vec<&str>> {

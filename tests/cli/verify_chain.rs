@@ -303,6 +303,16 @@ fn the_permissions() {
         denied.push(json!({"Effect": "Deny", "Action": change, "Resource": zone}));
         dns.set_policy(&json!(denied));
     });
+    let names = |names: &[&str]| {
+        json!({"ForAllValues:StringEquals": {
+        "route53:ChangeResourceRecordSetsNormalizedRecordNames": names}})
+    };
+    let mut by_name = vec![allow(&[change], zone), allow(&[list], zone), allow(&["route53:ListHostedZones"], "*")];
+    by_name[0]["Condition"] = names(&["app.example.com"]);
+    let says = ["records of app.example.com by name, and not the TXT records", "such as a-app.example.com"];
+    dns.broken("permissions", &says, "aws iam put-role-policy ", || dns.set_policy(&json!(by_name)));
+    dns.set_policy(&all);
+    wait(dns.iam().delete_role_policy().role_name(dns.role()).policy_name("irsactl-external-dns").send()).unwrap();
     let bound = |arn: &str| {
         wait(dns.iam().put_role_permissions_boundary().role_name(dns.role()).permissions_boundary(arn).send()).unwrap();
     };

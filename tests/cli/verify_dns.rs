@@ -1,14 +1,16 @@
 //! `verify external-dns` from the zones to the records: each sabotage is found where it is, and its hint mends it.
 
-use aws_sdk_route53::types::HostedZoneConfig;
+use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, HostedZoneConfig, ResourceRecordSet};
 use serde_json::{Value, json};
 
-use crate::support::aws::{change, wait};
+use crate::support::aws::{PUBLIC_ZONE, change, wait};
 use crate::support::{Run, Sandbox, until};
 
 const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve";
 const VERIFY: &str = "verify external-dns --cluster eksdemo1 --live=false -o json";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/external-dns/deployments/external-dns";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/external-dns/deployments";
+const GATEWAYS: &str = "/apis/gateway.networking.k8s.io/v1/namespaces/default/gateways";
 const INGRESSES: &str = "/apis/networking.k8s.io/v1/namespaces/default/ingresses";
 const NOTHING: [&str; 0] = [];
 
@@ -49,7 +51,7 @@ fn warned(sandbox: &Sandbox, id: &str, parts: &[&str]) -> String {
 /// Everything holds, without a warning; a synchronisation may be needed for it.
 #[track_caller]
 fn holds(sandbox: &Sandbox) -> Run {
-    sandbox.run(&format!("{VERIFY} --strict --wait --timeout 60s")).ok()
+    sandbox.run(&format!("{VERIFY} --strict --wait --timeout 5m")).ok()
 }
 
 fn record(name: &str, kind: &str, value: &str) -> Value {
@@ -66,11 +68,58 @@ fn create(sandbox: &Sandbox, records: &[Value]) {
     change(sandbox, &json!({"Changes": records}));
 }
 
+/// Tells the installation something else in place of the arguments that begin like this.
+fn argued(sandbox: &Sandbox, without: &str, with: &str) {
+    let mut containers = sandbox.object(DEPLOYMENT)["spec"]["template"]["spec"]["containers"].clone();
+    let args = containers[0]["args"].as_array_mut().unwrap();
+    args.retain(|arg| !arg.as_str().unwrap().starts_with(without));
+    args.push(json!(with));
+    sandbox.patch(DEPLOYMENT, &json!({"spec": {"template": {"spec": {"containers": containers}}}}));
+}
+
+/// Has ExternalDNS change no record until the sandbox is healed.
+fn hold(sandbox: &Sandbox) {
+    sandbox.fault(&json!({"service": "route53", "action": "ChangeResourceRecordSets", "userAgent": "aws-sdk-go",
+        "hold": true}));
+}
+
+/// Deletes these records, `NAME TYPE`, and makes others in the same moment.
+fn replace(sandbox: &Sandbox, gone: &[String], new: &[Value]) {
+    let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
+    let found = wait(route53.list_resource_record_sets().hosted_zone_id(PUBLIC_ZONE).send()).unwrap();
+    let title = |set: &ResourceRecordSet| format!("{} {}", set.name.trim_end_matches('.'), set.r#type.as_str());
+    let sets: Vec<_> = found.resource_record_sets.into_iter().filter(|set| gone.contains(&title(set))).collect();
+    assert_eq!(sets.len(), gone.len(), "{sets:?}");
+    let delete = |set| Change::builder().action(ChangeAction::Delete).resource_record_set(set).build().unwrap();
+    let batch = ChangeBatch::builder().set_changes(Some(sets.into_iter().map(delete).collect())).build().unwrap();
+    wait(route53.change_resource_record_sets().hosted_zone_id(PUBLIC_ZONE).change_batch(batch).send()).unwrap();
+    if !new.is_empty() {
+        create(sandbox, new);
+    }
+}
+
+/// The name is followed to its record.
+#[track_caller]
+fn found(sandbox: &Sandbox, host: &str, resource: &str) {
+    let run = sandbox.run(&format!("{VERIFY} --hostname {host} --wait --strict --timeout 5m")).ok();
+    run.shows(&[&format!("{resource} → {host} A, AAAA")]);
+}
+
+/// The name is lost, and nothing else; where, and the hint.
+#[track_caller]
+fn lost(sandbox: &Sandbox, host: &str, parts: &[&str]) -> String {
+    let run = until("one name is lost", || {
+        let run = sandbox.run(&format!("{VERIFY} --hostname {host}"));
+        (with_status(&run, "fail").len() == 1).then_some(run)
+    });
+    only(&run.exits(4), "fail", "hostname", parts)
+}
+
 /// An installation that has made the record of an Ingress, and is verified from end to end; its owner id.
 fn healthy(sandbox: &Sandbox) -> String {
     sandbox.run(INSTALL).ok();
     sandbox.create_ingress("web", "app.example.com");
-    sandbox.run("verify external-dns --cluster eksdemo1 --hostname app.example.com --wait --strict --timeout 60s").ok();
+    sandbox.run("verify external-dns --cluster eksdemo1 --hostname app.example.com --wait --strict --timeout 5m").ok();
     let args = sandbox.object(DEPLOYMENT)["spec"]["template"]["spec"]["containers"][0]["args"].clone();
     let owner = args.as_array().unwrap().iter().find_map(|arg| arg.as_str()?.strip_prefix("--txt-owner-id="));
     owner.unwrap().to_owned()
@@ -157,14 +206,7 @@ fn zones_and_what_is_read_are_mended_by_the_hint() {
     sandbox.follow(&hint);
     holds(&sandbox);
 
-    let argued = |without: &str, with: &str| {
-        let mut containers = sandbox.object(DEPLOYMENT)["spec"]["template"]["spec"]["containers"].clone();
-        let args = containers[0]["args"].as_array_mut().unwrap();
-        args.retain(|arg| !arg.as_str().unwrap().starts_with(without));
-        args.push(json!(with));
-        sandbox.patch(DEPLOYMENT, &json!({"spec": {"template": {"spec": {"containers": containers}}}}));
-    };
-    argued("--domain-filter", "--domain-filter=exmaple.com");
+    argued(&sandbox, "--domain-filter", "--domain-filter=exmaple.com");
     let hint = broken(&sandbox, "zones", &["--domain-filter=exmaple.com matches no zone"]);
     sandbox.follow(&hint);
     holds(&sandbox);
@@ -178,7 +220,7 @@ fn zones_and_what_is_read_are_mended_by_the_hint() {
     assert_eq!(hint, warned(&sandbox, "records", &["annotations that it doesn't read"]));
     sandbox.follow(&hint);
     holds(&sandbox);
-    let run = sandbox.run(&format!("{VERIFY} --hostname two.example.com --strict --wait --timeout 60s")).ok();
+    let run = sandbox.run(&format!("{VERIFY} --hostname two.example.com --strict --wait --timeout 5m")).ok();
     assert!(run.stdout.contains("ingress/default/web → two.example.com A, AAAA"), "{}", run.stdout);
 }
 
@@ -205,17 +247,194 @@ fn a_name_is_followed_to_where_it_is_lost() {
     };
     follow("ap.example.com", &["no object asks for ap.example.com, ingress/default/web asks for app.example.com"]);
     follow("db.example.net", &["no object asks for db.example.net"]);
-    sandbox.create_ingress("org", "www.example.org");
-    let hint = follow("www.example.org", &["--domain-filter=example.com leaves it out", "no hosted zone"]);
-    assert!(hint.starts_with("aws route53 create-hosted-zone --name example.org"), "{hint}");
-    sandbox.create_ingress("slow", "slow.example.com");
-    sandbox.patch(&format!("{INGRESSES}/slow/status"), &json!({"status": {"loadBalancer": {"ingress": []}}}));
-    let hint =
-        follow("slow.example.com", &["ingress/default/slow asks for slow.example.com", "no load balancer address"]);
-    assert_eq!(hint, "kubectl describe ingress slow --namespace default");
+}
+
+#[test]
+fn a_name_that_is_left_out_is_let_in_by_the_hint() {
+    let sandbox = Sandbox::lease();
+    healthy(&sandbox);
+    let (app, web) = ("app.example.com", "ingress/default/web");
+    let mended = |hint: &str| {
+        sandbox.follow(hint);
+        found(&sandbox, app, web);
+    };
     sandbox.run(&format!("{INSTALL} --ingress-class nginx")).ok();
-    let hint = follow("app.example.com", &["--ingress-class=nginx leaves it out, as it has no class"]);
+    let hint = lost(&sandbox, app, &["--ingress-class=nginx leaves it out, as it has no class"]);
     assert!(hint.starts_with("kubectl patch ingress web --namespace default --type merge"), "{hint}");
+    mended(&hint);
+    sandbox.patch(&format!("{INGRESSES}/web"), &json!({"spec": {"ingressClassName": "alb"}}));
+    let hint = lost(&sandbox, app, &["--ingress-class=nginx leaves class alb out"]);
+    mended(&hint);
+
+    sandbox.run(&format!("{INSTALL} --label-filter dns=on")).ok();
+    let hint = lost(&sandbox, app, &["ingress/default/web asks for app.example.com, and --label-filter=dns=on"]);
+    assert!(hint.starts_with("kubectl label ingress web "), "{hint}");
+    mended(&hint);
+    sandbox.run(&format!("{INSTALL} --annotation-filter dns=on")).ok();
+    let hint = lost(&sandbox, app, &["ingress/default/web asks for app.example.com, and --annotation-filter=dns=on"]);
+    assert!(hint.starts_with("kubectl annotate ingress web "), "{hint}");
+    mended(&hint);
+    sandbox.patch(&format!("{INGRESSES}/web"), &json!({"metadata": {"annotations": {"dns": "off"}}}));
+    let hint = lost(&sandbox, app, &["--annotation-filter=dns=on leaves it out"]);
+    mended(&hint);
+
+    sandbox.run(INSTALL).ok();
+    let status = format!("{INGRESSES}/web/status");
+    let balancer = sandbox.object(&status)["status"].clone();
+    sandbox.patch(&status, &json!({"status": {"loadBalancer": {"ingress": []}}}));
+    let hint = lost(&sandbox, app, &["ingress/default/web asks for app.example.com", "no load balancer address yet"]);
+    assert_eq!(hint, "kubectl describe ingress web --namespace default");
+    sandbox.patch(&status, &json!({"status": balancer}));
+    found(&sandbox, app, web);
+
+    sandbox.create_ingress("org", "www.example.org");
+    let hint = lost(&sandbox, "www.example.org", &["--domain-filter=example.com leaves it out", "no hosted zone"]);
+    assert!(hint.starts_with("aws route53 create-hosted-zone --name example.org"), "{hint}");
+    sandbox.follow(&hint);
+    let hint = lost(&sandbox, "www.example.org", &["--domain-filter=example.com leaves it out"]);
+    sandbox.follow(&hint);
+    found(&sandbox, "www.example.org", "ingress/default/org");
+    found(&sandbox, app, web);
+}
+
+#[test]
+fn services_and_routes_are_followed_to_their_records() {
+    let sandbox = Sandbox::lease();
+    for (kind, plural) in [("HTTPRoute", "httproutes"), ("Gateway", "gateways")] {
+        sandbox.serve("gateway.networking.k8s.io", "v1", kind, plural);
+    }
+    sandbox.run(&format!("{INSTALL} --source service --source gateway-httproute")).ok();
+    let balancer = "k8s-default-svc-0a1b2c3d4e-1234567890.us-west-2.elb.amazonaws.com";
+    create_service(&sandbox, "svc", "svc.example.com", balancer);
+    create_route(&sandbox, "route", "route.example.com", balancer);
+
+    for (host, resource) in
+        [("svc.example.com", "service/default/svc"), ("route.example.com", "httproute/default/route")]
+    {
+        found(&sandbox, host, resource);
+        let titles = |names: &[&str]| names.iter().map(|name| name.replace('@', host)).collect::<Vec<_>>();
+
+        hold(&sandbox);
+        replace(&sandbox, &titles(&["@ A", "@ AAAA", "a-@ TXT", "aaaa-@ TXT"]), &[]);
+        let hint = broken(&sandbox, "records", &[&format!("no record for {host} of {resource}")]);
+        sandbox.heal();
+        sandbox.follow(&hint);
+        holds(&sandbox);
+
+        hold(&sandbox);
+        replace(&sandbox, &titles(&["@ A"]), &[record(host, "A", "192.0.2.9")]);
+        let hint = broken(&sandbox, "records", &[&format!("pointing elsewhere: {host} A → 192.0.2.9, not {balancer}")]);
+        sandbox.heal();
+        sandbox.follow(&hint);
+        holds(&sandbox);
+
+        hold(&sandbox);
+        let txt = [txt(&format!("a-{host}"), "other", "service/shop/web")];
+        replace(&sandbox, &titles(&["a-@ TXT"]), &txt);
+        let others = format!("records of others, which it leaves alone: {host} A (other, service/shop/web)");
+        let hint = broken(&sandbox, "records", &[&others]);
+        sandbox.follow(&hint);
+        let run = sandbox.run(&format!("{VERIFY} --hostname {host}")).exits(4);
+        let found = with_status(&run, "fail").pop().unwrap();
+        let said = format!("{resource} asks for {host}; {others}");
+        assert!(found["id"] == "hostname" && found["message"].as_str().unwrap().starts_with(&said), "{found}");
+        replace(&sandbox, &titles(&["@ A", "a-@ TXT"]), &[]);
+        sandbox.heal();
+        holds(&sandbox);
+    }
+
+    sandbox.delete("/api/v1/namespaces/default/services/svc");
+    let hint = warned(&sandbox, "records", &["nothing asks any more for svc.example.com A of service/default/svc"]);
+    sandbox.follow(&hint);
+    holds(&sandbox);
+    sandbox.patch(&format!("{GATEWAYS}/gw"), &json!({"status": {"addresses": []}}));
+    let hint = lost(&sandbox, "route.example.com", &["httproute/default/route asks for", "no load balancer address"]);
+    assert_eq!(hint, "kubectl describe httproute route --namespace default");
+}
+
+/// A Service with a load balancer, as the controller of the cloud would leave it.
+fn create_service(sandbox: &Sandbox, name: &str, host: &str, balancer: &str) {
+    let services = "/api/v1/namespaces/default/services";
+    let metadata = json!({"name": name, "annotations": {"external-dns.kubernetes.io/hostname": host}});
+    sandbox.create(services, &json!({"metadata": metadata, "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}));
+    let status = json!({"status": {"loadBalancer": {"ingress": [{"hostname": balancer}]}}});
+    sandbox.patch(&format!("{services}/{name}/status"), &status);
+}
+
+/// A route and its Gateway `gw`, as the controller of the Gateway API would leave them.
+fn create_route(sandbox: &Sandbox, name: &str, host: &str, balancer: &str) {
+    let kind = |kind: &str| json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind});
+    let merged = |mut object: Value, rest: Value| {
+        object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        object
+    };
+    let listeners = json!([{"name": "http", "protocol": "HTTP", "port": 80}]);
+    let gateway = json!({"metadata": {"name": "gw"}, "spec": {"gatewayClassName": "alb", "listeners": listeners},
+        "status": {"addresses": [{"type": "Hostname", "value": balancer}]}});
+    sandbox.create(GATEWAYS, &merged(kind("Gateway"), gateway));
+    let accepted = json!([{"type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    let parent = json!({"parentRef": {"name": "gw"}, "controllerName": "example.com/alb", "conditions": accepted});
+    let route = json!({"metadata": {"name": name}, "spec": {"hostnames": [host], "parentRefs": [{"name": "gw"}]},
+        "status": {"parents": [parent]}});
+    let routes = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes";
+    sandbox.create(routes, &merged(kind("HTTPRoute"), route));
+}
+
+#[test]
+fn an_owner_id_of_two_installations_is_given_up_by_one() {
+    let sandbox = Sandbox::lease();
+    sandbox.run(&format!("{INSTALL} --txt-owner-id team")).ok();
+    sandbox.create_ingress("web", "app.example.com");
+    found(&sandbox, "app.example.com", "ingress/default/web");
+    let twin = format!("{DEPLOYMENTS}/twin");
+    let label = json!({"app": "twin"});
+    let mut deployment = sandbox.object(DEPLOYMENT);
+    deployment["metadata"] = json!({"name": "twin"});
+    deployment["spec"]["replicas"] = json!(0);
+    deployment["spec"]["selector"]["matchLabels"] = label.clone();
+    deployment["spec"]["template"]["metadata"]["labels"] = label;
+    sandbox.create(DEPLOYMENTS, &deployment);
+    let hint = broken(&sandbox, "owner", &["owner id team is also that of external-dns/twin"]);
+    sandbox.follow(&hint);
+    holds(&sandbox);
+    found(&sandbox, "app.example.com", "ingress/default/web");
+
+    // The id that is its own is the other's to give up.
+    let args = sandbox.object(DEPLOYMENT)["spec"]["template"]["spec"]["containers"].clone();
+    let team = sandbox.object(&twin)["spec"]["template"]["spec"]["containers"].clone();
+    sandbox.patch(&twin, &json!({"spec": {"template": {"spec": {"containers": args}}}}));
+    let hint = broken(&sandbox, "owner", &["is also that of external-dns/twin"]);
+    assert_eq!(hint, "kubectl edit deployment twin --namespace external-dns");
+    sandbox.patch(&twin, &json!({"spec": {"template": {"spec": {"containers": team}}}}));
+    holds(&sandbox);
+}
+
+#[test]
+fn txt_records_of_older_naming_and_none_at_all() {
+    let sandbox = Sandbox::lease();
+    let owner = healthy(&sandbox);
+    sandbox.run(&format!("{INSTALL} --policy create-only")).ok();
+    holds(&sandbox);
+    let old = txt("app.example.com", &owner, "ingress/default/web");
+    replace(&sandbox, &["a-app.example.com TXT".to_owned()], &[old]);
+    let hint = warned(&sandbox, "records", &["TXT records of an older naming", "app.example.com A"]);
+    sandbox.follow(&hint);
+    let hint = until("they are migrated", || {
+        let run = sandbox.run(VERIFY);
+        let found = with_status(&run, "warn");
+        let useless = |check: &&Value| check["message"].as_str().unwrap().contains("no use any more: app.example.com");
+        found.iter().find(useless).map(|check| check["hint"].as_str().unwrap().to_owned())
+    });
+    sandbox.follow(&hint);
+    holds(&sandbox);
+    found(&sandbox, "app.example.com", "ingress/default/web");
+
+    argued(&sandbox, "--registry", "--registry=noop");
+    holds_but(&sandbox, "owner", "--registry=noop: nothing says which records are its own");
+    let hint = warned(&sandbox, "owner", &["--registry=noop"]);
+    sandbox.follow(&hint);
+    holds(&sandbox);
 }
 
 #[test]
@@ -225,7 +444,7 @@ fn the_apex_of_a_zone_is_owned_by_a_txt_record_in_the_zone_above() {
     let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
     wait(route53.create_hosted_zone().name("dev.example.com").caller_reference("2").send()).unwrap();
     sandbox.create_ingress("dev", "dev.example.com");
-    sandbox.run(&format!("{VERIFY} --hostname dev.example.com --wait --strict --timeout 60s")).ok();
+    sandbox.run(&format!("{VERIFY} --hostname dev.example.com --wait --strict --timeout 5m")).ok();
     let run = holds(&sandbox);
     assert!(run.stdout.contains("2 hosts, all with records of ours"), "{}", run.stdout);
 
@@ -247,33 +466,28 @@ fn the_apex_of_a_zone_is_owned_by_a_txt_record_in_the_zone_above() {
     assert!(records.matches(r#""Name":"dev.example.com.""#).count() == 2, "{hint}");
     sandbox.follow(txts);
     assert_eq!(listed("--cluster eksdemo1 --class unowned").len(), 2);
+    sandbox.follow(records);
+    holds(&sandbox);
 }
 
 #[test]
 fn filters_and_what_others_share_are_mended_by_the_hint() {
     let sandbox = Sandbox::lease();
     healthy(&sandbox);
-    let argued = |without: &str, with: &[&str]| {
-        let mut containers = sandbox.object(DEPLOYMENT)["spec"]["template"]["spec"]["containers"].clone();
-        let args = containers[0]["args"].as_array_mut().unwrap();
-        args.retain(|arg| !arg.as_str().unwrap().starts_with(without));
-        args.extend(with.iter().map(|arg| json!(arg)));
-        sandbox.patch(DEPLOYMENT, &json!({"spec": {"template": {"spec": {"containers": containers}}}}));
-    };
     let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
     wait(route53.create_hosted_zone().name("sub.example.com").caller_reference("2").send()).unwrap();
 
     // A wrong id isn't mended by all zones.
-    argued("--zone-id-filter", &["--zone-id-filter=Z0000000000"]);
+    argued(&sandbox, "--zone-id-filter", "--zone-id-filter=Z0000000000");
     let hint = broken(&sandbox, "zones", &["--zone-id-filter=Z0000000000: there is no such zone; there is "]);
     assert_eq!(hint, "");
-    argued("--zone-id-filter", &["--zone-id-filter=Z0421873X5K9QJ2VH7RW,Z0000000000"]);
+    argued(&sandbox, "--zone-id-filter", "--zone-id-filter=Z0421873X5K9QJ2VH7RW,Z0000000000");
     let hint = broken(&sandbox, "zones", &["one id with a comma in it"]);
     assert!(hint.contains("--zone-id-filter Z0421873X5K9QJ2VH7RW --approve"), "{hint}");
     sandbox.follow(&hint);
     holds(&sandbox);
 
-    argued("--aws-zone-type", &["--aws-zone-type=private"]);
+    argued(&sandbox, "--aws-zone-type", "--aws-zone-type=private");
     let hint = broken(&sandbox, "zones", &["--aws-zone-type=private leaves example.com (Z0421873X5K9QJ2VH7RW) out"]);
     assert!(hint.contains("--aws-zone-type public"), "{hint}");
     sandbox.follow(&hint);

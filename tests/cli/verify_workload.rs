@@ -199,6 +199,38 @@ fn what_the_deployment_says_itself_comes_before_the_role() {
 }
 
 #[test]
+fn a_container_beside_external_dns_may_be_left_alone() {
+    let sandbox = Sandbox::lease();
+    install(&sandbox, "");
+    let pod = sandbox.object(DEPLOYMENT)["spec"]["template"]["spec"].clone();
+    let mut beside = pod["containers"][0].clone();
+    beside["name"] = json!("log-shipper");
+    beside["args"] = json!(["--provider=inmemory", "--source=fake", "--policy=upsert-only", "--metrics-address=:7980"]);
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        beside[probe] = Value::Null;
+    }
+    let containers = json!([pod["containers"][0], beside]);
+    let told = |skip: &str| {
+        let annotations = json!({"eks.amazonaws.com/skip-containers": skip});
+        let template = json!({"metadata": {"annotations": annotations}, "spec": {"containers": containers}});
+        sandbox.patch(DEPLOYMENT, &json!({"spec": {"template": template}}));
+    };
+    told("log-shipper");
+    holds(&sandbox);
+    let pods = sandbox.object(PODS)["items"].clone();
+    let alone = |pod: &&Value| pod["metadata"]["annotations"]["eks.amazonaws.com/skip-containers"] == "log-shipper";
+    let newest = pods.as_array().unwrap().iter().find(alone).unwrap();
+    let has_role = |container: &Value| container["env"].to_string().contains("AWS_ROLE_ARN");
+    let found = newest["spec"]["containers"].as_array().unwrap().iter().map(has_role).collect::<Vec<_>>();
+    assert_eq!(found, [true, false], "{newest}");
+
+    told("log-shipper,external-dns");
+    let hint =
+        broken(&sandbox, "", "injection", &["skip-containers=log-shipper,external-dns: no role for external-dns"]);
+    mended(&sandbox, &hint);
+}
+
+#[test]
 fn a_role_that_is_gone_with_its_stack_is_made_again() {
     let sandbox = Sandbox::lease();
     install(&sandbox, "");

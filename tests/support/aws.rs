@@ -144,8 +144,13 @@ pub fn policy_arn(name: &str) -> String {
     format!("arn:aws:iam::123456789012:policy/{name}")
 }
 
-/// Changes the zone as `aws route53 change-resource-record-sets --change-batch` would, and as a person would.
+/// Changes the zone example.com as a person would.
 pub fn change(sandbox: &Sandbox, batch: &Value) {
+    change_in(sandbox, PUBLIC_ZONE, batch);
+}
+
+/// Changes a zone as `aws route53 change-resource-record-sets --change-batch` would.
+pub fn change_in(sandbox: &Sandbox, zone: &str, batch: &Value) {
     let changes = batch["Changes"].as_array().unwrap().iter().map(|change| {
         let set = &change["ResourceRecordSet"];
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -178,5 +183,5 @@ pub fn change(sandbox: &Sandbox, batch: &Value) {
     });
     let batch = ChangeBatch::builder().set_changes(Some(changes.collect())).build().unwrap();
     let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
-    wait(route53.change_resource_record_sets().hosted_zone_id(PUBLIC_ZONE).change_batch(batch).send()).unwrap();
+    wait(route53.change_resource_record_sets().hosted_zone_id(zone).change_batch(batch).send()).unwrap();
 }

@@ -2,16 +2,23 @@
 
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::aws::{PUBLIC_ZONE, change, wait};
+use super::aws::{change_in, wait};
 use super::{Run, Sandbox};
 
 impl Sandbox {
-    /// Runs the command of a hint, which must succeed. irsactl is run; what other tools would do is done by the same
+    /// Runs the commands of a hint, which must succeed. irsactl is run; what other tools would do is done by the same
     /// calls, as the tools may not be here.
     #[track_caller]
     pub fn follow(&self, hint: &str) {
+        for command in commands(hint) {
+            self.follow_one(&command);
+        }
+    }
+
+    #[track_caller]
+    fn follow_one(&self, hint: &str) {
         let words = words(hint);
         let of = |flag: &str| {
             let value = words.iter().position(|word| word == flag).and_then(|at| words.get(at + 1));
@@ -22,18 +29,29 @@ impl Sandbox {
             ["irsactl", ..] => drop(Run::of(&mut self.command(&words[1..])).ok()),
             ["aws", "iam", operation] => self.iam_command(operation, &of),
             ["aws", "route53", "change-resource-record-sets"] => {
-                assert_eq!(of("--hosted-zone-id"), PUBLIC_ZONE);
                 let batch = match of("--change-batch") {
                     "file:///dev/stdin" => here_document(hint),
                     batch => batch,
                 };
-                change(self, &serde_json::from_str(batch).unwrap());
+                change_in(self, of("--hosted-zone-id"), &serde_json::from_str(batch).unwrap());
+            }
+            ["aws", "route53", "create-hosted-zone"] => {
+                let request = aws_sdk_route53::Client::new(&self.aws()).create_hosted_zone().name(of("--name"));
+                wait(request.caller_reference(of("--caller-reference")).send()).unwrap();
             }
             ["aws", "eks", "delete-pod-identity-association"] => {
                 assert_eq!(of("--region"), self.fact("region"));
                 let eks = aws_sdk_eks::Client::new(&self.aws());
                 let request = eks.delete_pod_identity_association().cluster_name(of("--cluster-name"));
                 wait(request.association_id(of("--association-id")).send()).unwrap();
+            }
+            ["kubectl", "patch", kind] => {
+                let path = object_path(kind, of("--namespace"), &words[3]);
+                self.patch(&path, &serde_json::from_str(of("--patch")).unwrap());
+            }
+            ["kubectl", verb @ ("annotate" | "label"), kind] => {
+                let path = object_path(kind, of("--namespace"), &words[3]);
+                self.set(&path, if *verb == "label" { "labels" } else { "annotations" }, &words[6..]);
             }
             ["kubectl", "--namespace", namespace] if words[3..5] == ["rollout", "restart"] => {
                 let name = words[5].strip_prefix("deployment/").unwrap();
@@ -69,6 +87,18 @@ impl Sandbox {
             }
             _ => panic!("no command: {hint}"),
         }
+    }
+
+    /// Sets `key=value` or takes `key-` off, as kubectl does: another value is replaced with `--overwrite` only.
+    fn set(&self, path: &str, what: &str, words: &[String]) {
+        let (key, value) = match words[0].split_once('=') {
+            Some((key, value)) => (key, json!(value)),
+            None => (words[0].strip_suffix('-').unwrap(), Value::Null),
+        };
+        let before = self.object(path)["metadata"][what][key].clone();
+        let free = before.is_null() || value.is_null() || before == value;
+        assert!(free || words.contains(&"--overwrite".to_owned()), "{key} is {before} already");
+        self.patch(path, &json!({"metadata": {what: {key: value}}}));
     }
 
     /// Gives a Deployment the pod template of its last revision but one.
@@ -121,6 +151,33 @@ impl Sandbox {
             _ => panic!("aws iam {operation}"),
         }
     }
+}
+
+/// The commands of a hint: one a line, with its here-document, or several that go on only after success.
+fn commands(hint: &str) -> Vec<String> {
+    let mut commands: Vec<String> = Vec::new();
+    let mut reads = false;
+    for line in hint.lines() {
+        if let Some(command) = commands.last_mut().filter(|_| reads) {
+            *command = format!("{command}\n{line}");
+            reads = line != "EOF";
+        } else {
+            commands.extend(line.split(" && ").map(str::to_owned));
+            reads = line.ends_with(" <<'EOF'");
+        }
+    }
+    commands
+}
+
+fn object_path(kind: &str, namespace: &str, name: &str) -> String {
+    let api = match kind {
+        "ingress" => "/apis/networking.k8s.io/v1",
+        "service" => "/api/v1",
+        "httproute" => "/apis/gateway.networking.k8s.io/v1",
+        _ => panic!("which API has {kind}?"),
+    };
+    let plural = if kind == "ingress" { "ingresses".to_owned() } else { format!("{kind}s") };
+    format!("{api}/namespaces/{namespace}/{plural}/{name}")
 }
 
 /// What a command reads from its here-document.

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::{Irsa, Live, needs};
 use crate::aws::iam::Role;
+use crate::externaldns::registry::Mapper;
 use crate::iam::arn::Arn;
-use crate::iam::policy::{Need, PolicyDocument, is_denied, list_zones};
+use crate::iam::policy::{Need, ON_RECORDS, PolicyDocument, is_denied, list_zones};
 use crate::iam::trust::{AUDIENCE, Subject, trust_policy, trusting};
 use crate::iam::wellknown::WellKnown;
 use crate::plan::iamserviceaccount::{DesiredObject, ObservedStack, is_ours};
@@ -15,7 +16,7 @@ use crate::plan::recreation::with_object;
 use crate::shell::Command;
 use crate::stack::flags::{Told, told};
 use crate::stack::template::{self, INLINE, inline_policies};
-use crate::verify::permissions::{Holder, Lack, statements};
+use crate::verify::permissions::{Holder, Lack, RECORD_NAMES, statements};
 
 impl Irsa {
     /// Brings stack, role and ServiceAccount back to what they should be; none without a stack.
@@ -123,6 +124,19 @@ impl Irsa {
         self.repair()
             .filter(|_| !complete)
             .unwrap_or_else(|| put_policy(role, &self.free_name(), &allowing(&self.demand.certain)).into())
+    }
+
+    /// Allows changes of these hosts together with those of the TXT records beside them, and of nothing else: one batch
+    /// has to be allowed by one statement.
+    pub(super) fn allow_names(&self, role: &str, hosts: &[String], mapper: &Mapper) -> String {
+        let txts = hosts.iter().flat_map(|host| ["A", "AAAA", "CNAME"].map(|kind| mapper.txt_name(host, kind)));
+        let names: Vec<_> = hosts.iter().cloned().chain(txts).collect();
+        let all = self.demand.all();
+        let mut document = allowing(all.iter().filter(|need| need.action == ON_RECORDS[0]));
+        for statement in document.0["Statement"].as_array_mut().into_iter().flatten() {
+            statement["Condition"] = json!({"ForAllValues:StringEquals": {RECORD_NAMES: names}});
+        }
+        put_policy(role, &self.free_name(), &document).into()
     }
 
     /// A name for a further inline policy: one of that name would be overwritten.

@@ -82,7 +82,7 @@ impl Trouble {
             Self::OutsideZone => "without an owner, as their TXT records would lie outside the zone:",
             Self::LongLabel => "without an owner, as the names of their TXT records would be too long:",
             Self::Disputed => "TXT records of several owners for",
-            Self::Legacy => "TXT records of an older naming, which the next synchronisation replaces, for",
+            Self::Legacy => "TXT records of an older naming, which the next update replaces, for",
         }
     }
 }
@@ -352,7 +352,8 @@ impl Dns {
                 Found::new(Trouble::Elsewhere, format!("{title} → {at}, not {to}")).hint(self.redirect(&wanted.host)),
             );
         }
-        (owned.class == Class::OwnedLegacy).then(|| Found::new(Trouble::Legacy, title))
+        (owned.class == Class::OwnedLegacy)
+            .then(|| Found::new(Trouble::Legacy, title).hint(self.redirect(&wanted.host)))
     }
 
     fn is_of_sibling(&self, owned: &Owned) -> bool {
@@ -372,6 +373,7 @@ impl Dns {
             .unwrap_or_default()
     }
 
+    /// Has records updated, which a policy may keep it from.
     fn redirect(&self, host: &str) -> String {
         match self.installed.policy.as_deref() {
             Some("create-only") => Command::new(&self.install).set("--policy", ["upsert-only"]).approved(),

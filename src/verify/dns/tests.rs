@@ -452,7 +452,7 @@ fn owner_ids_that_are_not_one_clusters_own() {
             scene().with(|it| it.others.push(twin)),
             fail,
             &["also that of external-dns/twin"],
-            "--txt-owner-id eksdemo1-1a2b3c4d",
+            "--txt-owner-id eksdemo1-1a2b3c4d --extra-arg=--migrate-from-txt-owner=c1 --abandon-records --approve",
         ),
         (
             "of two clusters",
@@ -476,6 +476,16 @@ fn owner_ids_that_are_not_one_clusters_own() {
             "--registry txt --abandon-records --approve",
         ),
     ]);
+    // It doesn't take along what only the other asks for.
+    let shared = scene().args("", &["--ingress-class=alb"]).with(|it| {
+        it.others.push(installed("twin", "v0.23.0", &["--txt-owner-id=c1".to_owned()]));
+        let mut theirs = ingress("theirs", "theirs.example.com");
+        theirs["spec"]["ingressClassName"] = json!("nginx");
+        it.objects.push(theirs);
+        it.sets.extend(made("theirs.example.com", "c1", "ingress/default/theirs"));
+    });
+    let hint = shared.dns().checks(None)[1].hint.clone().unwrap();
+    assert!(hint.ends_with("--txt-owner-id eksdemo1-1a2b3c4d --abandon-records --approve"), "{hint}");
     let encrypted = scene().args("", &["--txt-encrypt-enabled"]).dns().checks(None);
     assert_eq!(encrypted[1].status, Status::Skip);
     let unread = Dns { namespaces: Err("needs list namespaces".to_owned()), ..scene().dns() };
@@ -574,7 +584,7 @@ fn records_that_are_not_as_the_objects_ask() {
             only(vec![alias(app, "A", BALANCER), txt("cname-app.example.com", "c1", "ingress/default/web")]),
             warn,
             &["older naming"],
-            "",
+            "--hostname app.example.com --wait",
         ),
         (
             "apex",
