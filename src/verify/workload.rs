@@ -335,7 +335,10 @@ impl Workload {
         let revision = deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str();
         let revision: u32 = revision.and_then(|text| text.parse().ok()).unwrap_or(1);
         let done = condition(deployment, "Progressing").is_some_and(|it| it["reason"] == "NewReplicaSetAvailable");
-        revision > 1 && !done
+        // Until the controller has come to the change, what it says is about the pods before it.
+        let unseen = deployment["status"]["observedGeneration"] != deployment["metadata"]["generation"];
+        let replaced = deployment["status"]["updatedReplicas"].as_u64().unwrap_or_default() > 0;
+        if done { unseen || !replaced } else { revision > 1 }
     }
 
     fn check_logs(&self) -> Check {
