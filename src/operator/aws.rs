@@ -100,6 +100,10 @@ const READ_STACKS: Part = part(
     On::Stacks,
     &["cloudformation:DescribeStacks", "cloudformation:GetTemplate", "cloudformation:DescribeStackEvents"],
 );
+// An update leaves a stack that failed alone, and says why it failed.
+const READ_TEMPLATES: Part =
+    part("ReadStacks", On::Stacks, &["cloudformation:DescribeStacks", "cloudformation:GetTemplate"]);
+const EXPLAIN_FAILURE: Part = part("OptionalExplainStack", On::Stacks, &["cloudformation:DescribeStackEvents"]);
 const SEE_STACKS: Part = part(
     "OptionalReadStacks",
     On::Stacks,
@@ -208,7 +212,8 @@ fn parts(task: Task, flags: &Flags) -> Vec<Part> {
             parts.chain(listings).collect()
         }
         Task::UpdateServiceAccount => {
-            let parts = [CLUSTER].into_iter().chain(entry).chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags));
+            let entry = [CLUSTER, READ_TEMPLATES, EXPLAIN_FAILURE, READ_ROLES, LIST_INLINE].into_iter();
+            let parts = entry.chain(given(flags, CHECK_GIVEN)).chain(make_roles(flags));
             // What has to be made anew is left to `create`.
             let others = [UNTAG_ROLES, CREATE_STACKS, DELETE_STACKS, CREATE_ROLES, DELETE_ROLES];
             parts.filter(|part| !others.contains(part)).chain(listings).collect()
@@ -264,7 +269,7 @@ fn install(flags: &Flags) -> Vec<Part> {
     }
     parts.extend(given(flags, SEE_GIVEN));
     parts.extend(make_roles(flags));
-    parts.extend([ASSOCIATIONS, ASSOCIATION, ADDON]);
+    parts.extend([ASSOCIATIONS, ADDON]);
     if !flags.elsewhere {
         parts.push(LIST_ZONES);
         parts.extend(flags.kubernetes.then_some(SEE_RECORDS));

@@ -399,6 +399,7 @@ fn update_iamserviceaccount() {
             situation("changed in IAM", tampered, UPDATE),
             situation("a boundary lost", bounded, UPDATE),
             situation("fewer policies", more, FEWER),
+            situation("a failed stack", |sandbox| left(sandbox, "web --namespace apps"), UPDATE).codes(&[1]),
             situation("a stuck rollback", stuck, UPDATE),
             situation("other words", reworded, UPDATE).late(&["cloudformation:DeleteChangeSet"]),
         ],
