@@ -33,6 +33,8 @@ const TARGET_FLAGS: &[&str] = &["target-net-filter", "exclude-target-net"];
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     pub(super) host: String,
+    /// The host as the objects have it.
+    written: BTreeSet<String>,
     set_identifier: Option<String>,
     record_type: Option<String>,
     /// The id of the zone that it is for; `None` for all that take it.
@@ -310,9 +312,39 @@ impl Dns {
         if let Some(found) = self.only_in_twin(wanted, &contents.zone) {
             return found;
         }
+        if let Some(written) = wanted.miscased(&contents.zone) {
+            return self.without_lower_case(wanted, written, &contents.zone);
+        }
         let trouble =
             if wanted.targets.is_empty() && wanted.record_type.is_none() { Trouble::Late } else { Trouble::Missing };
         Found::new(trouble, format!("{host} of {}", listed(wanted.resources.clone()))).hint(self.wait_for(host))
+    }
+
+    /// ExternalDNS finds no zone for a name whose domain is in another letter case.
+    fn without_lower_case(&self, wanted: &Wanted, written: &str, zone: &Zone) -> Found {
+        let resources = listed(wanted.resources.clone());
+        let text = format!(
+            "{} of {resources} (written {written}: ExternalDNS takes zone {} for names in lower case only)",
+            wanted.host, zone.name
+        );
+        let found = Found::new(Trouble::Missing, text);
+        let hint = wanted.resources.first().and_then(|name| self.in_lower_case(name, written));
+        Found { hint, ..found }
+    }
+
+    /// Writes the annotation of an object that has a name in lower case, or opens the object.
+    fn in_lower_case(&self, name: &str, written: &str) -> Option<String> {
+        let objects = self.objects.as_deref().unwrap_or_default();
+        let object = objects.iter().find(|object| resource(object).as_deref() == Some(name))?;
+        let said = |key: String| {
+            let hosts = object["metadata"]["annotations"].get(&key)?.as_str()?;
+            hosts.split(',').any(|host| host.trim() == written).then(|| format!("{key}={}", hosts.to_lowercase()))
+        };
+        let mut keys = ["hostname", "internal-hostname"].iter().flat_map(|short| self.installed.prefixes().keys(short));
+        Some(match keys.find_map(said) {
+            Some(lower) => kubectl("annotate", name)?.word(&lower).word("--overwrite").into(),
+            None => kubectl("edit", name)?.into(),
+        })
     }
 
     /// Another zone of the same name has the record: ExternalDNS, which takes both for one, never makes it here.
@@ -692,6 +724,17 @@ impl Wanted {
         self.host == host || covers(&self.host, &host)
     }
 
+    /// How the objects write it, where none of them ends as the name of the zone does: ExternalDNS compares these as they
+    /// are (`suitableZones` in `provider/aws/aws.go`), unlike the labels before them.
+    fn miscased(&self, zone: &Zone) -> Option<&str> {
+        let fits = |written: &String| {
+            let rest = written.trim_end_matches('.').strip_suffix(zone.name.trim_end_matches('.'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        let written = self.written.first()?;
+        (written.to_lowercase() != *written && !self.written.iter().any(fits)).then_some(written)
+    }
+
     /// True for a record of this name and set, of a type in question.
     fn is(&self, record: &Record) -> bool {
         let same = record.name == self.host && record.set_identifier == self.set_identifier;
@@ -745,10 +788,15 @@ fn merged(desired: BTreeSet<Desired>) -> Vec<Wanted> {
             Some(known) => {
                 known.has_target |= one.has_target;
                 known.targets.extend(one.targets);
-                known.resources.push(one.resource);
+                known.written.insert(one.written);
+                // Annotation and rules of one object may write it differently.
+                if !known.resources.contains(&one.resource) {
+                    known.resources.push(one.resource);
+                }
             }
             None => wanted.push(Wanted {
                 host: one.host,
+                written: [one.written].into(),
                 set_identifier: one.set_identifier,
                 record_type: one.record_type,
                 zone: one.zone,

@@ -497,6 +497,11 @@ fn records_that_are_not_as_the_objects_ask() {
     let scene = Scene::healthy;
     let fail = (ids::RECORDS, Status::Fail);
     let warn = (ids::RECORDS, Status::Warn);
+    let named_as = |host: &str| {
+        let mut named = service("c", &json!({"type": "LoadBalancer"}), &[(&format!("{PREFIX}hostname"), host)]);
+        named["status"] = json!({"loadBalancer": {"ingress": [{"hostname": BALANCER}]}});
+        named
+    };
     let host = |name: &'static str| move |it: &mut Scene| it.objects.push(ingress("more", name));
     let only = |sets: Vec<Value>| scene().with(|it| it.sets = sets);
     let app = "app.example.com";
@@ -621,6 +626,20 @@ fn records_that_are_not_as_the_objects_ask() {
             warn,
             &["several owners for app.example.com A (c1, c2)"],
             "--class conflict",
+        ),
+        (
+            "domain in another letter case",
+            scene().with(|it| it.objects.push(named_as("x.Example.com"))),
+            fail,
+            &["no record for x.example.com of service/default/c (written x.Example.com: "],
+            "kubectl annotate service c --namespace default external-dns.kubernetes.io/hostname=x.example.com --overwrite",
+        ),
+        (
+            "label in another letter case",
+            scene().with(|it| it.objects.push(named_as("X.example.com"))),
+            fail,
+            &["no record for x.example.com of service/default/c"],
+            "--hostname x.example.com --wait",
         ),
         (
             "of a type that is left out",
