@@ -408,7 +408,7 @@ impl Dns {
                     let resource = owned.resource.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
                     let text = format!("{title} ({owner}{resource}{})", self.whose(owner));
                     if self.is_its_own_id(owner) {
-                        return Some(self.left_behind(text));
+                        return Some(self.left_behind(&text));
                     }
                     return Some(Found::new(Trouble::Foreign, text).hint(self.owned_by(owner)));
                 }
@@ -432,14 +432,14 @@ impl Dns {
 
     /// True for the owner id that it has where none is chosen, while it is told another and nobody else is told it.
     fn is_its_own_id(&self, owner: &str) -> bool {
-        let migrates = self.installed.arguments.get("migrate-from-txt-owner").as_deref() == Some(owner);
+        let migrates = self.installed.arguments.get("migrate-from-txt-owner") == Some(owner);
         let others = self.others.as_ref().is_ok_and(|others| others.iter().all(|other| other.owner_id != owner));
         owner == self.owner_id && others && !migrates
     }
 
     /// A record of its own id before `--txt-owner-id` was changed. What it owns under the present id would be left
     /// behind in turn, so the way back is only told where that is nothing.
-    fn left_behind(&self, text: String) -> Found {
+    fn left_behind(&self, text: &str) -> Found {
         let (back, now) = (&self.owner_id, &self.installed.owner_id);
         let text = format!("{text}: the id that is this installation's own, before --txt-owner-id={now}");
         let count = own(self.records.as_deref().unwrap_or_default()).count();
