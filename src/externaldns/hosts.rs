@@ -19,6 +19,8 @@ pub struct Desired {
     pub resource: String,
     /// The host, normalised.
     pub host: String,
+    /// The host as the object has it.
+    pub written: String,
     /// False while there is nothing that its record could point to, such as the address of a load
     /// balancer; then there is no record.
     pub has_target: bool,
@@ -204,12 +206,13 @@ fn asked(object: &Value, annotations: &Map<String, Value>, gateways: &[&Value], 
         Some("Service") => service_hosts(object, annotations, view, told.as_ref()),
         _ => gateway::resolve(object, &route_hosts(object, annotations, view), gateways, view),
     };
-    let wanted = hosts.into_iter().map(|(host, target)| (normalize(&host), target));
+    let wanted = hosts.into_iter().map(|(written, target)| (normalize(&written), written, target));
     wanted
-        .filter(|(host, _)| !host.is_empty() && view.domains.matches(host))
-        .map(|(host, target)| Desired {
+        .filter(|(host, ..)| !host.is_empty() && view.domains.matches(host))
+        .map(|(host, written, target)| Desired {
             resource: resource.clone(),
             host,
+            written,
             has_target: target.is_some(),
             targets: target.unwrap_or_default(),
             set_identifier: set_identifier.map(str::to_owned),
@@ -222,7 +225,8 @@ fn asked(object: &Value, annotations: &Map<String, Value>, gateways: &[&Value], 
 /// An entry of a DNSEndpoint.
 fn of_endpoint(resource: &str, endpoint: &Value, view: &View) -> Option<Desired> {
     let kind = endpoint["recordType"].as_str().unwrap_or("A");
-    let host = normalize(endpoint["dnsName"].as_str()?);
+    let written = endpoint["dnsName"].as_str()?;
+    let host = normalize(written);
     if host.is_empty() || !view.domains.matches(&host) || !view.record_types.iter().any(|managed| managed == kind) {
         return None;
     }
@@ -233,6 +237,7 @@ fn of_endpoint(resource: &str, endpoint: &Value, view: &View) -> Option<Desired>
     Some(Desired {
         resource: resource.to_owned(),
         host,
+        written: written.to_owned(),
         has_target: true,
         targets: targets.filter(|_| address).collect(),
         set_identifier: endpoint["setIdentifier"].as_str().filter(|id| !id.is_empty()).map(str::to_owned),

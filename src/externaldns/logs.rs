@@ -7,7 +7,8 @@ pub enum Class {
     Healthy,
     /// Changes were written.
     Applied,
-    /// There were changes, and none of them fitted a zone.
+    /// There were changes, and none of them fitted a zone. Those that did were made before, so this says nothing about
+    /// the records that are there (`submitChanges` in `provider/aws/aws.go`).
     NoZoneMatch,
     /// No hosted zone survived the filters.
     NoZones,
@@ -266,7 +267,9 @@ pub struct Story {
 pub fn story(log: &str) -> Story {
     let mut story = Story::default();
     let mut warned = Vec::new();
+    let mut applied = false;
     for class in log.lines().filter_map(classify) {
+        applied |= class == Class::Applied;
         let synced = is_first_sync(&class);
         match severity(&class) {
             Severity::Fine => {}
@@ -282,6 +285,10 @@ pub fn story(log: &str) -> Story {
         if !story.wrong.iter().any(|(other, _)| *other == class) {
             story.wrong.push((class, times));
         }
+    }
+    // What writes records has its zones: names outside them, such as the TXT record of an apex, are left over for ever.
+    if applied {
+        story.wrong.retain(|(class, _)| *class != Class::NoZoneMatch);
     }
     // These say that there was an error, which is said, too.
     let reason = |class: &Class| !matches!(class, Class::Submit | Class::SoftErrors(_));
@@ -336,7 +343,7 @@ pub fn explain(class: &Class) -> (String, Option<&'static str>) {
         Class::Applied => ("changes were written to Route53", None),
         Class::Recovered => ("synchronisation works again", None),
         Class::NoZoneMatch => (
-            "hosts were found, and none of them lies in a zone that ExternalDNS manages",
+            "what was left to change lies in no zone that ExternalDNS manages",
             Some("compare --domain-filter, --zone-id-filter and --aws-zone-type with the hosted zones"),
         ),
         Class::NoZones => (
@@ -535,6 +542,15 @@ mod tests {
         }
         assert_eq!(classify("Applying provider record filter for domains: [example.com. .example.com.]"), None);
         assert_eq!(classify("Created Kubernetes client https://10.0.0.1:443"), None);
+    }
+
+    #[test]
+    fn names_outside_the_zones_are_no_matter_where_records_were_written() {
+        let left_over = "All records are already up to date, there are no changes for the matching hosted zones";
+        let of = |lines: &[&str]| story(&lines.join("\n"));
+        assert_eq!(of(&[left_over, left_over]).wrong, [(Class::NoZoneMatch, 1)]);
+        let written = of(&["6 record(s) were successfully updated", left_over, left_over]);
+        assert_eq!(written, Story { synced: true, wrong: Vec::new() });
     }
 
     #[test]

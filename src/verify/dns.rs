@@ -328,8 +328,11 @@ pub fn without_installation(host: Option<&str>) -> Vec<Check> {
 
 /// The installation's own records.
 fn own(records: &[Contents]) -> impl Iterator<Item = &Owned> {
-    let own = |owned: &&Owned| matches!(owned.class, Class::Owned | Class::OwnedLegacy);
-    records.iter().flat_map(|zone| &zone.found).filter(own)
+    records.iter().flat_map(|zone| &zone.found).filter(|owned| is_own(owned))
+}
+
+fn is_own(owned: &Owned) -> bool {
+    matches!(owned.class, Class::Owned | Class::OwnedLegacy)
 }
 
 /// The namespace of the object that asked for a record.

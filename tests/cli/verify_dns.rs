@@ -201,7 +201,11 @@ fn zones_and_what_is_read_are_mended_by_the_hint() {
     let route53 = aws_sdk_route53::Client::new(&sandbox.aws());
     wait(route53.create_hosted_zone().name("example.com").caller_reference("2").hosted_zone_config(config).send())
         .unwrap();
-    let hint = only(&sandbox.run(VERIFY), "warn", "zones", &["zones of one name get the same records: example.com ("]);
+    let run = sandbox.run(VERIFY).exits(4);
+    let hint = only(&run, "warn", "zones", &["zones of one name get the same records: example.com ("]);
+    let lacks =
+        ["no record for app.example.com", ", private): example.com (Z0421873X5K9QJ2VH7RW) of the same name has it"];
+    assert_eq!(only(&run, "fail", "records", &lacks), hint);
     assert!(hint.contains("--aws-zone-type public"), "{hint}");
     sandbox.follow(&hint);
     holds(&sandbox);
@@ -512,6 +516,45 @@ fn filters_and_what_others_share_are_mended_by_the_hint() {
     let hint = warned(&sandbox, "owner", &["shares with other"]);
     sandbox.follow(&hint);
     holds(&sandbox);
+}
+
+#[test]
+fn arguments_and_names_that_give_records_up_are_mended_by_the_hint() {
+    let sandbox = Sandbox::lease();
+    let owner = healthy(&sandbox);
+
+    argued(&sandbox, "--txt-owner-id", "--txt-owner-id=other");
+    let own = format!("({owner}, ingress/default/web): the id that is this installation's own");
+    let hint = broken(&sandbox, "records", &[&own, "before --txt-owner-id=other"]);
+    sandbox.follow(&hint);
+    holds(&sandbox);
+
+    for (flag, why) in [
+        (
+            "--exclude-domains=app.example.com",
+            "asks for app.example.com, and --exclude-domains=app.example.com leaves it",
+        ),
+        ("--managed-record-types=CNAME", "app.example.com A (--managed-record-types leaves A out)"),
+    ] {
+        argued(&sandbox, flag, flag);
+        holds_but(&sandbox, "records", why);
+        sandbox.follow(&warned(&sandbox, "records", &[why]));
+        holds(&sandbox);
+    }
+
+    let key = "external-dns.alpha.kubernetes.io/hostname";
+    sandbox.create_ingress("apex", "example.com");
+    sandbox.patch(&format!("{INGRESSES}/web"), &json!({"metadata": {"annotations": {key: "x.Example.com"}}}));
+    let run = until("what is left fits no zone", || {
+        let run = sandbox.run(VERIFY);
+        let said = ["without an owner", "x.example.com of ingress/default/web (written x.Example.com"];
+        said.iter().all(|part| run.stdout.contains(part)).then_some(run)
+    });
+    assert!(with_status(&run, "warn").iter().all(|check| check["id"] != "logs"), "{}", run.stdout);
+    let hint = only(&run, "fail", "records", &["no record for x.example.com"]);
+    assert!(hint.contains("kubectl annotate ingress web"), "{hint}");
+    sandbox.follow(&hint);
+    holds_but(&sandbox, "records", "without an owner");
 }
 
 /// Everything holds but for a warning, once pods that were replaced have come up.

@@ -89,7 +89,7 @@ impl Dns {
     }
 
     /// True for a Service that has no load balancer.
-    fn is_internal(&self, wanted: &Wanted) -> bool {
+    pub(super) fn is_internal(&self, wanted: &Wanted) -> bool {
         let named = |object: &&Value| resource(object).is_some_and(|name| wanted.resources.contains(&name));
         let kind = |object: &Value| object["spec"]["type"].as_str().unwrap_or("ClusterIP") == "ClusterIP";
         let all = self.objects.as_deref().unwrap_or_default();

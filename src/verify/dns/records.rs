@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::hostname::kubectl;
-use super::{Check, Contents, Dns, counted, ids, listed, namespace, shown};
+use super::{Check, Contents, Dns, counted, ids, is_own, listed, namespace, own, shown};
 use crate::externaldns::args::Installed;
-use crate::externaldns::filter::{Zone, is_below, suitable_zones};
+use crate::externaldns::filter::{Zone, is_below, suitable_zones, twins};
 use crate::externaldns::hosts::{Desired, Unread, desired_hosts, unread_annotations, vanishing};
 use crate::externaldns::leftovers::{change, commands};
 use crate::externaldns::objects::{is_readable, resource};
@@ -33,6 +33,8 @@ const TARGET_FLAGS: &[&str] = &["target-net-filter", "exclude-target-net"];
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     pub(super) host: String,
+    /// The host as the objects have it.
+    written: BTreeSet<String>,
     set_identifier: Option<String>,
     record_type: Option<String>,
     /// The id of the zone that it is for; `None` for all that take it.
@@ -57,6 +59,7 @@ pub(super) enum Trouble {
     Missing,
     Elsewhere,
     Late,
+    Unmanaged,
     OutsideZone,
     LongLabel,
     Disputed,
@@ -67,7 +70,9 @@ impl Trouble {
     fn status(self) -> Status {
         match self {
             Self::Homeless | Self::Foreign | Self::Unowned | Self::Missing | Self::Elsewhere => Status::Fail,
-            Self::Late | Self::OutsideZone | Self::LongLabel | Self::Disputed | Self::Legacy => Status::Warn,
+            Self::Late | Self::Unmanaged | Self::OutsideZone | Self::LongLabel | Self::Disputed | Self::Legacy => {
+                Status::Warn
+            }
         }
     }
 
@@ -79,6 +84,7 @@ impl Trouble {
             Self::Missing => "no record for",
             Self::Elsewhere => "pointing elsewhere:",
             Self::Late => "no record (yet) for",
+            Self::Unmanaged => "of its own, which it doesn't keep up any more:",
             Self::OutsideZone => "without an owner, as their TXT records would lie outside the zone:",
             Self::LongLabel => "without an owner, as the names of their TXT records would be too long:",
             Self::Disputed => "TXT records of several owners for",
@@ -210,6 +216,11 @@ impl Dns {
             (count, "txt") => vec![format!("{count} hosts, all with records of ours")],
             (count, _) => vec![format!("{}, with records", counted(count, "host"))],
         };
+        let internal = |host: &String| wanted.iter().any(|one| one.host == *host && self.is_internal(one));
+        let (internal, waiting): (BTreeSet<_>, BTreeSet<_>) = waiting.into_iter().partition(internal);
+        if !internal.is_empty() {
+            parts.push(format!("no record for {}, of type ClusterIP", listed(internal)));
+        }
         if !waiting.is_empty() {
             parts.push(format!("no load balancer address yet for {}", listed(waiting)));
         }
@@ -292,17 +303,68 @@ impl Dns {
         }
         if let Some((flag, kind)) = self.unmanaged(wanted) {
             let text = format!("{host} of {} (--{flag} leaves {kind} out)", listed(wanted.resources.clone()));
-            let command = Command::new(&self.install);
-            let command = TYPE_FLAGS.iter().fold(command, |command, flag| command.without_extra(flag));
-            return Found::new(Trouble::Missing, text).hint(command.approved());
+            return Found::new(Trouble::Missing, text).hint(self.with_all_types());
         }
         if let Some(flag) = TARGET_FLAGS.iter().find(|flag| !self.installed.arguments.all(flag).is_empty()) {
             let text = format!("{host} of {} (--{flag} may leave its targets out)", listed(wanted.resources.clone()));
             return Found::new(Trouble::Missing, text);
         }
+        if let Some(found) = self.only_in_twin(wanted, &contents.zone) {
+            return found;
+        }
+        if let Some(written) = wanted.miscased(&contents.zone) {
+            return self.without_lower_case(wanted, written, &contents.zone);
+        }
         let trouble =
             if wanted.targets.is_empty() && wanted.record_type.is_none() { Trouble::Late } else { Trouble::Missing };
         Found::new(trouble, format!("{host} of {}", listed(wanted.resources.clone()))).hint(self.wait_for(host))
+    }
+
+    /// ExternalDNS finds no zone for a name whose domain is in another letter case.
+    fn without_lower_case(&self, wanted: &Wanted, written: &str, zone: &Zone) -> Found {
+        let resources = listed(wanted.resources.clone());
+        let text = format!(
+            "{} of {resources} (written {written}: ExternalDNS takes zone {} for names in lower case only)",
+            wanted.host, zone.name
+        );
+        let found = Found::new(Trouble::Missing, text);
+        let hint = wanted.resources.first().and_then(|name| self.in_lower_case(name, written));
+        Found { hint, ..found }
+    }
+
+    /// Writes the annotation of an object that has a name in lower case, or opens the object.
+    fn in_lower_case(&self, name: &str, written: &str) -> Option<String> {
+        let objects = self.objects.as_deref().unwrap_or_default();
+        let object = objects.iter().find(|object| resource(object).as_deref() == Some(name))?;
+        let said = |key: String| {
+            let hosts = object["metadata"]["annotations"].get(&key)?.as_str()?;
+            hosts.split(',').any(|host| host.trim() == written).then(|| format!("{key}={}", hosts.to_lowercase()))
+        };
+        let mut keys = ["hostname", "internal-hostname"].iter().flat_map(|short| self.installed.prefixes().keys(short));
+        Some(match keys.find_map(said) {
+            Some(lower) => kubectl("annotate", name)?.word(&lower).word("--overwrite").into(),
+            None => kubectl("edit", name)?.into(),
+        })
+    }
+
+    /// Another zone of the same name has the record: ExternalDNS, which takes both for one, never makes it here.
+    fn only_in_twin(&self, wanted: &Wanted, zone: &Zone) -> Option<Found> {
+        let zones = self.zones.as_deref().ok()?;
+        let selected = self.installed.looked_after(zones);
+        let twins = twins(&selected).into_iter().find(|twins| twins.iter().any(|twin| twin.id == zone.id))?;
+        let has = |contents: &&Contents| {
+            let is_twin = contents.zone.id != zone.id && twins.iter().any(|twin| twin.id == contents.zone.id);
+            is_twin && contents.found.iter().any(|owned| is_own(owned) && wanted.is(&owned.record))
+        };
+        let there = self.records.iter().flatten().find(has)?;
+        let text = format!(
+            "{} of {} in {}: {} of the same name has it",
+            wanted.host,
+            listed(wanted.resources.clone()),
+            shown(zone),
+            shown(&there.zone)
+        );
+        Some(Found::new(Trouble::Missing, text).hint(self.with_one_of(&twins, &selected)))
     }
 
     /// The flag that keeps ExternalDNS from making a record of the type that is wanted.
@@ -323,6 +385,11 @@ impl Dns {
         (!View::from(&self.installed).record_types.contains(&kind)).then_some((*given, kind))
     }
 
+    fn with_all_types(&self) -> String {
+        let command = Command::new(&self.install);
+        TYPE_FLAGS.iter().fold(command, |command, flag| command.without_extra(flag)).approved()
+    }
+
     fn is_strange(&self, owned: &Owned) -> bool {
         self.installed.registry == "txt" && owned.owner.as_deref() != Some(&self.installed.owner_id)
     }
@@ -340,11 +407,18 @@ impl Dns {
                     let owner = owned.owner.as_deref().unwrap_or_default();
                     let resource = owned.resource.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
                     let text = format!("{title} ({owner}{resource}{})", self.whose(owner));
+                    if self.is_its_own_id(owner) {
+                        return Some(self.left_behind(&text));
+                    }
                     return Some(Found::new(Trouble::Foreign, text).hint(self.owned_by(owner)));
                 }
                 Class::Unowned => return Some(self.unowned(record, elsewhere.as_deref(), contents, wanted)),
                 _ => {}
             }
+        }
+        if let Some((flag, kind)) = self.unmanaged(wanted).filter(|(_, kind)| *kind == record.record_type) {
+            let text = format!("{title} (--{flag} leaves {kind} out)");
+            return Some(Found::new(Trouble::Unmanaged, text).hint(self.with_all_types()));
         }
         if let Some(at) = elsewhere {
             let to = listed(wanted.targets.iter().cloned());
@@ -354,6 +428,27 @@ impl Dns {
         }
         (owned.class == Class::OwnedLegacy)
             .then(|| Found::new(Trouble::Legacy, title).hint(self.redirect(&wanted.host)))
+    }
+
+    /// True for the owner id that it has where none is chosen, while it is told another and nobody else is told it.
+    fn is_its_own_id(&self, owner: &str) -> bool {
+        let migrates = self.installed.arguments.get("migrate-from-txt-owner") == Some(owner);
+        let others = self.others.as_ref().is_ok_and(|others| others.iter().all(|other| other.owner_id != owner));
+        owner == self.owner_id && others && !migrates
+    }
+
+    /// A record of its own id before `--txt-owner-id` was changed. What it owns under the present id would be left
+    /// behind in turn, so the way back is only told where that is nothing.
+    fn left_behind(&self, text: &str) -> Found {
+        let (back, now) = (&self.owner_id, &self.installed.owner_id);
+        let text = format!("{text}: the id that is this installation's own, before --txt-owner-id={now}");
+        let count = own(self.records.as_deref().unwrap_or_default()).count();
+        if count > 0 {
+            let text = format!("{text}, under which it owns {} by now", counted(count, "record"));
+            return Found::new(Trouble::Foreign, text).hint(self.owned_by(back));
+        }
+        let command = Command::new(&self.install).set("--txt-owner-id", [back.as_str()]).word("--abandon-records");
+        Found::new(Trouble::Foreign, text).hint(command.approved())
     }
 
     fn is_of_sibling(&self, owned: &Owned) -> bool {
@@ -452,7 +547,7 @@ impl Dns {
     /// Gives TXT records a label of their own, so that those of the apex lie inside its zone. Records that it owns would
     /// be without an owner then: no command does that by the way.
     fn with_dotted_prefix(&self, found: Found) -> Found {
-        let own = super::own(self.records.as_deref().unwrap_or_default()).count();
+        let own = own(self.records.as_deref().unwrap_or_default()).count();
         if own > 0 {
             let text = format!(
                 "{}; --txt-prefix {APEX_TXT_PREFIX} would put it there, and leave {} without an owner",
@@ -480,7 +575,12 @@ impl Dns {
         };
         let mut findings = Vec::new();
         for contents in records {
-            let gone = vanishing(&contents.found, objects, &view).into_iter().filter(is_here);
+            let gone = vanishing(&contents.found, objects, &view).into_iter();
+            // What the domain filters leave out isn't deleted, and isn't kept up either.
+            let ignored = contents.found.iter().filter(|owned| is_own(owned));
+            let ignored = ignored.filter(|owned| !view.domains.matches(&owned.record.name));
+            let ignored = ignored.filter(|owned| self.lost(&owned.record.name, objects).is_some());
+            let gone = gone.chain(ignored).filter(is_here);
             // What is only left out by a filter is asked for: its records are no leftovers.
             let (lost, gone): (Vec<_>, Vec<_>) =
                 gone.map(|owned| (self.lost(&owned.record.name, objects), owned)).partition(|(lost, _)| lost.is_some());
@@ -495,7 +595,7 @@ impl Dns {
                 format!("{}{asked}", title(&owned.record))
             });
             let names: Vec<_> = names.collect();
-            let message = format!("nothing asks any more for {}", listed(names));
+            let message = format!("nothing asks any more for {}, which may go once nothing needs them", listed(names));
             findings.extend((!gone.is_empty()).then(|| self.removable(message, contents, &gone, records)));
         }
         findings.dedup();
@@ -624,6 +724,17 @@ impl Wanted {
         self.host == host || covers(&self.host, &host)
     }
 
+    /// How the objects write it, where none of them ends as the name of the zone does: ExternalDNS compares these as they
+    /// are (`suitableZones` in `provider/aws/aws.go`), unlike the labels before them.
+    fn miscased(&self, zone: &Zone) -> Option<&str> {
+        let fits = |written: &String| {
+            let rest = written.trim_end_matches('.').strip_suffix(zone.name.trim_end_matches('.'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        let written = self.written.first()?;
+        (written.to_lowercase() != *written && !self.written.iter().any(fits)).then_some(written)
+    }
+
     /// True for a record of this name and set, of a type in question.
     fn is(&self, record: &Record) -> bool {
         let same = record.name == self.host && record.set_identifier == self.set_identifier;
@@ -677,10 +788,15 @@ fn merged(desired: BTreeSet<Desired>) -> Vec<Wanted> {
             Some(known) => {
                 known.has_target |= one.has_target;
                 known.targets.extend(one.targets);
-                known.resources.push(one.resource);
+                known.written.insert(one.written);
+                // Annotation and rules of one object may write it differently.
+                if !known.resources.contains(&one.resource) {
+                    known.resources.push(one.resource);
+                }
             }
             None => wanted.push(Wanted {
                 host: one.host,
+                written: [one.written].into(),
                 set_identifier: one.set_identifier,
                 record_type: one.record_type,
                 zone: one.zone,

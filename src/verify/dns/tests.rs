@@ -194,8 +194,8 @@ fn a_healthy_installation_passes_without_a_warning() {
         it.args.push("--aws-zone-type=public".to_owned());
         it.others.push(elsewhere);
     });
-    let records =
-        "2 hosts, all with records of ours; no load balancer address yet for new.example.com, own.example.com";
+    let records = "2 hosts, all with records of ours; no record for own.example.com, of type ClusterIP; \
+         no load balancer address yet for new.example.com";
     assert_eq!(shown(&busy)[2], records);
 }
 
@@ -497,6 +497,11 @@ fn records_that_are_not_as_the_objects_ask() {
     let scene = Scene::healthy;
     let fail = (ids::RECORDS, Status::Fail);
     let warn = (ids::RECORDS, Status::Warn);
+    let named_as = |host: &str| {
+        let mut named = service("c", &json!({"type": "LoadBalancer"}), &[(&format!("{PREFIX}hostname"), host)]);
+        named["status"] = json!({"loadBalancer": {"ingress": [{"hostname": BALANCER}]}});
+        named
+    };
     let host = |name: &'static str| move |it: &mut Scene| it.objects.push(ingress("more", name));
     let only = |sets: Vec<Value>| scene().with(|it| it.sets = sets);
     let app = "app.example.com";
@@ -623,6 +628,46 @@ fn records_that_are_not_as_the_objects_ask() {
             "--class conflict",
         ),
         (
+            "domain in another letter case",
+            scene().with(|it| it.objects.push(named_as("x.Example.com"))),
+            fail,
+            &["no record for x.example.com of service/default/c (written x.Example.com: "],
+            "kubectl annotate service c --namespace default external-dns.kubernetes.io/hostname=x.example.com --overwrite",
+        ),
+        (
+            "label in another letter case",
+            scene().with(|it| it.objects.push(named_as("X.example.com"))),
+            fail,
+            &["no record for x.example.com of service/default/c"],
+            "--hostname x.example.com --wait",
+        ),
+        (
+            "of a type that is left out",
+            scene().args("", &["--managed-record-types=CNAME"]),
+            warn,
+            &["doesn't keep up any more: app.example.com A (--managed-record-types leaves A out)"],
+            "irsactl install external-dns",
+        ),
+        (
+            "own id given up",
+            scene().with(|it| it.sets = made(app, "eksdemo1-1a2b3c4d", "ingress/default/web")),
+            fail,
+            &[
+                "(eksdemo1-1a2b3c4d, ingress/default/web): the id that is this installation's own, before --txt-owner-id=c1",
+            ],
+            "--txt-owner-id eksdemo1-1a2b3c4d --abandon-records --approve",
+        ),
+        (
+            "own id given up, with records by now",
+            scene().with(|it| {
+                it.sets.extend(made("b.example.com", "eksdemo1-1a2b3c4d", "ingress/default/b"));
+                it.objects.push(ingress("b", "b.example.com"));
+            }),
+            fail,
+            &["before --txt-owner-id=c1, under which it owns 2 records by now"],
+            "irsactl get dnsrecords",
+        ),
+        (
             "source gone",
             scene().with(|it| it.sets.extend(made("old.example.com", "c1", "ingress/default/old"))),
             warn,
@@ -702,12 +747,28 @@ fn records_that_are_not_as_the_objects_ask() {
 }
 
 #[test]
+fn a_zone_of_one_name_that_lacks_the_record_is_named_and_left_out() {
+    for private in [true, false] {
+        let mut dns = Scene::healthy().with(|it| it.zones[0].private = !private).dns();
+        let empty = Contents { zone: zone("Z2", "example.com", private), found: Vec::new(), sets: Vec::new() };
+        dns.zones.as_mut().unwrap().push(empty.zone.clone());
+        dns.records.as_mut().unwrap().push(empty.clone());
+        let (checks, kept) = (dns.checks(None), if private { "public" } else { "private" });
+        let lacks = format!("no record for app.example.com of ingress/default/web in {}", shown(&empty.zone));
+        assert!(checks[2].fails() && checks[2].message.starts_with(&lacks), "{checks:#?}");
+        let hint = checks[2].hint.clone().unwrap();
+        assert!(hint.ends_with(&format!("--aws-zone-type {kept} --approve")), "{hint}");
+        assert_eq!(checks[0].hint, checks[2].hint, "the same for the zones");
+    }
+}
+
+#[test]
 fn many_findings_are_shortened_and_removed_together() {
     let mut scene = Scene::healthy();
     scene.sets = (0..12).flat_map(|n| made(&format!("old{n}.example.com"), "c1", "ingress/default/old")).collect();
     scene.objects.clear();
     let check = scene.broken();
-    assert!(check.message.ends_with(" and 19 more"), "{}", check.message);
+    assert!(check.message.contains(" and 19 more, which may go once nothing needs them"), "{}", check.message);
     let hint = check.hint.unwrap();
     assert!(hint.starts_with(DELETES) && hint.matches("DELETE").count() == 48, "{hint}");
 }
@@ -985,6 +1046,7 @@ fn the_records_of_an_object_that_a_filter_leaves_out_are_no_leftovers() {
         (&["--label-filter=dns=yes"], "kubectl label ingress web"),
         (&["--namespace=prod"], "irsactl install"),
         (&["--ignore-ingress-rules-spec"], "irsactl install"),
+        (&["--exclude-domains=app.example.com"], "irsactl install"),
     ] {
         let check = Scene::healthy().args("", args).broken();
         assert_eq!((check.id, check.status), (ids::RECORDS, Status::Warn), "{args:?}: {check:#?}");

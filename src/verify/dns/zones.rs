@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, Dns, ids, listed, shown};
+use super::{Check, Dns, ids, is_own, listed, shown};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{DomainFilter, Zone, suitable_zones, twins};
 use crate::shell::Command;
@@ -220,15 +220,28 @@ impl Dns {
             format!("{} ({})", zones[0].name, ids.collect::<Vec<_>>().join(", "))
         });
         let message = format!("zones of one name get the same records: {}", listed(names));
-        let public: Vec<_> = first.iter().filter(|zone| !zone.private).collect();
+        Some(Check::warn(ids::ZONES, message).hint(self.with_one_of(first, selected)))
+    }
+
+    /// Leaves one of the zones of one name: those with records of its own, the public ones where there is no telling.
+    pub(super) fn with_one_of(&self, twins: &[&Zone], selected: &[&Zone]) -> String {
+        let has_own = |zone: &Zone| {
+            let of_zone = self.records.iter().flatten().filter(|contents| contents.zone.id == zone.id);
+            of_zone.flat_map(|contents| &contents.found).any(is_own)
+        };
+        let kind = |private| move |zone: &&&Zone| zone.private == private;
+        let (private, public) = (twins.iter().filter(kind(true)), twins.iter().filter(kind(false)));
+        let mixed = private.clone().next().is_some() && public.clone().next().is_some();
         let command = Command::new(&self.install);
-        let hint = if self.installed.zone_type.is_none() && public.len() < first.len() && !public.is_empty() {
-            command.with("--aws-zone-type", "public")
+        let command = if self.installed.zone_type.is_none() && mixed {
+            let inside = private.clone().any(|zone| has_own(zone)) && !public.clone().any(|zone| has_own(zone));
+            command.with("--aws-zone-type", if inside { "private" } else { "public" })
         } else {
-            let others = selected.iter().filter(|zone| zone.name != first[0].name || zone.id == first[0].id);
+            let kept = twins.iter().find(|zone| has_own(zone)).unwrap_or(&twins[0]);
+            let others = selected.iter().filter(|zone| zone.name != kept.name || zone.id == kept.id);
             command.set("--zone-id-filter", others.map(|zone| zone.id.as_str()))
         };
-        Some(Check::warn(ids::ZONES, message).hint(hint.approved()))
+        command.approved()
     }
 
     /// A domain that a zone is wanted for.
