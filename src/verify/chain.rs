@@ -325,7 +325,7 @@ impl Irsa {
         let (because, hint) = match why {
             Why::Missing | Why::Conditional => (String::new(), self.allow(&role.name)),
             Why::Denied(None) => (": a statement denies it".to_owned(), list_policies(&role.name)),
-            Why::Denied(Some(holder)) => (format!(": {holder} denies it"), self.undo(&role.name, holder, lacking)),
+            Why::Denied(Some(holder)) => (format!(": {holder} denies it"), self.undo(&role.name, holder)),
             Why::Boundary => {
                 (format!(": its permissions boundary {boundary} doesn't allow it"), self.widen(role, lacking))
             }
@@ -393,10 +393,10 @@ impl Irsa {
 
     /// Nothing tells whether a stack was made for a ServiceAccount that a chart or Terraform brings.
     fn unless_of_others(&self, check: Check) -> Check {
-        let (Some(arn), Some(hint), None) = (self.made(), &check.hint, &self.install) else { return check };
+        let (Some(_), Some(hint), None) = (self.made(), &check.hint, &self.install) else { return check };
         let theirs = format!(
             "where others make it (--role-only), nothing is to be done but to have them, with the annotation \
-             {ROLE_ANNOTATION}={arn}; else: {hint}"
+             {ROLE_ANNOTATION}; else: {hint}"
         );
         check.hint(theirs)
     }

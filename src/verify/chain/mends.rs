@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Irsa, Live, named, needs};
+use super::{Irsa, Live, needs};
 use crate::aws::iam::Role;
 use crate::externaldns::registry::Mapper;
 use crate::iam::arn::Arn;
@@ -172,13 +172,13 @@ impl Irsa {
 
     /// Takes a policy away that denies what is needed, which may be somebody's wish; one that irsactl looks after is
     /// brought back to what it should be.
-    pub(super) fn undo(&self, role: &str, holder: &Holder, lacking: &[&Lack]) -> String {
+    pub(super) fn undo(&self, role: &str, holder: &Holder) -> String {
         let command = match (&self.install, holder) {
             (Some(install), holder) if self.of_stack().contains(holder) => return install.clone(),
             (_, Holder::Inline(name)) => of_role("delete-role-policy", role).with("--policy-name", name),
             (_, Holder::Managed(arn)) => of_role("detach-role-policy", role).with("--policy-arn", arn),
         };
-        format!("{holder} must not deny {}; if it isn't meant, this takes all of it away: {command}", named(lacking))
+        format!("have it allow that; where it isn't meant at all, this takes the whole policy away: {command}")
     }
 
     /// Has the permissions boundary allow what is lacking; one of AWS's, or one that denies it, can only go, where it
@@ -194,11 +194,8 @@ impl Irsa {
                 .with("--policy-document", &document.and(statements(needs(lacking))).to_json())
                 .into();
         }
-        format!(
-            "its boundary must allow {}; if it isn't meant, this takes it away: {}",
-            named(lacking),
-            of_role("delete-role-permissions-boundary", &role.name)
-        )
+        let command = of_role("delete-role-permissions-boundary", &role.name);
+        format!("have it allow that; where it isn't meant at all, this takes the boundary away: {command}")
     }
 
     /// Shows the control policies of the organisation, which only its management account can.
