@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// Ends a hint to run a command that changes something again.
+pub(crate) const RESUMES: &str = ": it goes on where this run stopped";
+
 /// The documented, stable identifiers of errors (`error.code` of `-o json`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
@@ -239,6 +242,13 @@ impl Error {
     #[must_use]
     pub fn or_hint(mut self: Box<Self>, hint: impl FnOnce() -> String) -> Box<Self> {
         self.hint.get_or_insert_with(hint);
+        self
+    }
+
+    /// The same of a command that changes nothing, which has nothing to go on with.
+    #[must_use]
+    pub(crate) fn of_reading(mut self: Box<Self>) -> Box<Self> {
+        self.hint = self.hint.map(|hint| hint.replace(RESUMES, ""));
         self
     }
 

@@ -209,16 +209,17 @@ fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {
         let cancel = CancellationToken::new();
         // Heard before anything is read or called: a task of its own may begin later than that.
         if let Ok(signals) = Signals::hear() {
-            let renders = matches!(cli.command, Command::Render(_));
-            tokio::spawn(watch_signals(signals, renders, cancel.clone(), ui.clone()));
+            tokio::spawn(watch_signals(signals, Effect::of(&cli.command), cancel.clone(), ui.clone()));
         }
         let wait = Wait::new(cancel, timeout(&cli.command));
         tokio::spawn(watch_inputs(wait.clone(), ui.clone()));
         let context = Context::new(ui.clone(), wait);
         let result = dispatch(&cli.command, &context, cli.global.output).await;
-        result.map_err(|error| match same_command(arguments, context.region()) {
-            Some(command) => error.with_command(&command),
-            None => error,
+        result.map_err(|error| Effect::of(&cli.command).told(error)).map_err(|error| {
+            match same_command(arguments, context.region()) {
+                Some(command) => error.with_command(&command),
+                None => error,
+            }
         })
     });
     // A plugin that is still running isn't waited for; threads that work must not outlive what the process tears down.
@@ -265,13 +266,13 @@ impl Signals {
     }
 }
 
-/// The first signal ends the run between calls, the second at once; and so does the first where it `renders`, which
-/// changes nothing.
-async fn watch_signals(mut signals: Signals, renders: bool, cancel: CancellationToken, ui: Ui) {
+/// The first signal ends the run between calls, the second at once; and so does the first where it renders, which
+/// calls nothing.
+async fn watch_signals(mut signals: Signals, effect: Effect, cancel: CancellationToken, ui: Ui) {
     loop {
         signals.next().await;
-        if renders || cancel.is_cancelled() || files::is_reading() {
-            leave(&ui, &wait::interrupted());
+        if effect == Effect::Prints || cancel.is_cancelled() || files::is_reading() {
+            leave(&ui, &effect.told(wait::interrupted()));
         }
         ui.say("interrupted: stopping after the calls under way; once more stops at once");
         cancel.cancel();
@@ -290,6 +291,32 @@ async fn watch_inputs(wait: Wait, ui: Ui) {
 fn leave(ui: &Ui, error: &Error) -> ! {
     ui.error(error);
     std::process::exit(i32::from(error.code.exit_code()))
+}
+
+/// What a command does to the world.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// It prints what it knows.
+    Prints,
+    /// It looks.
+    Reads,
+    /// It may change something.
+    Changes,
+}
+
+impl Effect {
+    fn of(command: &Command) -> Self {
+        match command {
+            Command::Render(_) | Command::Completion(_) | Command::Version => Self::Prints,
+            Command::Get(_) | Command::Verify(_) => Self::Reads,
+            _ => Self::Changes,
+        }
+    }
+
+    /// The error that ends the command.
+    fn told(self, error: Box<Error>) -> Box<Error> {
+        if self == Self::Changes { error } else { error.of_reading() }
+    }
 }
 
 fn timeout(command: &Command) -> Duration {

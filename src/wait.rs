@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, ErrorCode, Result};
+use crate::error::{Error, ErrorCode, RESUMES, Result};
 
 /// For the answer to a write that is under way when the time is over.
 const GRACE: Duration = Duration::from_secs(5);
@@ -96,12 +96,11 @@ impl Wait {
 
     fn timed_out(&self) -> Box<Error> {
         Error::new(ErrorCode::Timeout, format!("not finished within {:?}", self.timeout))
-            .hint("run the same command again: it goes on where this run stopped; --timeout gives it more time")
+            .hint(format!("run the same command again{RESUMES}; --timeout gives it more time"))
     }
 }
 
 /// The error of an interrupted run.
 pub fn interrupted() -> Box<Error> {
-    Error::new(ErrorCode::Interrupted, "interrupted")
-        .hint("run the same command again: it goes on where this run stopped")
+    Error::new(ErrorCode::Interrupted, "interrupted").hint(format!("run the same command again{RESUMES}"))
 }

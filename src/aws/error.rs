@@ -8,7 +8,7 @@ use aws_sdk_sts::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::ErrorMetadata;
 
-use crate::error::{Error, ErrorCode, chain};
+use crate::error::{Error, ErrorCode, RESUMES, chain};
 use crate::iam::denial::Denial;
 
 /// Error codes of refused permissions ("Common errors", AWS API references).
@@ -237,7 +237,7 @@ fn explain(call: &Call<'_>, facts: Facts) -> Refused {
     } else if is_throttled(code) {
         Error::new(ErrorCode::Throttled, format!("{what} failed: AWS kept throttling"))
             .cause(sentence(&facts))
-            .hint("run the same command again in a minute: it goes on where this run stopped")
+            .hint(format!("run the same command again in a minute{RESUMES}"))
     } else {
         let error = Error::new(ErrorCode::Aws, format!("{what} failed")).cause(sentence(&facts));
         let service = call.operation.split(':').next().unwrap_or_default();

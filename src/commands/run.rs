@@ -6,7 +6,7 @@ use crate::Exit;
 use crate::aws::Aws;
 use crate::cli::shared;
 use crate::context::Context;
-use crate::error::{ErrorCode, Result};
+use crate::error::{ErrorCode, RESUMES, Result};
 use crate::k8s::Kubernetes;
 use crate::plan::execute::{Tools, execute};
 use crate::plan::{Outcome, Plan};
@@ -67,8 +67,11 @@ pub(super) async fn plan(
                 Some(cluster) => context.explain_access(error, cluster).await,
                 None => error,
             };
-            let again = "run the same command again: it goes on where this run stopped";
-            Err(if error.code == ErrorCode::Usage { error } else { error.or_hint(|| again.to_owned()) })
+            Err(if error.code == ErrorCode::Usage {
+                error
+            } else {
+                error.or_hint(|| format!("run the same command again{RESUMES}"))
+            })
         }
     }
 }

@@ -55,6 +55,7 @@ async fn report(context: &Context, args: &ExternalDns) -> Result<Report> {
     workload.has_account = irsa.exists();
     workload.role = observer.role_words(&irsa, &workload).await?;
     irsa.deployment = workload.deployment.as_ref().ok().cloned().flatten();
+    irsa.verify = irsa.commands.verify_external_dns(&args.namespace, &args.name);
     if workload.is_ours() {
         irsa.install = workload.mends_role(irsa.stack.as_ref().is_ok_and(Option::is_some));
         irsa.make = Some(workload.install());

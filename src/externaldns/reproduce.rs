@@ -78,7 +78,7 @@ impl Reproduction<'_> {
     pub fn command(&self, left_out: impl Fn(&str, &str) -> bool, more: &[String]) -> String {
         let Self { cluster, region, namespace, name, .. } = self;
         let command = Command::new("irsactl install external-dns").with("--cluster", cluster).with("--region", region);
-        let mut lost = false;
+        let mut lost = self.installed.is_none();
         let mut words = vec![command.with("--namespace", namespace).with("--name", name).into()];
         if let Some(installed) = self.installed {
             if installed.managed_by.as_deref() != Some(FIELD_MANAGER) {

@@ -145,6 +145,7 @@ impl Observer<'_> {
             lacking: Ok(Vec::new()),
             unread: None,
             policies: Ok(Policies::default()),
+            verify: self.commands().verify_iamserviceaccount(namespace, name),
             install: None,
             make: None,
             pods: Ok(Vec::new()),

@@ -10,6 +10,7 @@ use mends::{allow_listing, list_policies, of_role, set_trust};
 
 use super::permissions::{Demand, Lack, Policies, Why};
 use super::{Check, Commands, Look, Status, ids, unless_after};
+use crate::aws::cloudformation::Stack;
 use crate::aws::eks::Association;
 use crate::aws::iam::{Provider, Role};
 use crate::externaldns::args::Installed;
@@ -21,6 +22,7 @@ use crate::plan::iamserviceaccount::{
     AUDIENCE_ANNOTATION, ObservedStack, ROLE_ANNOTATION, ROLE_OUTPUT, annotation, wrong_audience,
 };
 use crate::shell::Command;
+use crate::stack::status::Health;
 
 /// What was read about one service account.
 #[derive(Clone, Debug)]
@@ -57,7 +59,10 @@ pub struct Irsa {
     pub unread: Option<String>,
     /// Its policies, where permissions are needed of it.
     pub policies: Look<Policies>,
-    /// The command that makes all of it as it should be, where irsactl made it; it ends in `--approve`.
+    /// The command that verifies it again.
+    pub verify: String,
+    /// The command that makes all of it as it should be, where irsactl made it; without `--approve` where it can't say
+    /// all that has to be told.
     pub install: Option<String>,
     /// The command that makes the role, where there is none.
     pub make: Option<String>,
@@ -159,7 +164,7 @@ impl Irsa {
         let association = self.check_association();
         let injection = unless_after(self.check_injection(), &[&role, &account, &association]);
         let live = unless_after(self.check_live(), &[&role, &provider, &trust, &account, &permissions]);
-        let live = self.unexplained(live, &[&provider, &role, &trust], &permissions);
+        let live = self.unexplained(live, [&provider, &role, &trust], &permissions);
         vec![provider, role, trust, permissions, account, association, injection, live]
     }
 
@@ -200,6 +205,9 @@ impl Irsa {
             let check = Check::fail(id, format!("stack {} is {}{why}", found.stack.name, found.stack.status));
             return check.hint(self.make());
         }
+        if let Some(check) = self.check_under_way() {
+            return check;
+        }
         let Some(arn) = self.role_arn() else {
             return match (&self.stack, &self.service_account) {
                 (Err(why), _) | (_, Err(why)) => Check::skip(id, why),
@@ -220,6 +228,19 @@ impl Irsa {
             }
             Ok(None) => Check::fail(id, format!("role {arn} doesn't exist")).hint(self.make()),
         }
+    }
+
+    /// A role that isn't there yet, or not any more: its stack is being made, undone or deleted. Only what began that
+    /// knows what else was to be done.
+    fn check_under_way(&self) -> Option<Check> {
+        let Stack { name, status, .. } = &self.stack()?.stack;
+        let under_way = matches!(Health::of(status), Health::InProgress | Health::Deleting);
+        if !under_way || !matches!(self.role, Ok(None)) {
+            return None;
+        }
+        let again = "the command that began it, run again, waits for it and does the rest";
+        let check = Check::fail(ids::ROLE, format!("stack {name} is {status}, and there is no role; {again}"));
+        Some(check.hint(format!("{} --wait", self.verify)))
     }
 
     fn check_trust(&self) -> Check {
@@ -323,7 +344,7 @@ impl Irsa {
             Ok(Some(object)) => object,
             Ok(None) => {
                 let check = Check::fail(id, format!("ServiceAccount {full} doesn't exist"));
-                return self.with_annotation(check);
+                return self.unless_of_others(self.with_annotation(check));
             }
             Err(why) => return Check::skip(id, why),
         };
@@ -368,6 +389,16 @@ impl Irsa {
 
     fn with_annotation(&self, check: Check) -> Check {
         check.hint(self.role_arn().map_or_else(|| self.make(), |role| self.annotate(&role)))
+    }
+
+    /// Nothing tells whether a stack was made for a ServiceAccount that a chart or Terraform brings.
+    fn unless_of_others(&self, check: Check) -> Check {
+        let (Some(_), Some(hint), None) = (self.made(), &check.hint, &self.install) else { return check };
+        let theirs = format!(
+            "where others make it (--role-only), nothing is to be done but to have them, with the annotation \
+             {ROLE_ANNOTATION}; else: {hint}"
+        );
+        check.hint(theirs)
     }
 
     fn check_association(&self) -> Check {
@@ -502,10 +533,10 @@ impl Irsa {
     }
 
     /// Where every link before it holds, the organisation refuses it.
-    fn unexplained(&self, live: Check, trusted: &[&Check], permissions: &Check) -> Check {
+    fn unexplained(&self, live: Check, trusted: [&Check; 3], permissions: &Check) -> Check {
         let refused: &[&[&Check]] = match &self.live {
-            Live::Refused(_) => &[trusted],
-            Live::ZonesRefused { hop: None, .. } => &[trusted, &[permissions]],
+            Live::Refused(_) => &[&trusted],
+            Live::ZonesRefused { hop: None, .. } => &[&trusted, &[permissions]],
             _ => return live,
         };
         if !live.fails() {
@@ -515,7 +546,9 @@ impl Irsa {
         let unknown: Vec<_> = unknown.map(|check| check.id).collect();
         if !unknown.is_empty() {
             let message = format!("{}; what of {} isn't known may be the reason", live.message, unknown.join(", "));
-            return Check { message, hint: self.mend_far(), ..live };
+            let conditional = matches!(self.live, Live::Refused(_)) && trusted[2].status == Status::Warn;
+            let hint = self.mend_far().or_else(|| conditional.then(|| self.trust_anyway()).flatten());
+            return Check { message, hint, ..live };
         }
         let message = format!(
             "every link looks intact, and {}; look for a service or resource control policy of the organisation (SCP, \

@@ -193,6 +193,11 @@ impl Commands {
         self.about("get dnsrecords", namespace, name).into()
     }
 
+    /// Verifies a service account.
+    pub fn verify_iamserviceaccount(&self, namespace: &str, name: &str) -> String {
+        self.about("verify iamserviceaccount", namespace, name).into()
+    }
+
     /// Verifies an installation.
     pub fn verify_external_dns(&self, namespace: &str, name: &str) -> String {
         self.about("verify external-dns", namespace, name).into()

@@ -53,7 +53,7 @@ impl Workload {
         format!("{}/{}", self.namespace, self.name)
     }
 
-    /// The command that installs it as it is.
+    /// The command that installs it as it is; without consent where nothing tells what it was told.
     pub fn install(&self) -> String {
         self.install_with(|_, _| false, &[])
     }
@@ -232,7 +232,7 @@ impl Workload {
     }
 
     /// No Deployment of this name: it may be another that is meant. With which options one ran that is gone, nothing
-    /// tells: the command to install it again is shown without consent, for these to be added.
+    /// tells: they have to be added.
     fn missing(&self) -> Check {
         let message = format!("there is no Deployment {}", self.full());
         let Some((namespace, name)) = self.others.first() else {
@@ -243,8 +243,7 @@ impl Workload {
                 "{message}; if there was one: its owner id, TXT names, filters and policy have to be given again, or its \
                  records are left behind"
             );
-            let plan = self.install().trim_end_matches(" --approve").to_owned();
-            return Check::fail(ids::DEPLOYMENT, message).hint(plan);
+            return Check::fail(ids::DEPLOYMENT, message).hint(self.install());
         };
         let all: Vec<_> = self.others.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect();
         let check = Check::fail(ids::DEPLOYMENT, format!("{message}; ExternalDNS is {}", all.join(" and ")));
@@ -567,7 +566,7 @@ mod tests {
         assert_eq!(gone.unless_elsewhere(chain())[0].status, Status::Skip);
         // It was here, too.
         gone.role = vec!["--least-privilege".to_owned()];
-        assert!(gone.checks(&[])[1].hint.as_deref().unwrap().ends_with("--least-privilege --approve"));
+        assert!(gone.checks(&[])[1].hint.as_deref().unwrap().ends_with("--least-privilege"));
         assert_eq!(gone.unless_elsewhere(chain()), chain());
 
         let mut unreadable = workload("v0.23.0", &[], &[]);

@@ -43,7 +43,8 @@ fn a_credential_process_that_stalls_ends_with_the_time_and_by_signals() {
         command
     };
     let said = "the AWS credentials were being fetched";
-    ends(&command, &begun, said).says(&[said]);
+    let run = ends(&command, &begun, said).says(&[said, "hint: run the same command again"]);
+    assert!(!run.stderr.contains("goes on where"), "what only looks begins anew: {}", run.stderr);
 }
 
 #[test]

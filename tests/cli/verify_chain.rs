@@ -4,7 +4,7 @@ use irsactl::iam::policy::PolicyDocument;
 use serde_json::{Value, json};
 
 use crate::support::aws::{NewStack, S3, name_of, role_arn, wait};
-use crate::support::{Run, Sandbox, until};
+use crate::support::{Run, Sandbox, command_of, until};
 
 const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve";
 const VERIFY: &str = "verify external-dns --cluster eksdemo1";
@@ -150,7 +150,7 @@ impl Dns {
     fn broken(&self, link: &str, says: &[&str], hint: &str, sabotage: impl FnOnce()) {
         sabotage();
         let found = self.finding(link, "fail", says);
-        assert!(found.starts_with(hint), "{link}: {found}");
+        assert!(command_of(&found).starts_with(hint), "{link}: {found}");
         self.follow(&found);
         self.works(link);
     }
@@ -366,6 +366,34 @@ fn the_role() {
         let tags: Vec<_> = crate::support::aws::tags(&stack).into_iter().collect();
         dns.create_stack(&NewStack { name: STACK, template: &broken, tags: &tags, protected: false });
     });
+}
+
+#[test]
+fn what_is_not_known_is_not_approved() {
+    let sandbox = Sandbox::lease();
+    let checks = || {
+        let document = sandbox.run(&format!("{VERIFY} -o json")).exits(4).json();
+        let checks = document["checks"].as_array().unwrap().clone();
+        for hint in checks.iter().filter_map(|check| check["hint"].as_str()) {
+            assert!(!(hint.contains("irsactl install") && hint.contains("--approve")), "{hint}");
+        }
+        move |id: &str, key: &str| {
+            let check = checks.iter().find(|check| check["id"] == id).unwrap();
+            check[key].as_str().unwrap_or_default().to_owned()
+        }
+    };
+    let found = checks();
+    for id in ["role", "deployment"] {
+        assert!(found(id, "hint").starts_with("irsactl install external-dns --cluster eksdemo1 "), "{id}");
+    }
+    let install = format!("{INSTALL} --txt-owner-id mine --policy sync");
+    sandbox.leave_under_way(&install, STACK, "CREATE_IN_PROGRESS");
+    let found = checks();
+    assert!(found("role", "message").starts_with(&format!("stack {STACK} is CREATE_IN_PROGRESS, ")));
+    let (hint, verify) = (found("role", "hint"), format!("irsactl {VERIFY} "));
+    assert!(hint.starts_with(&verify) && hint.ends_with(" --wait"), "{hint}");
+    sandbox.run_waiting(&install).ok();
+    sandbox.follow(&hint);
 }
 
 #[test]

@@ -12,7 +12,7 @@ impl Sandbox {
     /// calls, as the tools may not be here.
     #[track_caller]
     pub fn follow(&self, hint: &str) {
-        for command in commands(hint) {
+        for command in commands(command_of(hint)) {
             self.follow_one(&command);
         }
     }
@@ -151,6 +151,12 @@ impl Sandbox {
             _ => panic!("aws iam {operation}"),
         }
     }
+}
+
+/// A hint without what it says before its command: when that is the right one.
+pub fn command_of(hint: &str) -> &str {
+    let is_command = ["irsactl ", "aws ", "kubectl "].iter().any(|tool| hint.starts_with(tool));
+    if is_command { hint } else { hint.split_once(": ").map_or(hint, |(_, command)| command) }
 }
 
 /// The commands of a hint: one a line, with its here-document, or several that go on only after success.

@@ -10,6 +10,7 @@ pub mod scenarios;
 mod secrets;
 pub mod snapshot;
 
+pub use hints::command_of;
 pub use kube::until;
 
 use std::ffi::OsStr;

@@ -69,13 +69,13 @@ impl Irsa {
     /// Has the ServiceAccount name the role; that of others with consent.
     pub(super) fn annotate(&self, role: &str) -> String {
         let command = self.repair().unwrap_or_else(|| match &self.install {
-            Some(install) => Command::new(install).with("--role-arn", role).approved(),
+            Some(install) => longer(install, |command| command.with("--role-arn", role)),
             None => self.irsactl("create iamserviceaccount").with("--attach-role-arn", role).approved(),
         });
         match &self.service_account {
             Ok(Some(object)) if !is_ours(object) => {
                 let flag = "--override-existing-serviceaccounts";
-                Command::new(&command).without(flag).word(flag).approved()
+                longer(&command, |command| command.without(flag).word(flag))
             }
             _ => command,
         }
@@ -109,6 +109,13 @@ impl Irsa {
         let unused = format!("where no other ServiceAccount of the cluster uses role {}", role.name);
         let restricted = || self.trusting(role).map(|command| format!("{unused}: {command}"));
         self.repair().or_else(restricted).unwrap_or_else(|| show_trust(&role.name))
+    }
+
+    /// Has the role trust the ServiceAccount whatever its conditions say, which may be somebody's wish.
+    pub(super) fn trust_anyway(&self) -> Option<String> {
+        let role = self.role.as_ref().ok()?.as_ref()?;
+        let anyway = |command| format!("where the conditions of its trust policy aren't meant for the pods: {command}");
+        Some(self.trusting(role).map_or_else(|| show_trust(&role.name), anyway))
     }
 
     fn trusting(&self, role: &Role) -> Option<String> {
@@ -163,30 +170,32 @@ impl Irsa {
         managed.into_iter().map(Holder::Managed).chain(inline.map(Holder::Inline)).collect()
     }
 
-    /// Takes a policy away that denies what is needed; one that irsactl looks after is brought back to what it should be.
+    /// Takes a policy away that denies what is needed, which may be somebody's wish; one that irsactl looks after is
+    /// brought back to what it should be.
     pub(super) fn undo(&self, role: &str, holder: &Holder) -> String {
-        match (&self.install, holder) {
-            (Some(install), holder) if self.of_stack().contains(holder) => install.clone(),
-            (_, Holder::Inline(name)) => of_role("delete-role-policy", role).with("--policy-name", name).into(),
-            (_, Holder::Managed(arn)) => of_role("detach-role-policy", role).with("--policy-arn", arn).into(),
-        }
+        let command = match (&self.install, holder) {
+            (Some(install), holder) if self.of_stack().contains(holder) => return install.clone(),
+            (_, Holder::Inline(name)) => of_role("delete-role-policy", role).with("--policy-name", name),
+            (_, Holder::Managed(arn)) => of_role("detach-role-policy", role).with("--policy-arn", arn),
+        };
+        format!("have it allow that; where it isn't meant at all, this takes the whole policy away: {command}")
     }
 
-    /// Has the permissions boundary allow what is lacking; one of AWS's, or one that denies it, can only go.
+    /// Has the permissions boundary allow what is lacking; one of AWS's, or one that denies it, can only go, where it
+    /// isn't somebody's wish.
     pub(super) fn widen(&self, role: &Role, lacking: &[&Lack]) -> String {
         let own = role.boundary.as_deref().filter(|arn| arn.contains(&format!(":{}:", self.account)));
         let denies = |document: &PolicyDocument| needs(lacking).any(|need| is_denied(&[document], need));
-        match (
-            own,
-            self.policies.as_ref().ok().and_then(|all| all.boundary.as_ref()).filter(|document| !denies(document)),
-        ) {
-            (Some(arn), Some(document)) => Command::new("aws iam create-policy-version")
+        let document = self.policies.as_ref().ok().and_then(|all| all.boundary.as_ref());
+        if let (Some(arn), Some(document)) = (own, document.filter(|document| !denies(document))) {
+            return Command::new("aws iam create-policy-version")
                 .with("--policy-arn", arn)
                 .word("--set-as-default")
-                .with("--policy-document", &document.and(statements(needs(lacking))).to_json()),
-            _ => of_role("delete-role-permissions-boundary", &role.name),
+                .with("--policy-document", &document.and(statements(needs(lacking))).to_json())
+                .into();
         }
-        .into()
+        let command = of_role("delete-role-permissions-boundary", &role.name);
+        format!("have it allow that; where it isn't meant at all, this takes the boundary away: {command}")
     }
 
     /// Shows the control policies of the organisation, which only its management account can.
@@ -248,6 +257,12 @@ impl Irsa {
     pub(super) fn at(&self, role: &Arn, command: Command) -> String {
         if role.account == self.account { command.into() } else { format!("in account {}: {command}", role.account) }
     }
+}
+
+/// A command with more words, approved where it was.
+fn longer(command: &str, more: impl FnOnce(Command) -> Command) -> String {
+    let longer = more(Command::new(command));
+    if command.ends_with(" --approve") { longer.approved() } else { longer.into() }
 }
 
 /// A command of the AWS CLI about a role.

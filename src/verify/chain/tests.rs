@@ -46,12 +46,32 @@ fn irsa(role_arn: &str) -> Irsa {
         lacking: Ok(Vec::new()),
         unread: None,
         policies: Ok(Policies::default()),
+        verify: "irsactl verify iamserviceaccount".to_owned(),
         install: None,
         make: None,
         pods: Ok(Vec::new()),
         deployment: None,
         live: Live::Works("it works".to_owned()),
     }
+}
+
+/// Its stack, of this status and with these outputs.
+fn stack(status: &str, outputs: &[(&str, &str)]) -> ObservedStack {
+    let outputs = outputs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let stack = Stack {
+        id: "arn:aws:cloudformation:us-east-1:111122223333:stack/dns-stack/1".to_owned(),
+        name: "dns-stack".to_owned(),
+        status: status.to_owned(),
+        reason: None,
+        tags: Vec::new(),
+        outputs,
+        capabilities: Vec::new(),
+        created: 0,
+        updated: None,
+        protected: false,
+        role_arn: None,
+    };
+    ObservedStack { stack, template: json!({}), role: None, failure: None }
 }
 
 /// One of another account, whose IAM can't be read.
@@ -97,6 +117,56 @@ fn the_organisation_is_suspected_only_where_all_else_is_known_to_hold() {
     assert!(hint.contains("arn:aws:iam::444455556666:oidc-provider/oidc.eks.us-east-1.amazonaws.com/id/ABC"), "{hint}");
     let hint = judged(Irsa { live: zones_refused(), ..far() }).hint.unwrap();
     assert!(hint.starts_with("in account 444455556666: aws iam put-role-policy --role-name dns "), "{hint}");
+}
+
+#[test]
+fn conditions_of_the_trust_policy_may_be_the_reason_and_may_be_meant() {
+    let mut strict = irsa(ROLE);
+    let Ok(Some(role)) = &mut strict.role else { panic!("no role") };
+    role.trust.0["Statement"][0]["Condition"]["IpAddress"] = json!({"aws:SourceIp": "192.0.2.0/24"});
+    let before = role.trust.0["Statement"][0].clone();
+    assert_eq!(check(&strict, ids::ASSUME_ROLE).hint, None, "it works");
+    strict.live = Live::Refused("AccessDenied".to_owned());
+    assert_eq!(check(&strict, ids::TRUST_POLICY).status, Status::Warn);
+    let found = check(&strict, ids::ASSUME_ROLE);
+    let hint = found.hint.unwrap();
+    let (condition, command) = hint.split_once(": ").unwrap();
+    assert!(condition.ends_with("aren't meant for the pods"), "{hint}");
+    let document =
+        command.strip_prefix("aws iam update-assume-role-policy --role-name dns --policy-document '").unwrap();
+    let document: Value = serde_json::from_str(document.trim_end_matches('\'')).unwrap();
+    assert_eq!(document["Statement"].as_array().unwrap().len(), 2, "{document}");
+    assert_eq!(document["Statement"][0], before, "whoever else uses the role still may");
+}
+
+#[test]
+fn a_role_whose_stack_is_under_way_is_waited_for() {
+    let judged = |status: &str, role: Look<Option<Role>>| {
+        let install = Some("irsactl install".to_owned());
+        check(&Irsa { stack: Ok(Some(stack(status, &[]))), role, install, ..irsa(ROLE) }, ids::ROLE)
+    };
+    for status in ["CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS", "DELETE_IN_PROGRESS"] {
+        let found = judged(status, Ok(None));
+        assert!(found.fails() && found.message.starts_with(&format!("stack dns-stack is {status}, ")), "{found:?}");
+        assert_eq!(found.hint.as_deref(), Some("irsactl verify iamserviceaccount --wait"));
+        assert_eq!(judged(status, irsa(ROLE).role).status, Status::Pass, "{status}");
+    }
+    assert_eq!(judged("CREATE_COMPLETE", Ok(None)).hint.as_deref(), Some("irsactl install"));
+}
+
+#[test]
+fn a_service_account_that_others_bring_is_theirs_to_make() {
+    let stack = stack("CREATE_COMPLETE", &[(ROLE_OUTPUT, ROLE)]);
+    let judged = |install: Option<&str>| {
+        let install = install.map(str::to_owned);
+        let irsa = Irsa { stack: Ok(Some(stack.clone())), service_account: Ok(None), install, ..irsa(ROLE) };
+        check(&irsa, ids::SERVICE_ACCOUNT).hint.unwrap()
+    };
+    let hint = judged(None);
+    assert!(hint.contains(&format!("with the annotation {ROLE_ANNOTATION}; else: irsactl create ")), "{hint}");
+    assert_eq!(judged(Some("irsactl install --approve")), "irsactl install --approve");
+    let planned = judged(Some("irsactl install"));
+    assert_eq!(planned, "irsactl install", "what isn't known isn't approved");
 }
 
 #[test]
