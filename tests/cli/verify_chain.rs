@@ -4,7 +4,8 @@ use irsactl::iam::policy::PolicyDocument;
 use serde_json::{Value, json};
 
 use crate::support::aws::{NewStack, S3, name_of, role_arn, wait};
-use crate::support::{Run, Sandbox, command_of, until};
+use crate::support::hints::command_of;
+use crate::support::{Run, Sandbox, until};
 
 const INSTALL: &str = "install external-dns --cluster eksdemo1 --domain-filter example.com --interval 3s --approve";
 const VERIFY: &str = "verify external-dns --cluster eksdemo1";

@@ -101,13 +101,15 @@ impl Point {
 
     /// Holds the call.
     fn hold(&self, sandbox: &Sandbox) {
-        if self.slow {
-            sandbox.slow_stacks();
-        }
         let mut rule = json!({"userAgent": super::USER_AGENT, "skip": self.nth - 1, "times": 1, "hold": true});
         rule["after"] = json!(self.moment == Moment::After);
         match &self.api {
             Api::Aws { service, action, object } => {
+                if self.slow {
+                    // A change set that is ready late stays so.
+                    let seconds = if action == "CreateChangeSet" { 3 } else { 3600 };
+                    sandbox.fault(&json!({"service": service, "action": action, "stack_seconds": seconds}));
+                }
                 rule["service"] = json!(service);
                 rule["action"] = json!(action);
                 if let Some((key, value)) = object {

@@ -1,7 +1,7 @@
 //! A clean cluster and AWS account for a test, and what it sees of them.
 
 pub mod aws;
-mod hints;
+pub mod hints;
 pub mod kill;
 mod kube;
 #[allow(dead_code, reason = "the longer suite needs all of it")]
@@ -10,11 +10,11 @@ pub mod scenarios;
 mod secrets;
 pub mod snapshot;
 
-pub use hints::command_of;
 pub use kube::until;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -320,14 +320,40 @@ pub fn irsactl<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
 /// A run that goes on.
 pub struct Running {
     command: Command,
-    pub process: Child,
+    pub process: Process,
+}
+
+/// A process that ends with the test: it would go on in the next one's sandbox.
+pub struct Process(Option<Child>);
+
+impl Deref for Process {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.0.as_ref().unwrap()
+    }
+}
+
+impl DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 impl Running {
     /// Waits for its end.
     #[track_caller]
-    pub fn end(self) -> Run {
-        let output = self.process.wait_with_output().unwrap();
+    pub fn end(mut self) -> Run {
+        let output = self.process.0.take().unwrap().wait_with_output().unwrap();
         Run::ended(&self.command, output)
     }
 }
@@ -352,7 +378,7 @@ impl Run {
     /// Starts what [`Running::end`] gives.
     pub fn start(mut command: Command) -> Running {
         let process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        Running { command, process }
+        Running { command, process: Process(Some(process)) }
     }
 
     /// Whatever was run, it must not have printed a secret.
