@@ -201,30 +201,30 @@ fn start(cli: &Cli, ui: &Ui, arguments: &[OsString]) -> Result<Exit> {
     }
     // One provider is in the tree, and rustls wants to be told.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let effect = Effect::of(&cli.command);
     // It collects entropy for 30 ms when it is first asked for some: beside the first calls, not in their way.
-    let entropy = std::thread::spawn(|| rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0; 1]));
+    let collect = || rustls::crypto::aws_lc_rs::default_provider().secure_random.fill(&mut [0; 1]);
+    let entropy = (effect != Effect::Prints).then(|| std::thread::spawn(collect));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| Error::new(ErrorCode::Internal, format!("can't start: {e}")))?;
     let result = runtime.block_on(async {
         let cancel = CancellationToken::new();
         // Heard before anything is read or called: a task of its own may begin later than that.
         if let Ok(signals) = Signals::hear() {
-            tokio::spawn(watch_signals(signals, Effect::of(&cli.command), cancel.clone(), ui.clone()));
+            tokio::spawn(watch_signals(signals, effect, cancel.clone(), ui.clone()));
         }
         let wait = Wait::new(cancel, timeout(&cli.command));
         tokio::spawn(watch_inputs(wait.clone(), ui.clone()));
         let context = Context::new(ui.clone(), wait);
         let result = dispatch(&cli.command, &context, cli.global.output).await;
-        result.map_err(|error| Effect::of(&cli.command).told(error)).map_err(|error| {
-            match same_command(arguments, context.region()) {
-                Some(command) => error.with_command(&command),
-                None => error,
-            }
+        result.map_err(|error| match same_command(arguments, context.region()) {
+            Some(command) => effect.told(error).with_command(&command),
+            None => effect.told(error),
         })
     });
     // A plugin that is still running isn't waited for; threads that work must not outlive what the process tears down.
     runtime.shutdown_timeout(FAREWELL);
-    let _ = entropy.join();
+    let _ = entropy.map(std::thread::JoinHandle::join);
     result
 }
 
@@ -266,8 +266,8 @@ impl Signals {
     }
 }
 
-/// The first signal ends the run between calls, the second at once; and so does the first where it renders, which
-/// calls nothing.
+/// The first signal ends the run between calls, the second at once; and so does the first where it only prints, which
+/// changes nothing.
 async fn watch_signals(mut signals: Signals, effect: Effect, cancel: CancellationToken, ui: Ui) {
     loop {
         signals.next().await;

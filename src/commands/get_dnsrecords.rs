@@ -10,7 +10,7 @@ use crate::Exit;
 use crate::cli::dnsrecords::Get;
 use crate::context::Context;
 use crate::error::{Error, ErrorCode, Result};
-use crate::externaldns::args::{Installed, OWNERSHIP, ZONES};
+use crate::externaldns::args::Installed;
 use crate::externaldns::filter::Zone;
 use crate::externaldns::leftovers::untold;
 use crate::externaldns::listing::{Listed, Row, Wanted};
@@ -80,8 +80,8 @@ fn viewer(args: &Get, installed: Option<&Installed>) -> Viewer {
 /// Says where what is listed doesn't tell what an installation owns.
 fn warn(ui: &Ui, region: &str, installed: &Installed) {
     // Encrypted TXT records are listed, too, and told apart.
-    let known = installed.unknown(OWNERSHIP).or_else(|| installed.unknown(ZONES)).is_none();
-    let listed = known && installed.registry == "txt" && installed.assume_role.is_none();
+    let listed =
+        installed.unknown_records().is_none() && installed.registry == "txt" && installed.assume_role.is_none();
     if let Some(why) = untold(region, installed).filter(|_| !listed) {
         let Installed { namespace, name, .. } = installed;
         ui.warn(&format!("ExternalDNS {namespace}/{name}: which records it owns isn't known: {why}"));

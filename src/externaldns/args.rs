@@ -381,6 +381,11 @@ impl Installed {
         })
     }
 
+    /// The first flag that says which records are its own, and in which zones, whose value isn't known, and why.
+    pub fn unknown_records(&self) -> Option<String> {
+        self.unknown(OWNERSHIP).or_else(|| self.unknown(ZONES))
+    }
+
     /// The first of all flags whose value isn't known, and why; keys and passwords aside, on which nothing here depends.
     pub fn untold(&self) -> Option<String> {
         let all: Vec<_> = self.others(OWNERSHIP).map(|flag| flag.name).collect();
@@ -447,8 +452,16 @@ impl Installed {
 
     /// A flag that selects zones by what isn't judged here: tags, or regular expressions.
     pub fn unjudged(&self) -> Option<&'static str> {
-        let given = |flag: &&&str| !self.arguments.all(flag).is_empty();
-        UNJUDGED.iter().find(given).copied()
+        UNJUDGED.iter().copied().find(|flag| self.is_given(flag))
+    }
+
+    /// True with a regular expression for domains, beside which ExternalDNS doesn't read the other domain filters.
+    pub fn has_regex_filter(&self) -> bool {
+        ["regex-domain-filter", "regex-domain-exclusion"].iter().any(|flag| self.is_given(flag))
+    }
+
+    fn is_given(&self, flag: &str) -> bool {
+        !self.arguments.all(flag).is_empty()
     }
 
     /// What is wrong with what it was told, as far as neither zones nor other owners are needed to tell.

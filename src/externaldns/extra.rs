@@ -1,7 +1,6 @@
 //! Extra arguments: flags of ExternalDNS that irsactl has no option for.
 
-use super::flags::{self, Flag, Kind};
-use super::settings::go_duration;
+use super::flags::{self, Flag, Kind, go_duration};
 use super::version::Version;
 
 /// Flags with a default of irsactl's that an extra argument replaces.

@@ -79,6 +79,11 @@ fn within(domain: &str, filter: &str) -> bool {
     domain.strip_suffix(filter).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
+/// A zone's id without `/hostedzone/`.
+pub fn bare_id(id: &str) -> &str {
+    id.trim().rsplit('/').next().unwrap_or_default()
+}
+
 /// True for a name below a domain, which isn't the domain itself.
 pub fn is_below(name: &str, domain: &str) -> bool {
     let (name, domain) = (clean(name), clean(domain));

@@ -85,6 +85,30 @@ pub fn is_of_other_provider(name: &str) -> bool {
     Flag::find(name).is_none() && OTHER_PROVIDERS.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// Seconds of a Go duration such as `1m30s`.
+pub(super) fn go_duration(text: &str) -> Option<f64> {
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let unit_end =
+            rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').map_or(rest.len(), |at| digits + at);
+        let unit = match &rest[digits..unit_end] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        seconds += number * unit;
+        rest = &rest[unit_end..];
+    }
+    (!text.is_empty()).then_some(seconds)
+}
+
 /// Prefixes of the flags of DNS providers other than Route53.
 const OTHER_PROVIDERS: &[&str] = &[
     "akamai-",

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use super::filter::bare_id;
 use super::gateway;
 use super::objects::{KINDS, OTHERS, items, kind, resource};
-use super::registry::{Class, Owned, normalize};
+use super::registry::{Owned, normalize};
 use super::settings::Prefixes;
 use super::target::{Target, known, list, told};
 use super::version::{LEGACY_PREFIX, PREFIX};
@@ -78,7 +79,7 @@ pub fn vanishing<'o>(audited: &'o [Owned], objects: &[Value], after: &View) -> V
     let seen = resources(objects, after);
     let gone = |owned: &&Owned| {
         let host = normalize(&owned.record.name);
-        let mine = matches!(owned.class, Class::Owned | Class::OwnedLegacy);
+        let mine = owned.class.is_owned();
         let managed = after.record_types.contains(&owned.record.record_type) && after.domains.matches(&host);
         let below = || desired.iter().any(|one| one.resource.starts_with("service/") && below(&host, &one.host));
         mine && managed && !asked.contains(host.as_str()) && !below() && !may_ask(owned, &seen, after)
@@ -216,7 +217,7 @@ fn asked(object: &Value, annotations: &Map<String, Value>, gateways: &[&Value], 
             has_target: target.is_some(),
             targets: target.unwrap_or_default(),
             set_identifier: set_identifier.map(str::to_owned),
-            zone: zone.map(bare),
+            zone: zone.map(bare_id).map(str::to_owned),
             record_type: None,
         })
         .collect()
@@ -241,14 +242,13 @@ fn of_endpoint(resource: &str, endpoint: &Value, view: &View) -> Option<Desired>
         has_target: true,
         targets: targets.filter(|_| address).collect(),
         set_identifier: endpoint["setIdentifier"].as_str().filter(|id| !id.is_empty()).map(str::to_owned),
-        zone: zone.and_then(|property| property["value"].as_str()).filter(|id| !id.is_empty()).map(bare),
+        zone: zone
+            .and_then(|property| property["value"].as_str())
+            .filter(|id| !id.is_empty())
+            .map(bare_id)
+            .map(str::to_owned),
         record_type: (!address).then(|| kind.to_owned()),
     })
-}
-
-/// A zone's id without `/hostedzone/`.
-fn bare(id: &str) -> String {
-    id.trim().rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 fn balancer(object: &Value) -> impl Iterator<Item = String> {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::args::{Installed, OWNERSHIP, ZONES};
-use super::registry::{Class, ENCRYPTED, Mapper, Record, audit_beside, display_name, labels, normalize};
+use super::args::Installed;
+use super::registry::{ENCRYPTED, Mapper, Record, audit_beside, display_name, labels, normalize};
 use crate::shell::{self, Command};
 
 /// Route53 takes 1000 values with 32,000 characters in a change batch ("Quotas", Route53 Developer Guide), and a value
@@ -18,7 +18,7 @@ pub fn belonging(sets: &[Value], elsewhere: &[Record], mapper: &Mapper, owner: &
     let records: Vec<_> = sets.iter().map(Record::read).collect();
     let own: BTreeSet<_> = audit_beside(&records, elsewhere, mapper, Some(owner))
         .into_iter()
-        .filter(|found| matches!(found.class, Class::Owned | Class::OwnedLegacy))
+        .filter(|found| found.class.is_owned())
         .map(|found| key(&found.record))
         .collect();
     let says_so = |record: &Record| {
@@ -36,7 +36,7 @@ fn key(record: &Record) -> (String, String, Option<String>) {
 /// Why it can't be told from here which records an installation owns, if so, with the command that lists them.
 pub fn untold(region: &str, installed: &Installed) -> Option<String> {
     let Installed { registry, assume_role, .. } = installed;
-    let unknown = installed.unknown(OWNERSHIP).or_else(|| installed.unknown(ZONES));
+    let unknown = installed.unknown_records();
     if unknown.is_some() {
         return unknown;
     }

@@ -4,8 +4,8 @@ use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value, json};
 
 use super::args::Installed;
-use super::patch::AES_KEY;
 use super::rbac;
+use super::secret::AES_KEY;
 use super::settings::Settings;
 
 /// Field manager, and the value of `app.kubernetes.io/managed-by`.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::Installed;
 use super::manifest;
-use super::secret;
+use super::secret::{self, AES_KEY};
 use super::settings::Settings;
 use crate::config::check_token_expiration;
 use crate::k8s::FIELD_MANAGER;
@@ -156,9 +156,6 @@ fn check_container(container: &Value) -> Result<(), String> {
 /// there is no other place.
 const HARMLESS: [&str; 6] =
     ["AWS_DEFAULT_REGION", "AWS_EC2_METADATA_DISABLED", "AWS_MAX_ATTEMPTS", "AWS_REGION", "AWS_RETRY_MODE", AES_KEY];
-
-/// The variable of the key of encrypted TXT records.
-pub(super) const AES_KEY: &str = "EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY";
 
 /// The patch that a live Deployment of irsactl's was given: what irsactl applied to it beyond what it renders; none where
 /// that is nothing. What a patch took away leaves no trace.

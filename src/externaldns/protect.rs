@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::args::{Arguments, Installed, OWNERSHIP};
 use super::filter::entries;
 use super::flags::Flag;
-use super::registry::{Class, Owned};
+use super::registry::Owned;
 use super::secret::{HIDDEN, is_secret};
 use super::settings::{Policy, Registry, Settings};
 use super::version::{Feature, LEGACY_PREFIX, PREFIX};
@@ -309,7 +309,7 @@ fn lookups(installed: &Installed, wanted: &Settings, found: &mut Found) {
 /// The records that an installation owns and whose owner isn't found any more: those of `before` that are nobody's in
 /// `after`, the same zone as the wanted settings see it.
 pub fn orphaned(before: &[Owned], after: &[Owned]) -> Vec<Owned> {
-    let is_owned = |owned: &&Owned| matches!(owned.class, Class::Owned | Class::OwnedLegacy);
+    let is_owned = |owned: &&Owned| owned.class.is_owned();
     let key =
         |Owned { record, .. }: &Owned| (record.name.clone(), record.record_type.clone(), record.set_identifier.clone());
     let kept: BTreeSet<_> = after.iter().filter(is_owned).map(key).collect();

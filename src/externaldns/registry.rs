@@ -33,12 +33,12 @@ impl Mapper {
         self.version
     }
 
-    /// The TXT record's name for a host and record type.
+    /// The TXT record's name for a host and record type; without a type, the form of older versions, which has none.
     pub fn txt_name(&self, host: &str, record_type: &str) -> String {
         let record_type = record_type.to_ascii_lowercase();
         let (label, rest) = host.split_once('.').map_or((host, None), |(label, rest)| (label, Some(rest)));
         let label = if label == "*" && !self.wildcard.is_empty() { self.wildcard.as_str() } else { label };
-        let typed = if self.templated() { String::new() } else { format!("{record_type}-") };
+        let typed = if self.templated() || record_type.is_empty() { String::new() } else { format!("{record_type}-") };
         let affix = |affix: &str| affix.replace(TEMPLATE, &record_type);
         let rest = rest.map(|rest| format!(".{rest}")).unwrap_or_default();
         format!("{}{typed}{label}{}{rest}", affix(&self.prefix), affix(&self.suffix))
@@ -50,17 +50,15 @@ impl Mapper {
         self.txt_name(&normalize(&record.name), kind)
     }
 
+    /// The names of the TXT records of a host, for each type that it may have as an address or a CNAME.
+    pub fn txts_of_host(&self, host: &str) -> [String; 3] {
+        ["A", "AAAA", "CNAME"].map(|kind| self.txt_name(host, kind))
+    }
+
     /// The names of all TXT records that may say whose a record is, in the order in which they are looked up.
     pub fn txt_names(&self, record: &Record) -> Vec<String> {
         let host = normalize(&record.name);
-        let untyped = || {
-            let (label, rest) = host.split_once('.').map_or((host.as_str(), None), |(label, rest)| (label, Some(rest)));
-            let affix = |affix: &str| affix.replace(TEMPLATE, "");
-            let rest = rest.map(|rest| format!(".{rest}")).unwrap_or_default();
-            format!("{}{label}{}{rest}", affix(&self.prefix), affix(&self.suffix))
-        };
-        let name = |kind: &str| if kind.is_empty() { untyped() } else { self.txt_name(&host, kind) };
-        self.lookup_types(record).into_iter().map(name).collect()
+        self.lookup_types(record).into_iter().map(|kind| self.txt_name(&host, kind)).collect()
     }
 
     /// Host and record type that a TXT record's name stands for; an empty type is the form without
@@ -130,9 +128,9 @@ impl Mapper {
     }
 }
 
-/// True for a TXT record's name that ExternalDNS can't write, as its first label has more than 63 characters.
+/// True for a TXT record's name that ExternalDNS can't write, as a label of it has more than 63 characters.
 pub fn is_too_long(txt_name: &str) -> bool {
-    txt_name.split('.').next().is_some_and(|label| label.len() > 63)
+    txt_name.split('.').any(|label| label.len() > 63)
 }
 
 /// A record set of Route53.
@@ -281,6 +279,11 @@ impl Class {
         Self::ObsoleteTxt,
         Self::Conflict,
     ];
+
+    /// True for a record of the owner in view.
+    pub fn is_owned(self) -> bool {
+        matches!(self, Self::Owned | Self::OwnedLegacy)
+    }
 
     /// Its name in output.
     pub fn as_str(self) -> &'static str {

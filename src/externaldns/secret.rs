@@ -5,6 +5,9 @@ use serde_json::Value;
 /// In the place of a value that isn't shown.
 pub const HIDDEN: &str = "(hidden)";
 
+/// The variable of the key of encrypted TXT records.
+pub(super) const AES_KEY: &str = "EXTERNAL_DNS_TXT_ENCRYPT_AES_KEY";
+
 /// How the names of flags end that ExternalDNS doesn't log (`secure` in its configuration), whatever the provider:
 /// `--txt-encrypt-aes-key`, `--pdns-api-key`, `--rfc2136-tsig-secret`, …; and what variables of sidecars are called.
 const ENDINGS: [&str; 6] = ["key", "pass", "passwd", "password", "secret", "token"];

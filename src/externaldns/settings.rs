@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::extra::{Extra, OVERRIDABLE};
-use super::flags::{self, Flag, Kind};
+use super::flags::{self, Flag, Kind, go_duration};
 use super::owner;
-use super::registry::Mapper;
+use super::registry::{Mapper, is_too_long};
 use super::selector::Selector;
 use super::sources;
 use super::version::{self, Feature, LEGACY_PREFIX, NEWEST, PREFIX, Version};
@@ -416,7 +416,7 @@ impl Settings {
         }
         for affix in [&prefix, &suffix].into_iter().flatten() {
             check_affix(affix)?;
-            if self.mapper().txt_name("a.example.com", "A").split('.').any(|label| label.len() > 63) {
+            if is_too_long(&self.mapper().txt_name("a.example.com", "A")) {
                 return Err(format!("`{affix}` makes labels longer than the 63 characters of DNS"));
             }
         }
@@ -679,30 +679,6 @@ fn check_affix(affix: &str) -> Result<(), String> {
         return Err(format!("`{affix}` can't be a part of a DNS name"));
     }
     Ok(())
-}
-
-/// Seconds of a Go duration such as `1m30s`.
-pub(super) fn go_duration(text: &str) -> Option<f64> {
-    let mut rest = text;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        let unit_end =
-            rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').map_or(rest.len(), |at| digits + at);
-        let unit = match &rest[digits..unit_end] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        seconds += number * unit;
-        rest = &rest[unit_end..];
-    }
-    (!text.is_empty()).then_some(seconds)
 }
 
 #[cfg(test)]

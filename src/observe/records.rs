@@ -77,7 +77,7 @@ pub(super) async fn beside(
 }
 
 fn is_own(record: &Owned, viewer: &Viewer) -> bool {
-    let own = matches!(record.class, Class::Owned | Class::OwnedLegacy | Class::OrphanTxt | Class::ObsoleteTxt);
+    let own = record.class.is_owned() || matches!(record.class, Class::OrphanTxt | Class::ObsoleteTxt);
     let encrypted = viewer.encrypts && record.owner.as_deref() == Some(ENCRYPTED);
     own && (encrypted || record.owner == viewer.owner)
 }

@@ -45,9 +45,15 @@ fn create(region: &str, desired: &Desired, spec: &StackSpec) -> Option<(String, 
         template: &spec.template,
         tags: &spec.tags,
         protected: spec.protected,
+        cfn_role: spec.cfn.role_arn.as_deref(),
     };
+    completed(command, stack, object.as_ref())
+}
+
+/// Completes a command that makes a service account with what its stack and its ServiceAccount hold, and gives what no
+/// flag says; `None` as [`told`].
+pub fn completed(command: Command, stack: Told<'_>, object: Option<&DesiredObject>) -> Option<(String, Vec<String>)> {
     let (command, mut lost) = told(command, stack)?;
-    let command = spec.cfn.role_arn.iter().fold(command, |command, role| command.with("--cfn-role-arn", role));
     let command = match object {
         Some(object) => with_object(command, object, &mut lost),
         None => command.word("--role-only"),
@@ -56,7 +62,7 @@ fn create(region: &str, desired: &Desired, spec: &StackSpec) -> Option<(String, 
 }
 
 /// Adds the flags of a ServiceAccount; a comma in a value would separate two.
-pub fn with_object(command: Command, object: &DesiredObject, lost: &mut Vec<String>) -> Command {
+fn with_object(command: Command, object: &DesiredObject, lost: &mut Vec<String>) -> Command {
     let pairs = [("--labels", &object.labels), ("--annotations", &object.annotations)];
     let pairs = pairs.into_iter().flat_map(|(flag, map)| map.iter().map(move |(key, value)| (flag, key, value)));
     let (pairs, unsaid): (Vec<_>, Vec<_>) = pairs.partition(|(.., value)| !value.contains(','));

@@ -23,6 +23,8 @@ pub struct Told<'a> {
     pub tags: &'a Tags,
     /// It is protected from deletion.
     pub protected: bool,
+    /// The role that CloudFormation works on it with.
+    pub cfn_role: Option<&'a str>,
 }
 
 /// Adds the flags to `command`, and gives the places of the template that no flag says; none where `create` makes nothing
@@ -33,6 +35,7 @@ pub fn told(command: Command, stack: Told<'_>) -> Option<(Command, Vec<String>)>
     let user = tags::of_users(stack.tags).map(|(key, value)| format!("{key}={value}"));
     let command = user.fold(with_role(command, &role), |command, tag| command.with("--tags", &tag));
     let command = if stack.protected { command.word("--termination-protection") } else { command };
+    let command = stack.cfn_role.into_iter().fold(command, |command, role| command.with("--cfn-role-arn", role));
     Some((command, lost.into_iter().map(|change| change.path).collect()))
 }
 
@@ -103,7 +106,8 @@ mod tests {
 
     fn told_of(template: &Value) -> Option<(String, Vec<String>)> {
         let tags = [("team", "web"), (tags::CLUSTER, "c")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-        let stack = Told { service_account: ("web", "app"), name: "s", template, tags: &tags, protected: true };
+        let stack =
+            Told { service_account: ("web", "app"), name: "s", template, tags: &tags, protected: true, cfn_role: None };
         told(Command::new("create"), stack).map(|(command, lost)| (command.to_string(), lost))
     }
 

@@ -74,9 +74,8 @@ impl Dns {
             None => self.check_zones(),
         };
         let owner = unless_after(self.check_owner(), &[&zones]);
-        let records = match self.installed.untold() {
+        let records = match self.unjudgeable() {
             _ if zones.fails() => Check::skip(ids::RECORDS, format!("follows from {}", zones.id)),
-            _ if self.unreadable_id().is_some() => Check::skip(ids::RECORDS, format!("follows from {}", owner.id)),
             Some(why) => Check::skip(ids::RECORDS, why),
             None => self.check_records(host),
         };
@@ -89,8 +88,7 @@ impl Dns {
         let mut checks = self.checks(host);
         let zones = checks[0].clone();
         let before: Vec<_> = before.iter().copied().chain([&zones]).collect();
-        checks.extend(host.map(|host| match self.installed.untold() {
-            _ if self.unreadable_id().is_some() => Check::skip(ids::HOSTNAME, format!("follows from {}", ids::OWNER)),
+        checks.extend(host.map(|host| match self.unjudgeable() {
             Some(why) => Check::skip(ids::HOSTNAME, why),
             None => follow(self, host),
         }));
@@ -126,6 +124,12 @@ impl Dns {
             (Ok(records), false) => findings.extend(self.judged_owners(records)),
         }
         Check::of(id, format!("{owner_id}, which nobody else uses"), findings)
+    }
+
+    /// Why it can't be told whose records are and what they should be.
+    fn unjudgeable(&self) -> Option<String> {
+        let unreadable = self.unreadable_id().map(|check| format!("follows from {}", check.id));
+        unreadable.or_else(|| self.installed.untold())
     }
 
     /// An id by which it doesn't know its records again.
@@ -326,13 +330,17 @@ pub fn without_installation(host: Option<&str>) -> Vec<Check> {
     ids.map(|id| Check::skip(id, "there is no installation that can be looked at")).collect()
 }
 
-/// The installation's own records.
-fn own(records: &[Contents]) -> impl Iterator<Item = &Owned> {
-    records.iter().flat_map(|zone| &zone.found).filter(|owned| is_own(owned))
+/// A `kubectl` command about an object, `kind/namespace/name` as in TXT records.
+fn kubectl(verb: &str, resource: &str) -> Option<Command> {
+    let mut parts = resource.splitn(3, '/');
+    let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let kind = if kind == "crd" { "dnsendpoint" } else { kind };
+    Some(Command::new("kubectl").word(verb).word(kind).word(name).with("--namespace", namespace))
 }
 
-fn is_own(owned: &Owned) -> bool {
-    matches!(owned.class, Class::Owned | Class::OwnedLegacy)
+/// The installation's own records.
+fn own(records: &[Contents]) -> impl Iterator<Item = &Owned> {
+    records.iter().flat_map(|zone| &zone.found).filter(|owned| owned.class.is_owned())
 }
 
 /// The namespace of the object that asked for a record.

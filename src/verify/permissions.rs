@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Look;
 use crate::aws::iam::Refusal;
-use crate::externaldns::args::{Installed, OWNERSHIP, ZONES};
+use crate::externaldns::args::{Installed, ZONES};
 use crate::externaldns::filter::Zone;
 use crate::externaldns::registry::Mapper;
 use crate::externaldns::version::Feature;
@@ -45,21 +45,23 @@ impl Demand {
     /// What an ExternalDNS calls: on the zones that it looks after, of those that could be listed, or the role that it
     /// assumes for them.
     pub fn of(partition: &Partition, installed: Option<&Installed>, zones: &Look<Vec<Zone>>) -> Self {
-        let told = |it: &Installed| it.unknown(OWNERSHIP).is_none() && it.unknown(ZONES).is_none();
-        let registers = |it: &&Installed| told(it) && it.registry == "txt" && it.assume_role.is_none();
+        let registers =
+            |it: &&Installed| it.unknown_records().is_none() && it.registry == "txt" && it.assume_role.is_none();
         let registry = installed.filter(registers).map(Installed::mapper);
         Self { registry, ..Self::calls(partition, installed, zones) }
     }
 
     fn calls(partition: &Partition, installed: Option<&Installed>, zones: &Look<Vec<Zone>>) -> Self {
         let everywhere = ["*".to_owned()];
-        let Some(installed) = installed else {
+        let perhaps = |why: String| {
             let possible = [on_zones(partition, &ON_RECORDS, &everywhere), vec![list_zones()]].concat();
-            return Self { possible, why: "for which zones, only the Deployment tells".to_owned(), ..Self::default() };
+            Self { possible, why, ..Self::default() }
+        };
+        let Some(installed) = installed else {
+            return perhaps("for which zones, only the Deployment tells".to_owned());
         };
         if let Some(why) = installed.unknown(ZONES) {
-            let possible = [on_zones(partition, &ON_RECORDS, &everywhere), vec![list_zones()]].concat();
-            return Self { possible, why, ..Self::default() };
+            return perhaps(why);
         }
         if let Some(second) = &installed.assume_role {
             return Self::certain(vec![Need::new("sts:AssumeRole", second)]);
@@ -105,8 +107,7 @@ fn on_tags(installed: &Installed) -> Option<&'static str> {
 
 /// The zones that it may look after: beside a regular expression, a domain filter doesn't count.
 fn candidates<'z>(installed: &Installed, zones: &'z [Zone]) -> Vec<&'z Zone> {
-    let by_regex = ["regex-domain-filter", "regex-domain-exclusion"];
-    if by_regex.iter().all(|flag| installed.arguments.all(flag).is_empty()) {
+    if !installed.has_regex_filter() {
         return installed.looked_after(zones);
     }
     let any_name = Installed { domain_filters: Vec::new(), exclude_domains: Vec::new(), ..installed.clone() };
@@ -203,11 +204,12 @@ impl Policies {
         let names: Option<Vec<Vec<&str>>> = statements.filter(changes).map(names_allowed).collect();
         // One statement without such a condition is enough.
         let names: BTreeSet<&str> = names.unwrap_or_default().into_iter().flatten().collect();
-        let txt = |host: &str| ["A", "AAAA", "CNAME"].map(|kind| mapper.txt_name(host, kind));
         let exact = |name: &&str| !name.contains(['*', '?', '\\']);
-        let registered = |host: &str| txt(host).iter().any(|txt| names.iter().any(|name| matches(name, txt)));
-        let is_txt =
-            |name: &str| names.iter().filter(|it| exact(it)).any(|host| txt(host).iter().any(|txt| txt == name));
+        let registered =
+            |host: &str| mapper.txts_of_host(host).iter().any(|txt| names.iter().any(|name| matches(name, txt)));
+        let is_txt = |name: &str| {
+            names.iter().filter(|it| exact(it)).any(|host| mapper.txts_of_host(host).iter().any(|txt| txt == name))
+        };
         let hosts = names.iter().copied().filter(exact).filter(|name| !is_txt(name) && !registered(name));
         hosts.map(str::to_owned).collect()
     }

@@ -71,6 +71,7 @@ fn any_template_is_read() {
                 template: &document,
                 tags: &[],
                 protected: false,
+                cfn_role: None,
             };
             if let Some((command, _)) = told(Command::new("irsactl create iamserviceaccount"), stack) {
                 let line = command.to_string();

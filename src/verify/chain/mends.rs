@@ -12,9 +12,9 @@ use crate::iam::policy::{Need, ON_RECORDS, PolicyDocument, is_denied, list_zones
 use crate::iam::trust::{AUDIENCE, Subject, trust_policy, trusting};
 use crate::iam::wellknown::WellKnown;
 use crate::plan::iamserviceaccount::{DesiredObject, ObservedStack, is_ours};
-use crate::plan::recreation::with_object;
+use crate::plan::recreation::completed;
 use crate::shell::Command;
-use crate::stack::flags::{Told, told};
+use crate::stack::flags::Told;
 use crate::stack::template::{self, INLINE, inline_policies};
 use crate::verify::permissions::{Holder, Lack, RECORD_NAMES, statements};
 
@@ -54,11 +54,11 @@ impl Irsa {
             template: &found.template,
             tags: &found.stack.tags,
             protected: found.stack.protected,
+            cfn_role: None,
         };
-        let (command, mut lost) = told(self.irsactl("create iamserviceaccount"), stack)?;
         let object = self.service_account.as_ref().ok()?.as_ref().map(DesiredObject::kept).unwrap_or_default();
-        let command = with_object(command, &object, &mut lost);
-        lost.is_empty().then(|| command.approved())
+        let (command, lost) = completed(self.irsactl("create iamserviceaccount"), stack, Some(&object))?;
+        lost.is_empty().then_some(command)
     }
 
     /// A command of irsactl about this ServiceAccount.
@@ -136,7 +136,7 @@ impl Irsa {
     /// Allows changes of these hosts together with those of the TXT records beside them, and of nothing else: one batch
     /// has to be allowed by one statement.
     pub(super) fn allow_names(&self, role: &str, hosts: &[String], mapper: &Mapper) -> String {
-        let txts = hosts.iter().flat_map(|host| ["A", "AAAA", "CNAME"].map(|kind| mapper.txt_name(host, kind)));
+        let txts = hosts.iter().flat_map(|host| mapper.txts_of_host(host));
         let names: Vec<_> = hosts.iter().cloned().chain(txts).collect();
         let all = self.demand.all();
         let mut document = allowing(all.iter().filter(|need| need.action == ON_RECORDS[0]));

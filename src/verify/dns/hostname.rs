@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::records::{Found, Wanted, covers};
-use super::{Check, Dns, ids, listed};
+use super::{Check, Dns, ids, kubectl, listed};
 use crate::externaldns::filter::suitable_zones;
 use crate::externaldns::hosts::{Desired, Excluded, desired_hosts, exclusion};
 use crate::externaldns::objects::resource;
@@ -310,12 +310,4 @@ fn equality(filter: &str) -> Option<String> {
     let (key, value) = (key.trim(), value.trim_start_matches('=').trim());
     let plain = Selector::parse(filter).is_ok() && !key.ends_with('!') && !value.contains([',', '=', '(']);
     plain.then(|| format!("{key}={value}"))
-}
-
-/// A `kubectl` command about an object, `kind/namespace/name` as in TXT records.
-pub(super) fn kubectl(verb: &str, resource: &str) -> Option<Command> {
-    let mut parts = resource.splitn(3, '/');
-    let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
-    let kind = if kind == "crd" { "dnsendpoint" } else { kind };
-    Some(Command::new("kubectl").word(verb).word(kind).word(name).with("--namespace", namespace))
 }

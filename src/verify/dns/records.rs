@@ -5,8 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::hostname::kubectl;
-use super::{Check, Contents, Dns, counted, ids, is_own, listed, namespace, own, shown};
+use super::{Check, Contents, Dns, counted, ids, kubectl, listed, namespace, own, shown};
 use crate::externaldns::args::Installed;
 use crate::externaldns::filter::{Zone, is_below, suitable_zones, twins};
 use crate::externaldns::hosts::{Desired, Unread, desired_hosts, unread_annotations, vanishing};
@@ -354,7 +353,7 @@ impl Dns {
         let twins = twins(&selected).into_iter().find(|twins| twins.iter().any(|twin| twin.id == zone.id))?;
         let has = |contents: &&Contents| {
             let is_twin = contents.zone.id != zone.id && twins.iter().any(|twin| twin.id == contents.zone.id);
-            is_twin && contents.found.iter().any(|owned| is_own(owned) && wanted.is(&owned.record))
+            is_twin && contents.found.iter().any(|owned| owned.class.is_owned() && wanted.is(&owned.record))
         };
         let there = self.records.iter().flatten().find(has)?;
         let text = format!(
@@ -577,7 +576,7 @@ impl Dns {
         for contents in records {
             let gone = vanishing(&contents.found, objects, &view).into_iter();
             // What the domain filters leave out isn't deleted, and isn't kept up either.
-            let ignored = contents.found.iter().filter(|owned| is_own(owned));
+            let ignored = contents.found.iter().filter(|owned| owned.class.is_owned());
             let ignored = ignored.filter(|owned| !view.domains.matches(&owned.record.name));
             let ignored = ignored.filter(|owned| self.lost(&owned.record.name, objects).is_some());
             let gone = gone.chain(ignored).filter(is_here);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, Dns, ids, is_own, listed, shown};
+use super::{Check, Dns, ids, listed, shown};
 use crate::externaldns::args::Installed;
-use crate::externaldns::filter::{DomainFilter, Zone, suitable_zones, twins};
+use crate::externaldns::filter::{DomainFilter, Zone, bare_id, suitable_zones, twins};
 use crate::shell::Command;
 
 /// What may be a slip of the finger.
@@ -38,7 +38,7 @@ impl Dns {
         let mut findings = Vec::new();
         findings.extend(self.unmatched_ids(zones, &selected));
         // With a regular expression, ExternalDNS doesn't read the other domain filters.
-        if !self.has_regex() {
+        if !self.installed.has_regex_filter() {
             findings.extend(self.unmatched_domains(zones, &selected));
             if selected.is_empty() && !findings.iter().any(Check::fails) {
                 findings.push(self.no_zone(zones));
@@ -49,11 +49,6 @@ impl Dns {
             Some(flag) => findings.push(Check::skip(id, format!("which zones --{flag} selects isn't judged here"))),
         }
         Check::of(id, listed(selected.into_iter().map(shown)), findings)
-    }
-
-    fn has_regex(&self) -> bool {
-        let given = |flag: &&str| !self.installed.arguments.all(flag).is_empty();
-        ["regex-domain-filter", "regex-domain-exclusion"].iter().any(given)
     }
 
     /// Domain filters that find no zone.
@@ -227,7 +222,7 @@ impl Dns {
     pub(super) fn with_one_of(&self, twins: &[&Zone], selected: &[&Zone]) -> String {
         let has_own = |zone: &Zone| {
             let of_zone = self.records.iter().flatten().filter(|contents| contents.zone.id == zone.id);
-            of_zone.flat_map(|contents| &contents.found).any(is_own)
+            of_zone.flat_map(|contents| &contents.found).any(|owned| owned.class.is_owned())
         };
         let kind = |private| move |zone: &&&Zone| zone.private == private;
         let (private, public) = (twins.iter().filter(kind(true)), twins.iter().filter(kind(false)));
@@ -300,9 +295,8 @@ fn one_of(message: String, left: &[&Zone], command: impl FnOnce(&Zone) -> Comman
 /// The zones that an id of `--zone-id-filter` may be about: one of this id, each of a list with commas, or one of those
 /// that nothing else leaves out with an id like it.
 fn meant(id: &str, zones: &[Zone], open: &[&Zone]) -> Vec<String> {
-    let bare = |part: &str| part.trim().rsplit('/').next().unwrap_or_default().to_owned();
     let known = |part: &String| zones.iter().any(|zone| zone.id == *part);
-    let listed: Vec<_> = id.split(',').map(bare).filter(known).collect();
+    let listed: Vec<_> = id.split(',').map(bare_id).map(str::to_owned).filter(known).collect();
     if !listed.is_empty() {
         return listed;
     }
